@@ -1,0 +1,79 @@
+//! The contract between the upper half and a packet filter.
+//!
+//! Ownership: a backend changes only what it created. Atomicity: after [`Backend::commit`] returns an error the packet
+//! filter is what it was before. Order: rules of a family take effect in ascending order of their keys. Counters of
+//! rules that a commit does not name survive it.
+
+use std::sync::Arc;
+
+use crate::desired::{Changes, Link, Settings};
+use crate::rule::{Rule, RuleId};
+
+/// Packets and octets that matched a rule.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Counter {
+    /// Packets.
+    pub packets: u64,
+    /// Octets of IP packets.
+    pub bytes: u64,
+}
+
+/// A rule that a backend cannot express exactly, and why, in the operator's words.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{0}")]
+pub struct Unsupported(pub String);
+
+/// A commit or another request failed; nothing of it took effect.
+#[derive(Clone, Debug, thiserror::Error)]
+pub enum BackendError {
+    /// The packet filter refused something; `rule` names the rule at fault where that is known.
+    #[error("{reason}")]
+    Refused {
+        /// The rule whose part of the commit was refused.
+        rule: Option<RuleId>,
+        /// What the packet filter said.
+        reason: String,
+    },
+    /// The packet filter could not be reached or answered nonsense; trying again may help.
+    #[error("{0}")]
+    Unavailable(String),
+}
+
+/// What a packet filter can express.
+pub trait Capability: Send + Sync {
+    /// Says whether the rule can be expressed exactly; if not, why. Pure.
+    fn check(&self, rule: &Rule) -> Result<(), Unsupported>;
+}
+
+/// A packet filter that can be made equal to a set of rules.
+pub trait Backend: Send {
+    /// The name that the configuration uses: `nftables`, `sim`.
+    fn name(&self) -> &'static str;
+
+    /// What this packet filter can express; the same for the life of the backend.
+    fn capability(&self) -> Arc<dyn Capability>;
+
+    /// Takes possession: removes what an earlier process left, installs the settings, and no rule.
+    fn start(&mut self, settings: &Settings, links: &[Link]) -> Result<(), BackendError>;
+
+    /// Applies new settings or a changed set of interfaces; rules and counters stay.
+    fn reconfigure(&mut self, settings: &Settings, links: &[Link]) -> Result<(), BackendError>;
+
+    /// Carries out all changes, or none. Every rule in `put` has passed [`Capability::check`].
+    fn commit(&mut self, changes: &Changes) -> Result<(), BackendError>;
+
+    /// Counters of all installed rules.
+    fn counters(&mut self) -> Result<Vec<(RuleId, Counter)>, BackendError>;
+
+    /// What would be (or is) installed for these rules alone, in the backend's own language, for an operator to read.
+    fn render(&self, settings: &Settings, rules: &[Arc<Rule>]) -> String;
+
+    /// Facts for `show dataplane`: label and value, in the order in which they are shown.
+    fn describe(&mut self) -> Result<Vec<(String, String)>, BackendError>;
+
+    /// Conditions an operator should know of (offloads, flowtables, interfaces that are not covered).
+    fn warnings(&mut self) -> Vec<String>;
+
+    /// Removes everything owned.
+    fn stop(&mut self) -> Result<(), BackendError>;
+}

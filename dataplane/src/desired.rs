@@ -1,0 +1,138 @@
+//! What the upper half wants: changes to the set of rules, and the settings that hold for all of them.
+
+use std::sync::Arc;
+
+use crate::rule::{AddressPattern, Family, OrderKey, Rule};
+
+/// One commit's difference to the set of rules, keyed by family and [`OrderKey`].
+#[derive(Clone, Debug, Default)]
+pub struct Changes {
+    /// Rules to add, or to put in the place of the rule with the same family and key.
+    pub put: Vec<Arc<Rule>>,
+    /// Rules to take away. A key that is not installed is ignored.
+    pub remove: Vec<(Family, OrderKey)>,
+}
+
+impl Changes {
+    /// True when the commit would do nothing.
+    pub fn is_empty(&self) -> bool {
+        self.put.is_empty() && self.remove.is_empty()
+    }
+}
+
+/// What holds for the whole data plane: where rules apply and what they never touch.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Settings {
+    /// Interfaces whose incoming packets are filtered; see [`InterfacePattern`].
+    pub interfaces: Vec<InterfacePattern>,
+    /// Traffic that no rule ever touches.
+    pub guards: Vec<Guard>,
+    /// Where samples go.
+    pub sample: Sample,
+    /// The bits of the packet mark that the data plane may use while it evaluates a packet: at least seven
+    /// contiguous bits. They are zero when the packet leaves the filter. Used only while a rule marks DSCP and
+    /// lets evaluation go on.
+    pub scratch_mark: u32,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self {
+            interfaces: vec![InterfacePattern::any()],
+            guards: Vec::new(),
+            sample: Sample::default(),
+            scratch_mark: 0x7f00_0000,
+        }
+    }
+}
+
+/// A name, or the beginning of a name followed by `*`. A lone `*` means every interface but `lo`.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct InterfacePattern(String);
+
+impl InterfacePattern {
+    /// Every interface but `lo`.
+    pub fn any() -> Self {
+        Self("*".into())
+    }
+
+    /// Checks the pattern: 1 to 15 octets before an optional final `*`, no space, `/`, control character or other `*`.
+    pub fn new(pattern: &str) -> Result<Self, String> {
+        let name = pattern.strip_suffix('*').unwrap_or(pattern);
+        if pattern.is_empty() || name == "." || name == ".." {
+            return Err(format!("{pattern:?} is not an interface name"));
+        }
+        if name.len() > 15 {
+            return Err(format!("{pattern:?} is longer than the 15 octets of an interface name"));
+        }
+        if let Some(bad) = name.chars().find(|c| c.is_whitespace() || c.is_control() || matches!(c, '/' | '*' | ':')) {
+            return Err(format!("{pattern:?} contains {bad:?}, which no interface name can"));
+        }
+        Ok(Self(pattern.into()))
+    }
+
+    /// The text as configured.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+
+    /// The literal part and whether anything may follow it.
+    pub fn split(&self) -> (&str, bool) {
+        match self.0.strip_suffix('*') {
+            Some(prefix) => (prefix, true),
+            None => (&self.0, false),
+        }
+    }
+
+    /// True when the interface called `name` is meant.
+    pub fn matches(&self, name: &str) -> bool {
+        match self.split() {
+            ("", true) => name != "lo",
+            (prefix, true) => name.starts_with(prefix),
+            (exact, false) => name == exact,
+        }
+    }
+}
+
+/// TCP traffic between this machine and some remote addresses that no rule ever touches: a BGP session.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Guard {
+    /// Which packets.
+    pub family: Family,
+    /// Addresses of the remote side: a prefix.
+    pub remote: AddressPattern,
+    /// Protects connections to this TCP port of the machine and connections from the machine to this port.
+    pub port: u16,
+}
+
+/// How sampled packets reach a collector.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Sample {
+    /// NFLOG group.
+    pub group: u16,
+    /// Octets of each packet that are copied; 0 copies all.
+    pub snap_length: u32,
+    /// One in this many matching packets is copied; at least 1.
+    pub one_in: u32,
+}
+
+impl Default for Sample {
+    fn default() -> Self {
+        Self { group: 5, snap_length: 128, one_in: 1 }
+    }
+}
+
+/// A network interface of the machine, as far as the data plane cares.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Link {
+    /// Kernel index.
+    pub index: u32,
+    /// Name.
+    pub name: String,
+    /// Kind of virtual link (`bridge`, `vrf`, `vlan`, `veth`); `None` for a physical one.
+    pub kind: Option<String>,
+    /// Index of the bridge, bond or VRF that it is enslaved to.
+    pub master: Option<u32>,
+    /// Index of the link it is stacked on (VLAN, macvlan).
+    pub lower: Option<u32>,
+}

@@ -1,0 +1,323 @@
+//! The intermediate representation: what a rule matches and what it does.
+//!
+//! A [`Rule`] is exact by construction. Fields absent from [`Match`] are not looked at; a field that is present must be
+//! in its set, and the packet must have the field at all: ports exist only in TCP and UDP, ICMP type and code
+//! only in ICMP, TCP flags only in TCP, and none of them in a later fragment (RFC 8955 §4.2.2). Even a full set
+//! therefore restricts.
+
+use std::fmt;
+use std::sync::Arc;
+
+use crate::interval::IntervalSet;
+
+/// The address family of the packets a rule looks at.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Family {
+    /// IPv4 packets.
+    Ipv4,
+    /// IPv6 packets.
+    Ipv6,
+}
+
+impl Family {
+    /// Both families, in order.
+    pub const ALL: [Family; 2] = [Family::Ipv4, Family::Ipv6];
+
+    /// Bits in an address: 32 or 128.
+    pub const fn address_bits(self) -> u8 {
+        match self {
+            Family::Ipv4 => 32,
+            Family::Ipv6 => 128,
+        }
+    }
+}
+
+impl fmt::Display for Family {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Family::Ipv4 => "ipv4",
+            Family::Ipv6 => "ipv6",
+        })
+    }
+}
+
+/// Names a rule and all it owns in the data plane (counter, limiters). Given by the upper half, never reused while
+/// the process lives. A rule whose meaning changes keeps its id only when its counter shall go on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct RuleId(pub u64);
+
+impl fmt::Display for RuleId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "r{}", self.0)
+    }
+}
+
+/// The place of a rule among the rules of its family: rules are evaluated in ascending byte order of their keys.
+/// Keys are unique within a family.
+pub type OrderKey = Arc<[u8]>;
+
+/// One filter rule.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Rule {
+    /// Names the rule's counter and limiters.
+    pub id: RuleId,
+    /// Which packets it looks at.
+    pub family: Family,
+    /// Its place among the rules of its family.
+    pub order: OrderKey,
+    /// What an operator should read beside it: the Flow Specification in text form.
+    pub label: Arc<str>,
+    /// What a packet must be.
+    pub matches: Match,
+    /// What happens to a packet that matches.
+    pub action: Action,
+}
+
+/// A conjunction: a packet matches when every field that is present holds it.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Default)]
+pub struct Match {
+    /// Destination address.
+    pub destination: Option<AddressPattern>,
+    /// Source address.
+    pub source: Option<AddressPattern>,
+    /// IPv4 protocol (octet 9), or the upper-layer protocol of IPv6. 0 to 255.
+    pub protocol: Option<IntervalSet>,
+    /// TCP or UDP source or destination port: either in the set.
+    pub port: Option<IntervalSet>,
+    /// TCP or UDP destination port.
+    pub destination_port: Option<IntervalSet>,
+    /// TCP or UDP source port.
+    pub source_port: Option<IntervalSet>,
+    /// ICMP or ICMPv6 type, 0 to 255.
+    pub icmp_type: Option<IntervalSet>,
+    /// ICMP or ICMPv6 code, 0 to 255.
+    pub icmp_code: Option<IntervalSet>,
+    /// TCP flags: octets 12 and 13 of the TCP header without the data offset, 12 bits.
+    pub tcp_flags: Option<MaskedValues>,
+    /// Octets of the whole IP packet, header included.
+    pub packet_length: Option<IntervalSet>,
+    /// DSCP, 0 to 63.
+    pub dscp: Option<IntervalSet>,
+    /// Kinds of fragments.
+    pub fragment: Option<FragmentSet>,
+    /// IPv6 flow label, 20 bits.
+    pub flow_label: Option<IntervalSet>,
+}
+
+impl Match {
+    /// True when some field can only be read from a transport header, which a later fragment does not have.
+    pub fn needs_transport_header(&self) -> bool {
+        self.port.is_some()
+            || self.destination_port.is_some()
+            || self.source_port.is_some()
+            || self.icmp_type.is_some()
+            || self.icmp_code.is_some()
+            || self.tcp_flags.is_some()
+    }
+}
+
+/// Some bits of an address: `address & mask == value`.
+///
+/// Bits are left-aligned in the 128: an IPv4 address stands in the 32 most significant bits, so that a prefix of n bits
+/// has the n most significant bits of `mask` set in both families.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct AddressPattern {
+    /// Wanted bits; zero outside `mask`.
+    pub value: u128,
+    /// Which bits are compared: one contiguous run, or none.
+    pub mask: u128,
+}
+
+impl AddressPattern {
+    /// Compares bits `offset` to `length` - 1 of an address, counted from the most significant.
+    ///
+    /// `offset` ≤ `length` ≤ 128; `value` is masked.
+    pub fn new(value: u128, offset: u8, length: u8) -> Self {
+        let keep = |bits: u8| if bits == 0 { 0 } else { u128::MAX << (128 - u32::from(bits.min(128))) };
+        let mask = keep(length) & !keep(offset);
+        Self { value: value & mask, mask }
+    }
+
+    /// True when the left-aligned `address` has the wanted bits.
+    pub fn contains(&self, address: u128) -> bool {
+        address & self.mask == self.value
+    }
+
+    /// The prefix length when the pattern starts at bit 0; `None` when it has an offset.
+    pub fn prefix_length(&self) -> Option<u8> {
+        let length = self.mask.leading_ones();
+        let prefix = AddressPattern::new(u128::MAX, 0, length as u8);
+        (self.mask == prefix.mask).then_some(length as u8)
+    }
+}
+
+/// A set of bit patterns: the field, masked, is one of the values.
+///
+/// Canonical: values are sorted, unique, zero outside the mask, and no mask bit is without influence. An empty list
+/// never matches; mask 0 with the one value 0 always does.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct MaskedValues {
+    mask: u16,
+    values: Vec<u16>,
+}
+
+impl MaskedValues {
+    /// The set of those values of `bits` (a mask of the bits that exist) for which `matches` holds.
+    ///
+    /// `relevant` are the bits that `matches` can depend on; 2^popcount(relevant) values are tried.
+    pub fn from_predicate(relevant: u16, matches: impl Fn(u16) -> bool) -> Self {
+        let mut values = Vec::new();
+        // Enumerates the subsets of `relevant` in ascending order.
+        let mut value = 0u16;
+        loop {
+            if matches(value) {
+                values.push(value);
+            }
+            value = value.wrapping_sub(relevant) & relevant;
+            if value == 0 {
+                break;
+            }
+        }
+        let mut set = Self { mask: relevant, values };
+        set.drop_bits_without_influence();
+        set
+    }
+
+    fn drop_bits_without_influence(&mut self) {
+        for bit in (0..16).map(|shift| 1u16 << shift).filter(|bit| self.mask & bit != 0).collect::<Vec<_>>() {
+            let symmetric = self.values.iter().all(|value| self.values.binary_search(&(value ^ bit)).is_ok());
+            if symmetric {
+                self.mask &= !bit;
+                self.values.retain(|value| value & bit == 0);
+            }
+        }
+    }
+
+    /// The bits compared.
+    pub fn mask(&self) -> u16 {
+        self.mask
+    }
+
+    /// The values of the compared bits that match, ascending.
+    pub fn values(&self) -> &[u16] {
+        &self.values
+    }
+
+    /// True when `field` is in the set.
+    pub fn contains(&self, field: u16) -> bool {
+        self.values.binary_search(&(field & self.mask)).is_ok()
+    }
+}
+
+/// What a packet is with respect to fragmentation.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum FragmentKind {
+    /// Not a fragment, or an IPv6 atomic fragment (RFC 6946).
+    Whole,
+    /// Offset 0 and more to come.
+    First,
+    /// Offset not 0 and more to come.
+    Middle,
+    /// Offset not 0 and nothing to come.
+    Last,
+}
+
+impl FragmentKind {
+    /// All kinds.
+    pub const ALL: [FragmentKind; 4] =
+        [FragmentKind::Whole, FragmentKind::First, FragmentKind::Middle, FragmentKind::Last];
+
+    /// True when the packet has no transport header: its offset is not 0.
+    pub fn is_later(self) -> bool {
+        matches!(self, FragmentKind::Middle | FragmentKind::Last)
+    }
+}
+
+/// Which combinations of [`FragmentKind`] and the IPv4 Don't Fragment bit match: a set over eight states.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Default)]
+pub struct FragmentSet(u8);
+
+impl FragmentSet {
+    const fn bit(kind: FragmentKind, dont_fragment: bool) -> u8 {
+        1 << (kind as u8 + if dont_fragment { 4 } else { 0 })
+    }
+
+    /// The set of states for which `matches(kind, dont_fragment)` holds.
+    pub fn from_predicate(matches: impl Fn(FragmentKind, bool) -> bool) -> Self {
+        let mut set = 0;
+        for kind in FragmentKind::ALL {
+            for dont_fragment in [false, true] {
+                if matches(kind, dont_fragment) {
+                    set |= Self::bit(kind, dont_fragment);
+                }
+            }
+        }
+        Self(set)
+    }
+
+    /// True when the state is in the set. IPv6 packets have no Don't Fragment bit: pass false.
+    pub fn contains(self, kind: FragmentKind, dont_fragment: bool) -> bool {
+        self.0 & Self::bit(kind, dont_fragment) != 0
+    }
+
+    /// True when no state matches.
+    pub fn is_empty(self) -> bool {
+        self.0 == 0
+    }
+
+    /// True when all eight states match.
+    pub fn is_full(self) -> bool {
+        self.0 == u8::MAX
+    }
+}
+
+impl fmt::Debug for FragmentSet {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut set = f.debug_set();
+        for kind in FragmentKind::ALL {
+            for (dont_fragment, name) in [(false, ""), (true, "+DF")] {
+                if self.contains(kind, dont_fragment) {
+                    set.entry(&format_args!("{kind:?}{name}"));
+                }
+            }
+        }
+        set.finish()
+    }
+}
+
+/// What happens to a packet that matches, in this order: it is counted, sampled, limited, marked, and then
+/// evaluation stops or goes on.
+///
+/// Matching always sees the packet as it arrived: a mark by an earlier rule does not change what later rules match.
+/// When several rules mark one packet the first in order wins.
+#[derive(Clone, Debug, PartialEq, Default)]
+pub struct Action {
+    /// Drop the packet. Limits, marks and `continue_evaluation` are then without effect.
+    pub discard: bool,
+    /// Limiters; a packet over any of them is dropped. At most one of each unit.
+    pub limits: Vec<Limit>,
+    /// Write this DSCP (0 to 63) before the packet leaves the filter; ECN bits stay.
+    pub mark_dscp: Option<u8>,
+    /// Hand a copy to the sampling group of the configuration.
+    pub sample: bool,
+    /// Go on with later rules (RFC 8955 §7.3: the T bit set). False: this rule decides.
+    pub continue_evaluation: bool,
+}
+
+/// What a limiter counts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum LimitUnit {
+    /// Octets of IP packets (RFC 8955 §7.1).
+    Bytes,
+    /// Packets (RFC 8955 §7.2).
+    Packets,
+}
+
+/// A token bucket shared by all packets that match the rule.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Limit {
+    /// What is counted.
+    pub unit: LimitUnit,
+    /// Units a second: finite and greater than 0.
+    pub rate_per_sec: f64,
+}

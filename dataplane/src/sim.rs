@@ -1,0 +1,1 @@
+//! The backend that forwards packets in memory: the oracle for all others.

@@ -1,0 +1,1 @@
+//! Adj-RIB-In of each neighbor, and the best path for each NLRI.

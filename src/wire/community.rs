@@ -1,0 +1,20 @@
+//! Communities of all kinds (RFC 1997, RFC 4360, RFC 5701, RFC 8092): values as they stand on the wire.
+
+/// An eight-octet extended community (RFC 4360), as received.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct ExtendedCommunity(pub [u8; 8]);
+
+/// A twenty-octet IPv6-address-specific extended community (RFC 5701), as received.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Ipv6ExtendedCommunity(pub [u8; 20]);
+
+/// A large community (RFC 8092).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct LargeCommunity {
+    /// Autonomous system that gives the other parts their meaning.
+    pub global: u32,
+    /// First local part.
+    pub local1: u32,
+    /// Second local part.
+    pub local2: u32,
+}

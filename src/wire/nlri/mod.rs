@@ -1,0 +1,52 @@
+//! FlowSpec NLRI: framing, components and operators (RFC 8955 §4, RFC 8956 §3).
+
+pub mod component;
+mod decode;
+mod encode;
+
+use std::fmt;
+use std::sync::Arc;
+
+use crate::wire::iana::FlowFamily;
+pub use component::{
+    BitmaskOp, BitmaskType, Component, NumericOp, NumericType, PrefixPattern, RouteDistinguisher,
+};
+pub use decode::{NlriError, NlriErrorKind};
+
+/// A Flow Specification's NLRI: checked, normalised bytes.
+///
+/// The bytes are the identity of the route: must-ignore bits are zero (RFC 8955 §4.2.1), lengths use the one-octet form
+/// where they fit. Two NLRI with the same bytes and family are the same route. Cheap to clone.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Nlri {
+    family: FlowFamily,
+    /// Normalised value without its length octets; begins with the RD in the VPN families.
+    value: Arc<[u8]>,
+}
+
+impl Nlri {
+    /// The family it was announced in.
+    pub fn family(&self) -> FlowFamily {
+        self.family
+    }
+
+    /// The normalised value without its length octets.
+    pub fn value(&self) -> &[u8] {
+        &self.value
+    }
+}
+
+impl fmt::Debug for Nlri {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Nlri({} {})", self.family, hex::encode(&self.value))
+    }
+}
+
+// decode.rs provides:
+//   impl Nlri { pub fn decode(family, value: &[u8]) -> Result<Nlri, NlriError>  // value without length octets
+//               pub fn read(family, cursor: &mut Cursor) -> Result<Result<Nlri, NlriError>, FramingError> // with length octets
+//               pub fn components(&self) -> Vec<Component>                       // cannot fail: checked at decode
+//               pub fn route_distinguisher(&self) -> Option<RouteDistinguisher> }
+// encode.rs provides:
+//   impl Nlri { pub fn new(family, rd: Option<RouteDistinguisher>, components: &[Component]) -> Result<Nlri, NlriError>
+//               pub fn encoded(&self) -> Vec<u8>  // length octets + value }

@@ -1,0 +1,36 @@
+//! UPDATE (RFC 4271 §4.3) with MP_REACH_NLRI and MP_UNREACH_NLRI (RFC 4760), errors as RFC 7606 wants.
+
+use super::attribute::Attributes;
+use super::error::WireError;
+use super::iana::{AfiSafi, FlowFamily};
+use super::nlri::Nlri;
+
+/// What the session has agreed on, as far as decoding depends on it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DecodeContext {
+    /// AS numbers have four octets (RFC 6793).
+    pub four_octet_as: bool,
+    /// The peer is in our AS.
+    pub ibgp: bool,
+    /// Families negotiated; routes of any other are ignored.
+    pub families: Vec<FlowFamily>,
+}
+
+/// A decoded UPDATE, after RFC 7606: routes of an erroneous UPDATE stand in `withdrawn`.
+#[derive(Clone, Debug, PartialEq, Eq, Default)]
+pub struct Update {
+    /// Routes announced, with `attributes`.
+    pub announced: Vec<Nlri>,
+    /// Routes withdrawn, or treated so. Never contains a route that is announced too.
+    pub withdrawn: Vec<Nlri>,
+    /// Attributes of the announced routes.
+    pub attributes: Attributes,
+    /// The family whose End-of-RIB this is (RFC 4724 §2).
+    pub end_of_rib: Option<AfiSafi>,
+    /// Everything wrong that did not reset the session, in the order found.
+    pub errors: Vec<WireError>,
+}
+
+// update.rs provides:
+//   pub fn decode(body: &[u8], context: &DecodeContext) -> Result<Update, WireError>   // Err: always SessionReset
+//   impl Update { pub fn encode(&self, context: &DecodeContext) -> Vec<Vec<u8>> } // whole messages, split at 4096 octets; RFC 7606 5.1 order
