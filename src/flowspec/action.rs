@@ -1,10 +1,47 @@
 //! Traffic Filtering Actions (RFC 8955 §7, RFC 8956 §6): what the extended communities of a route ask for.
 
-use std::net::IpAddr;
+use std::fmt;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+
+use crate::wire::community::{ExtendedCommunity, Ipv6ExtendedCommunity};
+
+/// Type and sub-type octets of the communities that ask for something.
+///
+/// <https://www.iana.org/assignments/bgp-extended-communities>
+mod code {
+    pub const TRAFFIC_RATE_BYTES: [u8; 2] = [0x80, 0x06];
+    pub const TRAFFIC_RATE_PACKETS: [u8; 2] = [0x80, 0x0c];
+    pub const TRAFFIC_ACTION: [u8; 2] = [0x80, 0x07];
+    pub const TRAFFIC_MARKING: [u8; 2] = [0x80, 0x09];
+    pub const RT_REDIRECT_TWO_OCTET_AS: [u8; 2] = [0x80, 0x08];
+    pub const RT_REDIRECT_IPV4: [u8; 2] = [0x81, 0x08];
+    pub const RT_REDIRECT_FOUR_OCTET_AS: [u8; 2] = [0x82, 0x08];
+    pub const RT_REDIRECT_IPV6: [u8; 2] = [0x00, 0x0d];
+    pub const REDIRECT_TO_IPV4: [u8; 2] = [0x01, 0x0c];
+    pub const REDIRECT_TO_IPV6: [u8; 2] = [0x00, 0x0c];
+    pub const INTERFACE_SET: [u8; 2] = [0x07, 0x02];
+    pub const INTERFACE_SET_NON_TRANSITIVE: [u8; 2] = [0x47, 0x02];
+    /// draft-simpson-idr-flowspec-redirect.
+    pub const LEGACY_REDIRECT_SIMPSON: [u8; 2] = [0x08, 0x00];
+    /// Juniper's first redirect to the next hop, and the IPv6 redirect before RFC 8956.
+    pub const LEGACY_REDIRECT_JUNIPER: [u8; 2] = [0x80, 0x0b];
+}
+
+/// Octet 7 of traffic-action: go on with later rules. The RFC's name "terminal action" reads backwards (§7.3).
+const TRAFFIC_ACTION_TERMINAL: u8 = 0x01;
+/// Octet 7 of traffic-action: sample.
+const TRAFFIC_ACTION_SAMPLE: u8 = 0x02;
+/// Local administrator of redirect to IP: copy instead of redirect.
+const REDIRECT_COPY: u16 = 0x0001;
+/// Interface-set: applies to outgoing packets.
+const INTERFACE_SET_OUTPUT: u16 = 0x8000;
+/// Interface-set: applies to incoming packets.
+const INTERFACE_SET_INPUT: u16 = 0x4000;
 
 /// All that the communities of one route ask for, interference resolved (RFC 8955 §7.7).
 ///
-/// Of several rates of one unit the lowest wins; of several marks, redirects of one kind the first in the attribute.
+/// Of several rates of one unit the lowest wins; of several marks, redirects of one kind the first in the attribute; of
+/// several traffic-actions every bit that one of them sets counts.
 #[derive(Clone, Debug, PartialEq, Default)]
 pub struct TrafficFilteringActions {
     /// traffic-rate-bytes, 0x8006: octets a second. 0 discards; infinity is no limit and is not kept.
@@ -21,6 +58,8 @@ pub struct TrafficFilteringActions {
     pub redirect_route_target: Option<RouteTarget>,
     /// Redirect to IP, 0x010c and 0x000c, with the copy bit.
     pub redirect_next_hop: Option<(IpAddr, bool)>,
+    /// Interface-set, 0x0702 and 0x4702: the rule applies only to the union of these.
+    pub interface_sets: Vec<InterfaceSet>,
     /// Actions that were recognised but have no effect, or lost to another: text for the operator.
     pub notes: Vec<String>,
 }
@@ -31,17 +70,450 @@ pub enum RouteTarget {
     /// 0x8008.
     TwoOctetAs(u16, u32),
     /// 0x8108.
-    Ipv4(std::net::Ipv4Addr, u16),
+    Ipv4(Ipv4Addr, u16),
     /// 0x8208 (RFC 5668 layout).
     FourOctetAs(u32, u16),
     /// 0x000d of RFC 8956 §6.1.
-    Ipv6(std::net::Ipv6Addr, u16),
+    Ipv6(Ipv6Addr, u16),
 }
 
-// provides:
-//   impl TrafficFilteringActions {
-//     /// Err: an action that cannot be decoded (NaN rate): the route is malformed (RFC 8955 section 10): treat-as-withdraw.
-//     pub fn from_communities(ext: &[ExtendedCommunity], ipv6: &[Ipv6ExtendedCommunity]) -> Result<Self, ActionError>;
-//     pub fn to_communities(&self) -> (Vec<ExtendedCommunity>, Vec<Ipv6ExtendedCommunity>);
-//     pub fn describe(&self) -> Vec<String>;   // "discard", "rate-limit 1000 bytes/s", "mark 46", "redirect 65001:100", "sample", "continue", "accept"
-//   }
+/// `65001:100`, `192.0.2.1:100`, `[2001:db8::1]:100`. An AS that would fit two octets but was sent in four has an `L`:
+/// `100L:5`.
+impl fmt::Display for RouteTarget {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            RouteTarget::TwoOctetAs(asn, local) => write!(f, "{asn}:{local}"),
+            RouteTarget::Ipv4(address, local) => write!(f, "{address}:{local}"),
+            RouteTarget::FourOctetAs(asn, local) if *asn <= u32::from(u16::MAX) => {
+                write!(f, "{asn}L:{local}")
+            }
+            RouteTarget::FourOctetAs(asn, local) => write!(f, "{asn}:{local}"),
+            RouteTarget::Ipv6(address, local) => write!(f, "[{address}]:{local}"),
+        }
+    }
+}
+
+/// A group of interfaces that a rule applies to (draft-ietf-idr-flowspec-interfaceset).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct InterfaceSet {
+    /// True for 0x0702, false for 0x4702, which must not come from another AS.
+    pub transitive: bool,
+    /// The AS that numbers the groups.
+    pub asn: u32,
+    /// Applies to incoming packets.
+    pub input: bool,
+    /// Applies to outgoing packets.
+    pub output: bool,
+    /// Group, 14 bits.
+    pub group: u16,
+}
+
+/// `transitive:input:65001:10`, as ExaBGP writes it; the direction is `none` when neither bit is set.
+impl fmt::Display for InterfaceSet {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let transitive = if self.transitive {
+            "transitive"
+        } else {
+            "non-transitive"
+        };
+        let direction = match (self.input, self.output) {
+            (true, true) => "input-output",
+            (true, false) => "input",
+            (false, true) => "output",
+            (false, false) => "none",
+        };
+        write!(f, "{transitive}:{direction}:{}:{}", self.asn, self.group)
+    }
+}
+
+/// An action that cannot be decoded: the route is malformed and handled as withdrawn (RFC 8955 §10).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum ActionError {
+    /// The rate is an IEEE 754 NaN.
+    #[error("{name} {} has a rate that is not a number", hex::encode(.community.0))]
+    RateNotANumber {
+        /// The action's name in the RFC.
+        name: &'static str,
+        /// The community as received.
+        community: ExtendedCommunity,
+    },
+}
+
+impl TrafficFilteringActions {
+    /// Reads the actions out of attributes 16 and 25, in the order received. Unknown communities ask for nothing.
+    ///
+    /// Fails when an action cannot be decoded; the caller must treat the route as withdrawn (RFC 8955 §10).
+    pub fn from_communities(
+        extended: &[ExtendedCommunity],
+        ipv6: &[Ipv6ExtendedCommunity],
+    ) -> Result<Self, ActionError> {
+        let mut actions = Self::default();
+        for community in extended {
+            actions.add(community)?;
+        }
+        for community in ipv6 {
+            actions.add_ipv6(community);
+        }
+        Ok(actions)
+    }
+
+    /// The communities that ask for these actions, in a fixed order. Rates carry the informational AS 0.
+    pub fn to_communities(&self) -> (Vec<ExtendedCommunity>, Vec<Ipv6ExtendedCommunity>) {
+        let mut extended = Vec::new();
+        let mut ipv6 = Vec::new();
+        let mut add = |code: [u8; 2], value: [u8; 6]| extended.push(community(code, value));
+
+        let [rate_bytes, rate_packets] = [self.rate_bytes_per_sec, self.rate_packets_per_sec];
+        if let Some(rate) = rate_bytes {
+            add(
+                code::TRAFFIC_RATE_BYTES,
+                join(0u16.to_be_bytes(), rate.to_be_bytes()),
+            );
+        }
+        if let Some(rate) = rate_packets {
+            add(
+                code::TRAFFIC_RATE_PACKETS,
+                join(0u16.to_be_bytes(), rate.to_be_bytes()),
+            );
+        }
+        if self.sample || self.continue_evaluation {
+            let sample = if self.sample {
+                TRAFFIC_ACTION_SAMPLE
+            } else {
+                0
+            };
+            let terminal = if self.continue_evaluation {
+                TRAFFIC_ACTION_TERMINAL
+            } else {
+                0
+            };
+            add(code::TRAFFIC_ACTION, [0, 0, 0, 0, 0, sample | terminal]);
+        }
+        if let Some(dscp) = self.mark_dscp {
+            add(code::TRAFFIC_MARKING, [0, 0, 0, 0, 0, dscp]);
+        }
+        match self.redirect_route_target {
+            Some(RouteTarget::TwoOctetAs(asn, local)) => {
+                add(
+                    code::RT_REDIRECT_TWO_OCTET_AS,
+                    join(asn.to_be_bytes(), local.to_be_bytes()),
+                );
+            }
+            Some(RouteTarget::Ipv4(address, local)) => {
+                add(
+                    code::RT_REDIRECT_IPV4,
+                    join(address.octets(), local.to_be_bytes()),
+                );
+            }
+            Some(RouteTarget::FourOctetAs(asn, local)) => {
+                add(
+                    code::RT_REDIRECT_FOUR_OCTET_AS,
+                    join(asn.to_be_bytes(), local.to_be_bytes()),
+                );
+            }
+            Some(RouteTarget::Ipv6(address, local)) => {
+                ipv6.push(ipv6_community(code::RT_REDIRECT_IPV6, address, local));
+            }
+            None => {}
+        }
+        match self.redirect_next_hop {
+            Some((IpAddr::V4(address), copy)) => {
+                let local = if copy { REDIRECT_COPY } else { 0 };
+                add(
+                    code::REDIRECT_TO_IPV4,
+                    join(address.octets(), local.to_be_bytes()),
+                );
+            }
+            Some((IpAddr::V6(address), copy)) => {
+                let local = if copy { REDIRECT_COPY } else { 0 };
+                ipv6.push(ipv6_community(code::REDIRECT_TO_IPV6, address, local));
+            }
+            None => {}
+        }
+        for set in &self.interface_sets {
+            let code = match set.transitive {
+                true => code::INTERFACE_SET,
+                false => code::INTERFACE_SET_NON_TRANSITIVE,
+            };
+            let output = if set.output { INTERFACE_SET_OUTPUT } else { 0 };
+            let input = if set.input { INTERFACE_SET_INPUT } else { 0 };
+            let group = set.group & !(INTERFACE_SET_OUTPUT | INTERFACE_SET_INPUT);
+            add(
+                code,
+                join(
+                    set.asn.to_be_bytes(),
+                    (output | input | group).to_be_bytes(),
+                ),
+            );
+        }
+        (extended, ipv6)
+    }
+
+    /// True when some rate is 0: no packet that matches gets through.
+    pub fn is_discard(&self) -> bool {
+        self.rate_bytes_per_sec == Some(0.0) || self.rate_packets_per_sec == Some(0.0)
+    }
+
+    /// The actions in words, in the order in which they take effect; `accept` when there is none.
+    pub fn describe(&self) -> Vec<String> {
+        let mut words = Vec::new();
+        if self.is_discard() {
+            words.push("discard".to_string());
+        } else {
+            if let Some(rate) = self.rate_bytes_per_sec {
+                words.push(format!("rate-limit {} bytes/s", Rate(rate)));
+            }
+            if let Some(rate) = self.rate_packets_per_sec {
+                words.push(format!("rate-limit {} packets/s", Rate(rate)));
+            }
+        }
+        if let Some(dscp) = self.mark_dscp {
+            words.push(format!("mark {dscp}"));
+        }
+        if let Some(target) = self.redirect_route_target {
+            words.push(format!("redirect {target}"));
+        }
+        match self.redirect_next_hop {
+            Some((address, false)) => words.push(format!("redirect-to-ip {address}")),
+            Some((address, true)) => words.push(format!("copy-to-ip {address}")),
+            None => {}
+        }
+        words.extend(
+            self.interface_sets
+                .iter()
+                .map(|set| format!("interface-set {set}")),
+        );
+        if self.sample {
+            words.push("sample".to_string());
+        }
+        if self.continue_evaluation {
+            words.push("continue".to_string());
+        }
+        if words.is_empty() {
+            words.push("accept".to_string());
+        }
+        words
+    }
+
+    /// Adds what one community of attribute 16 asks for.
+    fn add(&mut self, community: &ExtendedCommunity) -> Result<(), ActionError> {
+        let [kind, sub_kind, a, b, c, d, e, f] = community.0;
+        let high = u16::from_be_bytes([a, b]);
+        let low = u16::from_be_bytes([e, f]);
+        match [kind, sub_kind] {
+            code::TRAFFIC_RATE_BYTES => {
+                let rate = decode_rate("traffic-rate-bytes", community)?;
+                add_rate(
+                    "traffic-rate-bytes",
+                    &mut self.rate_bytes_per_sec,
+                    rate,
+                    &mut self.notes,
+                );
+            }
+            code::TRAFFIC_RATE_PACKETS => {
+                let rate = decode_rate("traffic-rate-packets", community)?;
+                add_rate(
+                    "traffic-rate-packets",
+                    &mut self.rate_packets_per_sec,
+                    rate,
+                    &mut self.notes,
+                );
+            }
+            code::TRAFFIC_ACTION => {
+                self.continue_evaluation |= f & TRAFFIC_ACTION_TERMINAL != 0;
+                self.sample |= f & TRAFFIC_ACTION_SAMPLE != 0;
+            }
+            code::TRAFFIC_MARKING => {
+                keep_first(
+                    "traffic-marking",
+                    &mut self.mark_dscp,
+                    f & 0x3f,
+                    &mut self.notes,
+                );
+            }
+            code::RT_REDIRECT_TWO_OCTET_AS => {
+                self.add_route_target(RouteTarget::TwoOctetAs(
+                    high,
+                    u32::from_be_bytes([c, d, e, f]),
+                ));
+            }
+            code::RT_REDIRECT_IPV4 => {
+                self.add_route_target(RouteTarget::Ipv4(Ipv4Addr::new(a, b, c, d), low));
+            }
+            code::RT_REDIRECT_FOUR_OCTET_AS => {
+                self.add_route_target(RouteTarget::FourOctetAs(
+                    u32::from_be_bytes([a, b, c, d]),
+                    low,
+                ));
+            }
+            code::REDIRECT_TO_IPV4 => {
+                self.add_next_hop(
+                    IpAddr::V4(Ipv4Addr::new(a, b, c, d)),
+                    low & REDIRECT_COPY != 0,
+                );
+            }
+            code::INTERFACE_SET | code::INTERFACE_SET_NON_TRANSITIVE => {
+                self.interface_sets.push(InterfaceSet {
+                    transitive: [kind, sub_kind] == code::INTERFACE_SET,
+                    asn: u32::from_be_bytes([a, b, c, d]),
+                    input: low & INTERFACE_SET_INPUT != 0,
+                    output: low & INTERFACE_SET_OUTPUT != 0,
+                    group: low & !(INTERFACE_SET_OUTPUT | INTERFACE_SET_INPUT),
+                });
+            }
+            code::LEGACY_REDIRECT_SIMPSON | code::LEGACY_REDIRECT_JUNIPER => {
+                self.note_legacy_redirect([kind, sub_kind]);
+            }
+            // Code points are an open set: what we do not know asks for nothing.
+            _ => {}
+        }
+        Ok(())
+    }
+
+    /// Adds what one community of attribute 25 asks for.
+    fn add_ipv6(&mut self, community: &Ipv6ExtendedCommunity) {
+        let [kind, sub_kind, rest @ ..] = community.0;
+        let [address @ .., high, low] = rest;
+        let address = Ipv6Addr::from(address);
+        let local = u16::from_be_bytes([high, low]);
+        match [kind, sub_kind] {
+            code::RT_REDIRECT_IPV6 => self.add_route_target(RouteTarget::Ipv6(address, local)),
+            code::REDIRECT_TO_IPV6 => {
+                self.add_next_hop(IpAddr::V6(address), local & REDIRECT_COPY != 0);
+            }
+            code::LEGACY_REDIRECT_SIMPSON | code::LEGACY_REDIRECT_JUNIPER => {
+                self.note_legacy_redirect([kind, sub_kind]);
+            }
+            // As above.
+            _ => {}
+        }
+    }
+
+    /// Keeps the first route target.
+    fn add_route_target(&mut self, target: RouteTarget) {
+        keep_first(
+            "rt-redirect",
+            &mut self.redirect_route_target,
+            target,
+            &mut self.notes,
+        );
+    }
+
+    /// Keeps the first address to redirect or copy to.
+    fn add_next_hop(&mut self, address: IpAddr, copy: bool) {
+        let name = if copy { "copy-to-ip" } else { "redirect-to-ip" };
+        match &self.redirect_next_hop {
+            None => self.redirect_next_hop = Some((address, copy)),
+            Some(kept) if *kept == (address, copy) => {}
+            Some(_) => self.notes.push(format!(
+                "{name} {address} has no effect: an earlier one applies"
+            )),
+        }
+    }
+
+    /// Says that a redirect in a form that no RFC defines was seen.
+    fn note_legacy_redirect(&mut self, [kind, sub_kind]: [u8; 2]) {
+        self.notes.push(format!(
+            "legacy redirect form 0x{kind:02x}{sub_kind:02x}, ignored"
+        ));
+    }
+}
+
+/// A rate as people write it: `1000`, `0.5`, `9.3e-41`; reads back to the same number.
+#[derive(Clone, Copy, Debug)]
+pub struct Rate(pub f32);
+
+impl fmt::Display for Rate {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let plain = self.0 == 0.0 || (1e-3..1e15).contains(&self.0.abs());
+        if plain {
+            write!(f, "{}", self.0)
+        } else {
+            write!(f, "{:e}", self.0)
+        }
+    }
+}
+
+/// The rate of a traffic-rate community: never negative, maybe infinite (RFC 8955 §7.1).
+fn decode_rate(name: &'static str, community: &ExtendedCommunity) -> Result<f32, ActionError> {
+    let [.., a, b, c, d] = community.0;
+    let rate = f32::from_be_bytes([a, b, c, d]);
+    if rate.is_nan() {
+        return Err(ActionError::RateNotANumber {
+            name,
+            community: *community,
+        });
+    }
+    // Not `max`: it may keep the sign of -0.0.
+    Ok(if rate > 0.0 { rate } else { 0.0 })
+}
+
+/// Keeps the lowest rate; an infinite one limits nothing.
+fn add_rate(name: &str, kept: &mut Option<f32>, rate: f32, notes: &mut Vec<String>) {
+    if rate.is_infinite() {
+        notes.push(format!("{name} is infinite: no limit"));
+        return;
+    }
+    let Some(other) = *kept else {
+        *kept = Some(rate);
+        return;
+    };
+    if other != rate {
+        let (low, high) = if rate < other {
+            (rate, other)
+        } else {
+            (other, rate)
+        };
+        notes.push(format!(
+            "{name} {} has no effect: the lower {} applies",
+            Rate(high),
+            Rate(low)
+        ));
+        *kept = Some(low);
+    }
+}
+
+/// Keeps the first of several actions of one kind.
+fn keep_first<T: PartialEq + fmt::Display>(
+    name: &str,
+    kept: &mut Option<T>,
+    value: T,
+    notes: &mut Vec<String>,
+) {
+    match kept {
+        None => *kept = Some(value),
+        Some(first) if *first == value => {}
+        Some(first) => {
+            notes.push(format!(
+                "{name} {value} has no effect: the earlier {first} applies"
+            ));
+        }
+    }
+}
+
+/// An extended community of this type and sub-type.
+fn community([kind, sub_kind]: [u8; 2], [a, b, c, d, e, f]: [u8; 6]) -> ExtendedCommunity {
+    ExtendedCommunity([kind, sub_kind, a, b, c, d, e, f])
+}
+
+/// An IPv6-address-specific extended community of this type and sub-type (RFC 5701 §2).
+fn ipv6_community(code: [u8; 2], address: Ipv6Addr, local: u16) -> Ipv6ExtendedCommunity {
+    let mut octets = [0; 20];
+    octets[..2].copy_from_slice(&code);
+    octets[2..18].copy_from_slice(&address.octets());
+    octets[18..].copy_from_slice(&local.to_be_bytes());
+    Ipv6ExtendedCommunity(octets)
+}
+
+/// Two fields that fill the six octets after type and sub-type.
+fn join<const A: usize, const B: usize>(first: [u8; A], second: [u8; B]) -> [u8; 6] {
+    const { assert!(A + B == 6) };
+    let mut octets = [0; 6];
+    octets[..A].copy_from_slice(&first);
+    octets[A..].copy_from_slice(&second);
+    octets
+}
+
+#[cfg(test)]
+#[path = "action_tests.rs"]
+mod tests;

@@ -1,7 +1,7 @@
 //! What a Flow Specification means: precedence, Traffic Filtering Actions, the reference evaluator, the text form.
 
-pub mod operator;
-pub mod precedence;
 pub mod action;
 pub mod matches;
+pub mod operator;
+pub mod precedence;
 pub mod text;

@@ -1,0 +1,245 @@
+use super::*;
+
+fn decode(hex_communities: &[&str]) -> Result<TrafficFilteringActions, ActionError> {
+    let octets = |text: &str| hex::decode(text.replace(' ', "")).unwrap();
+    let mut extended = Vec::new();
+    let mut ipv6 = Vec::new();
+    for text in hex_communities {
+        match octets(text) {
+            eight if eight.len() == 8 => {
+                extended.push(ExtendedCommunity(eight.try_into().unwrap()))
+            }
+            twenty => ipv6.push(Ipv6ExtendedCommunity(twenty.try_into().unwrap())),
+        }
+    }
+    TrafficFilteringActions::from_communities(&extended, &ipv6)
+}
+
+#[test]
+fn communities_read_as_words() {
+    // Bytes of other implementations' test suites: GoBGP, OpenDaylight, yabgp, meirdev, ExaBGP.
+    let rows: &[(&str, &[&str], &[&str])] = &[
+        ("none", &[], &["accept"]),
+        (
+            "unknown communities",
+            &["0002 0064 0000000c", "9903 0001 0001000c"],
+            &["accept"],
+        ),
+        ("rate 0", &["8006 0000 00000000"], &["discard"]),
+        ("rate -0", &["8006 0000 80000000"], &["discard"]),
+        ("rate -100", &["8006 0000 c2c80000"], &["discard"]),
+        ("rate -inf", &["8006 0000 ff800000"], &["discard"]),
+        ("rate +inf", &["8006 0000 7f800000"], &["accept"]),
+        ("rate 0 of any AS", &["8006 fde8 00000000"], &["discard"]),
+        (
+            "bytes",
+            &["8006 0000 447a0000"],
+            &["rate-limit 1000 bytes/s"],
+        ),
+        (
+            "denormal",
+            &["8006 0048 00010203"],
+            &["rate-limit 9.2557e-41 bytes/s"],
+        ),
+        (
+            "packets",
+            &["800c 0000 42480000"],
+            &["rate-limit 50 packets/s"],
+        ),
+        ("packets -1", &["800c 0000 bf800000"], &["discard"]),
+        (
+            "lowest of two",
+            &["8006 0000 447a0000", "8006 0000 42c80000"],
+            &["rate-limit 100 bytes/s"],
+        ),
+        (
+            "both units",
+            &["800c 0000 42480000", "8006 0000 447a0000"],
+            &["rate-limit 1000 bytes/s", "rate-limit 50 packets/s"],
+        ),
+        (
+            "zero beats all",
+            &["800c 0000 42480000", "8006 0000 00000000"],
+            &["discard"],
+        ),
+        ("T bit", &["8007 0000 00000001"], &["continue"]),
+        ("S bit", &["8007 0000 00000002"], &["sample"]),
+        (
+            "S and T of two communities",
+            &["8007 0000 00000001", "8007 0000 00000002"],
+            &["sample", "continue"],
+        ),
+        (
+            "other bits of traffic-action",
+            &["8007 ffff fffffffc"],
+            &["accept"],
+        ),
+        ("mark", &["8009 0000 0000002e"], &["mark 46"]),
+        ("mark keeps six bits", &["8009 0000 000000c1"], &["mark 1"]),
+        (
+            "first mark",
+            &["8009 0000 0000000a", "8009 0000 0000002e"],
+            &["mark 10"],
+        ),
+        (
+            "redirect two-octet AS",
+            &["8008 0023 04020807"],
+            &["redirect 35:67241991"],
+        ),
+        (
+            "redirect IPv4",
+            &["8108 7f000001 007e"],
+            &["redirect 127.0.0.1:126"],
+        ),
+        (
+            "redirect four-octet AS",
+            &["8208 00989680 03e8"],
+            &["redirect 10000000:1000"],
+        ),
+        (
+            "redirect small AS in four octets",
+            &["8208 00001994 007e"],
+            &["redirect 6548L:126"],
+        ),
+        (
+            "redirect IPv6",
+            &["000d 20010db8000000000000000000000001 0064"],
+            &["redirect [2001:db8::1]:100"],
+        ),
+        (
+            "redirect to IPv4",
+            &["010c c0000201 0000"],
+            &["redirect-to-ip 192.0.2.1"],
+        ),
+        (
+            "copy to IPv4",
+            &["010c c0000201 0001"],
+            &["copy-to-ip 192.0.2.1"],
+        ),
+        (
+            "redirect to IPv6",
+            &["000c 20010db8000000000000000000000001 0000"],
+            &["redirect-to-ip 2001:db8::1"],
+        ),
+        (
+            "legacy redirects",
+            &["0800 00000000 0000", "800b 00000000 0000"],
+            &["accept"],
+        ),
+        (
+            "interface sets",
+            &["0702 000004d2 44d2", "4702 000004d2 8001"],
+            &[
+                "interface-set transitive:input:1234:1234",
+                "interface-set non-transitive:output:1234:1",
+            ],
+        ),
+    ];
+    for (name, communities, expected) in rows {
+        assert_eq!(decode(communities).unwrap().describe(), *expected, "{name}");
+    }
+}
+
+#[test]
+fn losers_and_ineffective_forms_are_noted() {
+    let rows: &[(&[&str], &[&str])] = &[
+        (
+            &["8006 0000 7f800000"],
+            &["traffic-rate-bytes is infinite: no limit"],
+        ),
+        (
+            &["8006 0000 42c80000", "8006 0000 447a0000"],
+            &["traffic-rate-bytes 1000 has no effect: the lower 100 applies"],
+        ),
+        (&["8009 0000 0000000a", "8009 0000 0000000a"], &[]),
+        (
+            &["8009 0000 0000000a", "8009 0000 0000002e"],
+            &["traffic-marking 46 has no effect: the earlier 10 applies"],
+        ),
+        (
+            &["8008 fde8 00000001", "8008 fde8 00000002"],
+            &["rt-redirect 65000:2 has no effect: the earlier 65000:1 applies"],
+        ),
+        (
+            &["010c c0000201 0000", "010c c0000202 0000"],
+            &["redirect-to-ip 192.0.2.2 has no effect: an earlier one applies"],
+        ),
+        (
+            &["0800 00000000 0001"],
+            &["legacy redirect form 0x0800, ignored"],
+        ),
+        (
+            &["800b 00000000 0000"],
+            &["legacy redirect form 0x800b, ignored"],
+        ),
+        (&["9999 00000000 0000"], &[]),
+    ];
+    for (communities, expected) in rows {
+        assert_eq!(
+            decode(communities).unwrap().notes,
+            *expected,
+            "{communities:?}"
+        );
+    }
+}
+
+#[test]
+fn rates_that_are_no_number_make_the_route_malformed() {
+    for community in [
+        "8006 0000 7fc00000",
+        "8006 0000 ffffffff",
+        "800c 0000 7f800001",
+    ] {
+        let error = decode(&[community]).unwrap_err();
+        assert!(
+            error.to_string().contains("not a number"),
+            "{community}: {error}"
+        );
+    }
+}
+
+#[test]
+fn actions_survive_the_way_over_communities() {
+    let target = Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0, 1);
+    let set = InterfaceSet {
+        transitive: false,
+        asn: 70000,
+        input: true,
+        output: true,
+        group: 0x3fff,
+    };
+    let rows = [
+        TrafficFilteringActions::default(),
+        TrafficFilteringActions {
+            rate_bytes_per_sec: Some(0.0),
+            rate_packets_per_sec: Some(0.5),
+            continue_evaluation: true,
+            sample: true,
+            mark_dscp: Some(63),
+            redirect_route_target: Some(RouteTarget::FourOctetAs(1, 2)),
+            redirect_next_hop: Some((IpAddr::V6(target), true)),
+            interface_sets: vec![set],
+            notes: vec![],
+        },
+        TrafficFilteringActions {
+            redirect_route_target: Some(RouteTarget::Ipv6(target, 7)),
+            redirect_next_hop: Some((IpAddr::V4(Ipv4Addr::new(192, 0, 2, 1)), false)),
+            ..Default::default()
+        },
+        TrafficFilteringActions {
+            redirect_route_target: Some(RouteTarget::TwoOctetAs(65001, 70000)),
+            ..Default::default()
+        },
+        TrafficFilteringActions {
+            redirect_route_target: Some(RouteTarget::Ipv4(Ipv4Addr::new(192, 0, 2, 1), 9)),
+            ..Default::default()
+        },
+    ];
+    for actions in rows {
+        let (extended, ipv6) = actions.to_communities();
+        assert_eq!(
+            TrafficFilteringActions::from_communities(&extended, &ipv6).unwrap(),
+            actions
+        );
+    }
+}
