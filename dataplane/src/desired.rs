@@ -63,10 +63,17 @@ impl InterfacePattern {
             return Err(format!("{pattern:?} is not an interface name"));
         }
         if name.len() > 15 {
-            return Err(format!("{pattern:?} is longer than the 15 octets of an interface name"));
+            return Err(format!(
+                "{pattern:?} is longer than the 15 octets of an interface name"
+            ));
         }
-        if let Some(bad) = name.chars().find(|c| c.is_whitespace() || c.is_control() || matches!(c, '/' | '*' | ':')) {
-            return Err(format!("{pattern:?} contains {bad:?}, which no interface name can"));
+        if let Some(bad) = name
+            .chars()
+            .find(|c| c.is_whitespace() || c.is_control() || matches!(c, '/' | '*' | ':'))
+        {
+            return Err(format!(
+                "{pattern:?} contains {bad:?}, which no interface name can"
+            ));
         }
         Ok(Self(pattern.into()))
     }
@@ -118,7 +125,11 @@ pub struct Sample {
 
 impl Default for Sample {
     fn default() -> Self {
-        Self { group: 5, snap_length: 128, one_in: 1 }
+        Self {
+            group: 5,
+            snap_length: 128,
+            one_in: 1,
+        }
     }
 }
 

@@ -18,17 +18,24 @@ impl IntervalSet {
 
     /// All values from 0 to `max` inclusive.
     pub fn full(max: u32) -> Self {
-        Self { ranges: vec![(0, max)] }
+        Self {
+            ranges: vec![(0, max)],
+        }
     }
 
     /// The set with one member.
     pub fn single(value: u32) -> Self {
-        Self { ranges: vec![(value, value)] }
+        Self {
+            ranges: vec![(value, value)],
+        }
     }
 
     /// The union of arbitrary inclusive ranges; a range whose first value exceeds its last is empty.
     pub fn from_ranges(ranges: impl IntoIterator<Item = (u32, u32)>) -> Self {
-        let mut sorted: Vec<_> = ranges.into_iter().filter(|(first, last)| first <= last).collect();
+        let mut sorted: Vec<_> = ranges
+            .into_iter()
+            .filter(|(first, last)| first <= last)
+            .collect();
         sorted.sort_unstable();
         let mut merged: Vec<(u32, u32)> = Vec::with_capacity(sorted.len());
         for (first, last) in sorted {
@@ -71,7 +78,10 @@ impl IntervalSet {
     /// The members of both sets.
     pub fn intersection(&self, other: &Self) -> Self {
         let mut common = Vec::new();
-        let (mut a, mut b) = (self.ranges.iter().peekable(), other.ranges.iter().peekable());
+        let (mut a, mut b) = (
+            self.ranges.iter().peekable(),
+            other.ranges.iter().peekable(),
+        );
         while let (Some(left), Some(right)) = (a.peek(), b.peek()) {
             let (first, last) = (left.0.max(right.0), left.1.min(right.1));
             if first <= last {
@@ -92,7 +102,9 @@ impl IntervalSet {
         let mut next = Some(0u32);
         for &(first, last) in &self.ranges {
             match next {
-                Some(from) if from < first && from <= max => gaps.push((from, (first - 1).min(max))),
+                Some(from) if from < first && from <= max => {
+                    gaps.push((from, (first - 1).min(max)))
+                }
                 _ => {}
             }
             next = last.checked_add(1);
@@ -146,7 +158,11 @@ mod tests {
             ("adjacent", vec![(1, 2), (3, 4)], vec![(1, 4)]),
             ("contained", vec![(1, 9), (3, 4)], vec![(1, 9)]),
             ("reversed is empty", vec![(9, 1)], vec![]),
-            ("to the top", vec![(5, u32::MAX), (u32::MAX, u32::MAX)], vec![(5, u32::MAX)]),
+            (
+                "to the top",
+                vec![(5, u32::MAX), (u32::MAX, u32::MAX)],
+                vec![(5, u32::MAX)],
+            ),
         ];
         for (name, input, expected) in rows {
             assert_eq!(IntervalSet::from_ranges(input).ranges(), expected, "{name}");

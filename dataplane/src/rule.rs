@@ -133,9 +133,18 @@ impl AddressPattern {
     ///
     /// `offset` ≤ `length` ≤ 128; `value` is masked.
     pub fn new(value: u128, offset: u8, length: u8) -> Self {
-        let keep = |bits: u8| if bits == 0 { 0 } else { u128::MAX << (128 - u32::from(bits.min(128))) };
+        let keep = |bits: u8| {
+            if bits == 0 {
+                0
+            } else {
+                u128::MAX << (128 - u32::from(bits.min(128)))
+            }
+        };
         let mask = keep(length) & !keep(offset);
-        Self { value: value & mask, mask }
+        Self {
+            value: value & mask,
+            mask,
+        }
     }
 
     /// True when the left-aligned `address` has the wanted bits.
@@ -178,14 +187,24 @@ impl MaskedValues {
                 break;
             }
         }
-        let mut set = Self { mask: relevant, values };
+        let mut set = Self {
+            mask: relevant,
+            values,
+        };
         set.drop_bits_without_influence();
         set
     }
 
     fn drop_bits_without_influence(&mut self) {
-        for bit in (0..16).map(|shift| 1u16 << shift).filter(|bit| self.mask & bit != 0).collect::<Vec<_>>() {
-            let symmetric = self.values.iter().all(|value| self.values.binary_search(&(value ^ bit)).is_ok());
+        for bit in (0..16)
+            .map(|shift| 1u16 << shift)
+            .filter(|bit| self.mask & bit != 0)
+            .collect::<Vec<_>>()
+        {
+            let symmetric = self
+                .values
+                .iter()
+                .all(|value| self.values.binary_search(&(value ^ bit)).is_ok());
             if symmetric {
                 self.mask &= !bit;
                 self.values.retain(|value| value & bit == 0);
@@ -224,8 +243,12 @@ pub enum FragmentKind {
 
 impl FragmentKind {
     /// All kinds.
-    pub const ALL: [FragmentKind; 4] =
-        [FragmentKind::Whole, FragmentKind::First, FragmentKind::Middle, FragmentKind::Last];
+    pub const ALL: [FragmentKind; 4] = [
+        FragmentKind::Whole,
+        FragmentKind::First,
+        FragmentKind::Middle,
+        FragmentKind::Last,
+    ];
 
     /// True when the packet has no transport header: its offset is not 0.
     pub fn is_later(self) -> bool {

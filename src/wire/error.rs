@@ -48,7 +48,13 @@ pub struct WireError {
 
 impl fmt::Display for WireError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} at offset {} ({})", self.reason, self.offset, self.consequence.name())
+        write!(
+            f,
+            "{} at offset {} ({})",
+            self.reason,
+            self.offset,
+            self.consequence.name()
+        )
     }
 }
 

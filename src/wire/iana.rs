@@ -48,8 +48,12 @@ pub enum FlowFamily {
 
 impl FlowFamily {
     /// All four, in order.
-    pub const ALL: [FlowFamily; 4] =
-        [FlowFamily::Ipv4Flow, FlowFamily::Ipv6Flow, FlowFamily::Ipv4FlowVpn, FlowFamily::Ipv6FlowVpn];
+    pub const ALL: [FlowFamily; 4] = [
+        FlowFamily::Ipv4Flow,
+        FlowFamily::Ipv6Flow,
+        FlowFamily::Ipv4FlowVpn,
+        FlowFamily::Ipv6FlowVpn,
+    ];
 
     /// The family's code points.
     pub const fn afi_safi(self) -> AfiSafi {
@@ -63,7 +67,9 @@ impl FlowFamily {
 
     /// The family with these code points, if it is one of the four.
     pub fn from_afi_safi(afi_safi: AfiSafi) -> Option<Self> {
-        Self::ALL.into_iter().find(|family| family.afi_safi() == afi_safi)
+        Self::ALL
+            .into_iter()
+            .find(|family| family.afi_safi() == afi_safi)
     }
 
     /// True for the families that filter IPv6 packets.
@@ -97,8 +103,11 @@ impl FromStr for FlowFamily {
     type Err = String;
 
     fn from_str(name: &str) -> Result<Self, String> {
-        Self::ALL.into_iter().find(|family| family.name() == name).ok_or_else(|| {
-            format!("{name:?} is not one of ipv4-flow, ipv6-flow, ipv4-flow-vpn, ipv6-flow-vpn")
-        })
+        Self::ALL
+            .into_iter()
+            .find(|family| family.name() == name)
+            .ok_or_else(|| {
+                format!("{name:?} is not one of ipv4-flow, ipv6-flow, ipv4-flow-vpn, ipv6-flow-vpn")
+            })
     }
 }
