@@ -4,16 +4,16 @@
 //! [`engine`] → [`dataplane`] rules → kernel or ASIC. Everything up to `engine` is free of clocks, sockets,
 //! files, threads and logging.
 
-#[cfg(feature = "daemon")]
-pub mod cli;
+pub mod wire;
+pub mod flowspec;
+pub mod session;
+pub mod rib;
+pub mod engine;
 #[cfg(feature = "daemon")]
 pub mod config;
-pub mod engine;
-pub mod flowspec;
 #[cfg(feature = "daemon")]
 pub mod io;
 #[cfg(feature = "daemon")]
 pub mod lab;
-pub mod rib;
-pub mod session;
-pub mod wire;
+#[cfg(feature = "daemon")]
+pub mod cli;

@@ -7,10 +7,10 @@
 //! [`backend::Backend`] makes its packet filter equal to the sum of all changes, all or nothing.
 //! [`sim`] is the backend that forwards packets in memory: the oracle for all others.
 
-pub mod backend;
-pub mod desired;
 pub mod interval;
-pub mod nft;
-pub mod packet;
 pub mod rule;
+pub mod packet;
+pub mod desired;
+pub mod backend;
 pub mod sim;
+pub mod nft;

@@ -2,13 +2,13 @@
 //!
 //! Hostile bytes stop here: no other module re-parses what this one returns.
 
+pub mod cursor;
+pub mod iana;
+pub mod error;
+pub mod nlri;
+pub mod community;
 pub mod attribute;
 pub mod capability;
-pub mod community;
-pub mod cursor;
-pub mod error;
-pub mod iana;
-pub mod message;
-pub mod nlri;
 pub mod open;
 pub mod update;
+pub mod message;
