@@ -1,1 +1,7 @@
-fn main() {}
+//! The `flowacl` command; see [`flowacl::cli`].
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    flowacl::cli::main()
+}

@@ -1,1 +1,86 @@
-//! cli
+//! The command line: one module per subcommand. Exit codes: 0 done, 1 it failed or the answer is no, 2 the command
+//! line or the configuration is wrong.
+
+mod check;
+
+use std::io::{self, Write};
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+use crate::config::ConfigErrors;
+
+/// Exit code for a wrong configuration; clap uses the same for a wrong command line.
+const EXIT_USAGE: u8 = 2;
+
+/// The whole command line.
+#[derive(Debug, Parser)]
+#[command(
+    name = "flowacl",
+    version,
+    about = "BGP FlowSpec receiver that makes the packet filter equal to the received Flow Specifications",
+    long_about = "Receives BGP Flow Specifications (RFC 8955, RFC 8956) and makes the packet filter of this machine \
+        equal to them. What cannot be enforced exactly is refused with a reason, never widened.",
+    after_help = "Exit codes: 0 done; 1 it failed, or the answer is no; 2 the command line or the configuration is \
+        wrong.\n\nTry `flowacl demo` first: the whole story on this machine, without root.",
+    max_term_width = 100
+)]
+struct Arguments {
+    #[command(subcommand)]
+    command: Command,
+}
+
+/// What to do.
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Check a configuration file
+    Check(check::Arguments),
+}
+
+/// Reads the command line, does what it says, and tells how it went.
+pub fn main() -> ExitCode {
+    let arguments = Arguments::parse();
+    // Nothing above this line starts a thread: `demo` has to enter its namespaces first.
+    let mut output = io::BufWriter::new(io::stdout().lock());
+    let result = run(arguments.command, &mut output).and_then(|code| {
+        output.flush()?;
+        Ok(code)
+    });
+    match result {
+        Ok(code) => code,
+        Err(error) if is_broken_pipe(&error) => ExitCode::SUCCESS,
+        Err(error) => match error.downcast_ref::<ConfigErrors>() {
+            Some(errors) => {
+                eprintln!("{errors}");
+                ExitCode::from(EXIT_USAGE)
+            }
+            None => {
+                eprintln!("flowacl: {error:#}");
+                ExitCode::FAILURE
+            }
+        },
+    }
+}
+
+/// Carries out one command, printing to `output`.
+fn run(command: Command, output: &mut dyn Write) -> anyhow::Result<ExitCode> {
+    match command {
+        Command::Check(arguments) => check::run(&arguments, output),
+    }
+}
+
+/// True when the reader of our output has gone, as in `flowacl show rules | head`: nothing is wrong.
+fn is_broken_pipe(error: &anyhow::Error) -> bool {
+    let io_error = error.downcast_ref::<io::Error>();
+    io_error.is_some_and(|error| error.kind() == io::ErrorKind::BrokenPipe)
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    #[test]
+    fn command_line_is_consistent() {
+        super::Arguments::command().debug_assert();
+    }
+}

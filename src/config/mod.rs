@@ -1,1 +1,96 @@
-//! config
+//! The configuration file: TOML text in, a [`Config`] that is valid as a whole out, or every error at once.
+//!
+//! Each error names its line, column and key. The modules follow the tables of the file.
+
+mod bgp;
+mod control;
+mod dataplane;
+mod error;
+mod neighbor;
+mod reader;
+
+use std::path::Path;
+
+pub use bgp::Bgp;
+pub use control::{Control, Metrics};
+pub use dataplane::{BackendKind, Dataplane};
+pub use error::{ConfigError, ConfigErrors};
+pub use neighbor::{Import, Neighbor};
+
+use reader::{Reader, Section};
+
+/// Where the daemon and `check` look for the file when none is named.
+pub const DEFAULT_PATH: &str = "/etc/flowacl/flowacl.toml";
+
+/// Everything an operator can say, checked.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Config {
+    /// `[bgp]`: who we are.
+    pub bgp: Bgp,
+    /// `[[neighbor]]`: who may send us routes, in the order of the file.
+    pub neighbors: Vec<Neighbor>,
+    /// `[dataplane]`: what enforces the rules, and where.
+    pub dataplane: Dataplane,
+    /// `[control]`: where the command line finds the daemon.
+    pub control: Control,
+    /// `[metrics]`: `None` when nothing is to be served.
+    pub metrics: Option<Metrics>,
+}
+
+impl Config {
+    /// Reads and checks the file at `path`.
+    ///
+    /// Fails with everything that is wrong with it; a file that cannot be read is one error without a line.
+    pub fn load(path: &Path) -> Result<Self, ConfigErrors> {
+        match std::fs::read_to_string(path) {
+            Ok(text) => Self::parse(&text).map_err(|errors| errors.in_file(path)),
+            Err(error) => Err(ConfigErrors::unreadable(path, &error)),
+        }
+    }
+
+    /// Checks the text of a configuration file.
+    ///
+    /// Where the text is not TOML, what can still be understood is checked too.
+    pub fn parse(text: &str) -> Result<Self, ConfigErrors> {
+        let reader = Reader::new(text);
+        let (document, syntax_errors) = toml::de::DeTable::parse_recoverable(text);
+        reader.syntax_errors(&syntax_errors);
+        let mut root = Section::root(&reader, &document);
+        let config = Self::read(&mut root);
+        root.finish();
+        reader.into_result(config)
+    }
+
+    /// Reads all tables, then checks what spans several of them.
+    fn read(root: &mut Section<'_, '_>) -> Option<Self> {
+        let bgp = root.table("bgp").and_then(Bgp::read);
+        let neighbors = neighbor::read_all(root, bgp.as_ref());
+        let dataplane = match root.optional_table("dataplane") {
+            Some(section) => Dataplane::read(section),
+            None => Dataplane::default(),
+        };
+        let control = root
+            .optional_table("control")
+            .map(Control::read)
+            .unwrap_or_default();
+        let metrics = root.optional_table("metrics").and_then(Metrics::read);
+        Some(Self {
+            bgp: bgp?,
+            neighbors,
+            dataplane,
+            control,
+            metrics,
+        })
+    }
+
+    /// The neighbor that `address` belongs to: the longest of the configured prefixes that contain it.
+    pub fn neighbor_for(&self, address: std::net::IpAddr) -> Option<&Neighbor> {
+        self.neighbors
+            .iter()
+            .filter(|neighbor| neighbor.remote.contains(address))
+            .max_by_key(|neighbor| neighbor.remote.prefix())
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,141 @@
+//! `[dataplane]`: what enforces the rules, and on which interfaces.
+
+use std::fmt;
+use std::str::FromStr;
+
+use ::dataplane::desired::{InterfacePattern, Sample, Settings};
+
+use super::reader::{Section, Value};
+
+/// The packet filters that this build can drive.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum BackendKind {
+    /// The kernel's, by netlink.
+    Nftables,
+    /// None: rules are kept in memory. For trials and tests.
+    Sim,
+}
+
+impl BackendKind {
+    /// All of them.
+    pub const ALL: [BackendKind; 2] = [BackendKind::Nftables, BackendKind::Sim];
+
+    /// The name used in configuration and commands.
+    pub const fn name(self) -> &'static str {
+        match self {
+            BackendKind::Nftables => "nftables",
+            BackendKind::Sim => "sim",
+        }
+    }
+}
+
+impl fmt::Display for BackendKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+impl FromStr for BackendKind {
+    type Err = String;
+
+    fn from_str(name: &str) -> Result<Self, String> {
+        if let Some(kind) = Self::ALL.into_iter().find(|kind| kind.name() == name) {
+            return Ok(kind);
+        }
+        match name {
+            "cumulus" | "sonic" => Err(format!(
+                "the {name} backend is not part of this build, which has nftables and sim"
+            )),
+            _ => Err(format!(
+                "{name:?} is not a backend; there are nftables and sim"
+            )),
+        }
+    }
+}
+
+/// `[dataplane]`.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Dataplane {
+    /// What enforces the rules.
+    pub backend: BackendKind,
+    /// Interfaces whose incoming packets are filtered.
+    pub interfaces: Vec<InterfacePattern>,
+    /// Where samples go.
+    pub sample: Sample,
+    /// Bits of the packet mark that the packet filter may use while it works: at least seven, contiguous.
+    pub scratch_mark: u32,
+}
+
+impl Default for Dataplane {
+    fn default() -> Self {
+        let Settings {
+            interfaces,
+            guards: _,
+            sample,
+            scratch_mark,
+        } = Settings::default();
+        Self {
+            backend: BackendKind::Nftables,
+            interfaces,
+            sample,
+            scratch_mark,
+        }
+    }
+}
+
+impl Dataplane {
+    /// Reads the section; what is wrong is noted and stays at its default.
+    pub(super) fn read(mut section: Section<'_, '_>) -> Self {
+        let default = Self::default();
+        let read = Self {
+            backend: section
+                .optional("backend", |value| value.text()?.parse())
+                .unwrap_or(default.backend),
+            interfaces: section
+                .optional("interfaces", interfaces)
+                .unwrap_or(default.interfaces),
+            sample: Sample {
+                group: section
+                    .optional("sample_group", |value| value.integer(0..=65535))
+                    .and_then(|group| u16::try_from(group).ok())
+                    .unwrap_or(default.sample.group),
+                snap_length: section
+                    .optional("sample_snap_length", |value| value.integer(0..=65535))
+                    .and_then(|length| u32::try_from(length).ok())
+                    .unwrap_or(default.sample.snap_length),
+                one_in: section
+                    .optional("sample_one_in", |value| {
+                        value.integer(1..=u64::from(u32::MAX))
+                    })
+                    .and_then(|one_in| u32::try_from(one_in).ok())
+                    .unwrap_or(default.sample.one_in),
+            },
+            scratch_mark: section
+                .optional("scratch_mark", scratch_mark)
+                .unwrap_or(default.scratch_mark),
+        };
+        section.finish();
+        read
+    }
+}
+
+/// A non-empty list of interface patterns.
+fn interfaces(value: &Value<'_, '_>) -> Result<Vec<InterfacePattern>, String> {
+    value.non_empty_list(
+        "no packet would ever be filtered; \"*\" is all but lo",
+        |item| InterfacePattern::new(item.text()?),
+    )
+}
+
+/// At least seven contiguous bits.
+fn scratch_mark(value: &Value<'_, '_>) -> Result<u32, String> {
+    let mark = value.integer(0..=u64::from(u32::MAX))?;
+    let mark = u32::try_from(mark).expect("the range was checked");
+    let run = mark.checked_shr(mark.trailing_zeros()).unwrap_or(0);
+    match mark.count_ones() >= 7 && run.trailing_ones() == mark.count_ones() {
+        true => Ok(mark),
+        false => Err(format!(
+            "{mark:#x} is not a run of at least seven bits, as 0x7f000000 is"
+        )),
+    }
+}

@@ -1,0 +1,230 @@
+//! `[[neighbor]]`: who may send us Flow Specifications, and which of them we take.
+
+use std::net::IpAddr;
+use std::time::Duration;
+
+use ipnetwork::IpNetwork;
+
+use super::bgp::{self, Bgp};
+use super::reader::{Section, Value};
+use crate::wire::iana::FlowFamily;
+
+/// One neighbor, or all neighbors of one prefix.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Neighbor {
+    /// The neighbor's address as a prefix of full length, or a shorter one from which any address may connect.
+    pub remote: IpNetwork,
+    /// The AS that it must have.
+    pub remote_as: u32,
+    /// True: wait for the neighbor to connect. False: dial as well.
+    pub passive: bool,
+    /// The port to dial.
+    pub port: u16,
+    /// Families to offer; never empty.
+    pub families: Vec<FlowFamily>,
+    /// Hold time to propose: 0, or at least 3 seconds.
+    pub hold_time_secs: u16,
+    /// For the operator.
+    pub description: Option<String>,
+    /// Time between attempts to connect.
+    pub connect_retry: Duration,
+    /// The address to dial from; connections to any other of our addresses are refused.
+    pub local_address: Option<IpAddr>,
+    /// Which of its routes we take.
+    pub import: Import,
+}
+
+/// `[neighbor.import]`.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Import {
+    /// A route's destination must lie inside one of these; empty: no restriction.
+    pub destinations: Vec<IpNetwork>,
+    /// Routes beyond this number are refused; the session stays up.
+    pub max_routes: Option<usize>,
+}
+
+impl Neighbor {
+    /// True when any address of a prefix may connect.
+    pub fn is_dynamic(&self) -> bool {
+        !is_host(self.remote)
+    }
+}
+
+/// True for a prefix with one address.
+fn is_host(prefix: IpNetwork) -> bool {
+    prefix.prefix() == if prefix.is_ipv4() { 32 } else { 128 }
+}
+
+/// Reads all `[[neighbor]]` tables; those with errors are noted and left out.
+pub(super) fn read_all(root: &mut Section<'_, '_>, bgp: Option<&Bgp>) -> Vec<Neighbor> {
+    let mut known = Vec::new();
+    let sections = root.tables("neighbor").into_iter();
+    sections
+        .filter_map(|section| Neighbor::read(section, bgp, &mut known))
+        .collect()
+}
+
+impl Neighbor {
+    /// Reads one table. `known` are the addresses of those before it.
+    fn read(
+        mut section: Section<'_, '_>,
+        bgp: Option<&Bgp>,
+        known: &mut Vec<IpNetwork>,
+    ) -> Option<Self> {
+        let remote = section.required("address", |value| remote(value, known));
+        known.extend(remote);
+        let remote_as = section.required("remote_as", bgp::autonomous_system);
+        let passive = section.optional("passive", Value::boolean).unwrap_or(true);
+        let neighbor = Self {
+            // A place holder keeps the remaining keys checked; the neighbor is dropped below.
+            remote: remote.unwrap_or_else(|| IpNetwork::from(IpAddr::from([0, 0, 0, 0]))),
+            remote_as: remote_as.unwrap_or_default(),
+            passive,
+            port: section.optional("port", port).unwrap_or(bgp::BGP_PORT),
+            families: section
+                .optional("families", families)
+                .unwrap_or_else(|| vec![FlowFamily::Ipv4Flow, FlowFamily::Ipv6Flow]),
+            hold_time_secs: section.optional("hold_time_secs", hold_time).unwrap_or(90),
+            description: section.optional("description", description),
+            connect_retry: Duration::from_secs(
+                section
+                    .optional("connect_retry_secs", |value| value.integer(1..=65535))
+                    .unwrap_or(10),
+            ),
+            local_address: section.optional("local_address", |value| local_address(value, remote)),
+            import: section
+                .optional_table("import")
+                .map(Import::read)
+                .unwrap_or_default(),
+        };
+        if let (Some(remote), Some(bgp)) = (remote, bgp) {
+            check_reachable(&mut section, remote, passive, bgp);
+        }
+        section.finish();
+        (remote.is_some() && remote_as.is_some()).then_some(neighbor)
+    }
+}
+
+/// Checks that there is any way to have a session with the neighbor.
+fn check_reachable(section: &mut Section<'_, '_>, remote: IpNetwork, passive: bool, bgp: &Bgp) {
+    let place = section
+        .value("passive")
+        .or_else(|| section.value("address"));
+    let Some(place) = place else { return };
+    if !passive {
+        if !is_host(remote) {
+            place.error(format!(
+                "{remote} is a prefix: flowacl cannot dial it, only be dialed"
+            ));
+        }
+    } else if bgp.listen.is_empty() {
+        place.error("the neighbor is passive, but bgp.listen is empty: nobody would ever connect");
+    } else if !bgp
+        .listen
+        .iter()
+        .any(|listen| listen.is_ipv4() == remote.is_ipv4())
+    {
+        let family = if remote.is_ipv4() { "IPv4" } else { "IPv6" };
+        place.error(format!(
+            "the neighbor is passive, but no address in bgp.listen is {family}: it could not connect"
+        ));
+    }
+}
+
+/// The neighbor's address or prefix.
+fn remote(value: &Value<'_, '_>, known: &[IpNetwork]) -> Result<IpNetwork, String> {
+    let remote = value.prefix()?;
+    let address = remote.ip();
+    if is_host(remote) && (address.is_unspecified() || address.is_multicast()) {
+        return Err(format!(
+            "{address} is not an address that a neighbor can have"
+        ));
+    }
+    if is_host(remote) && matches!(address, IpAddr::V6(address) if address.is_unicast_link_local())
+    {
+        return Err(format!(
+            "{address} is a link-local address, which says nothing without its interface; \
+             use another address of the neighbor"
+        ));
+    }
+    if known.contains(&remote) {
+        return Err(format!("{} is configured twice", shown(remote)));
+    }
+    Ok(remote)
+}
+
+/// A prefix as the operator wrote it: an address alone without its length.
+fn shown(remote: IpNetwork) -> String {
+    if is_host(remote) {
+        remote.ip().to_string()
+    } else {
+        remote.to_string()
+    }
+}
+
+/// A TCP port.
+fn port(value: &Value<'_, '_>) -> Result<u16, String> {
+    Ok(u16::try_from(value.integer(1..=65535)?).expect("the range was checked"))
+}
+
+/// A non-empty list of families.
+fn families(value: &Value<'_, '_>) -> Result<Vec<FlowFamily>, String> {
+    value.non_empty_list("the session would carry no routes", |item| {
+        item.text()?.parse()
+    })
+}
+
+/// RFC 4271 §4.2: 0, or at least 3 seconds.
+fn hold_time(value: &Value<'_, '_>) -> Result<u16, String> {
+    match value.integer(0..=65535)? {
+        secs @ 1..=2 => Err(format!(
+            "{secs} is neither 0 nor at least 3 (RFC 4271 section 4.2)"
+        )),
+        secs => Ok(u16::try_from(secs).expect("the range was checked")),
+    }
+}
+
+/// One line of text.
+fn description(value: &Value<'_, '_>) -> Result<String, String> {
+    let text = value.text()?;
+    match text.chars().find(|c| c.is_control()) {
+        Some(bad) => Err(format!("contains {bad:?}: one line of text is wanted")),
+        None => Ok(text.to_owned()),
+    }
+}
+
+/// The address to dial from: of the neighbor's family.
+fn local_address(value: &Value<'_, '_>, remote: Option<IpNetwork>) -> Result<IpAddr, String> {
+    let text = value.text()?;
+    let address: IpAddr = text
+        .parse()
+        .map_err(|_| format!("{text:?} is not an address"))?;
+    if address.is_unspecified() || address.is_multicast() {
+        return Err(format!(
+            "{address} is not an address that this machine can have"
+        ));
+    }
+    match remote {
+        Some(remote) if remote.is_ipv4() != address.is_ipv4() => Err(format!(
+            "{address} and the neighbor's address {} are of different families",
+            shown(remote)
+        )),
+        _ => Ok(address),
+    }
+}
+
+impl Import {
+    /// Reads the section.
+    fn read(mut section: Section<'_, '_>) -> Self {
+        let import = Self {
+            destinations: section
+                .optional("destinations", |value| value.list(Value::prefix))
+                .unwrap_or_default(),
+            max_routes: section
+                .optional("max_routes", |value| value.integer(0..=u64::from(u32::MAX)))
+                .map(|limit| usize::try_from(limit).unwrap_or(usize::MAX)),
+        };
+        section.finish();
+        import
+    }
+}

@@ -1,0 +1,392 @@
+//! Every rule of the configuration file, by example.
+
+use super::*;
+
+/// A file that is right, to be extended with what a test is about.
+const BASE: &str = "[bgp]\nlocal_as = 65140\nrouter_id = \"192.0.2.2\"\n";
+
+/// The errors of `text`, one `line:column key: reason` each.
+fn errors(text: &str) -> Vec<String> {
+    let errors = Config::parse(text).expect_err(text).errors;
+    errors
+        .into_iter()
+        .map(|error| {
+            let (line, column) = error.place.expect("parsed text has places");
+            format!("{line}:{column} {}: {}", error.key, error.reason)
+        })
+        .collect()
+}
+
+/// The errors of `BASE` with a neighbor with these lines; line 6 is the first of them.
+fn neighbor_errors(lines: &str) -> Vec<String> {
+    errors(&format!("{BASE}\n[[neighbor]]\n{lines}\n"))
+}
+
+#[test]
+fn examples_load() {
+    for (name, neighbors) in [("lab", 1), ("router", 2), ("switch", 3)] {
+        let path = format!("{}/examples/{name}.toml", env!("CARGO_MANIFEST_DIR"));
+        let config = Config::load(Path::new(&path)).unwrap_or_else(|errors| panic!("{errors}"));
+        assert_eq!(config.neighbors.len(), neighbors, "{name}");
+    }
+}
+
+#[test]
+fn defaults() {
+    let text = format!("{BASE}[[neighbor]]\naddress = \"192.0.2.1\"\nremote_as = 65070\n");
+    let config = Config::parse(&text).unwrap();
+    assert_eq!(
+        config.bgp.listen,
+        ["0.0.0.0:179".parse().unwrap(), "[::]:179".parse().unwrap()]
+    );
+    assert_eq!(
+        config.neighbors,
+        [Neighbor {
+            remote: "192.0.2.1/32".parse().unwrap(),
+            remote_as: 65070,
+            passive: true,
+            port: 179,
+            families: vec![
+                crate::wire::iana::FlowFamily::Ipv4Flow,
+                crate::wire::iana::FlowFamily::Ipv6Flow
+            ],
+            hold_time_secs: 90,
+            description: None,
+            connect_retry: std::time::Duration::from_secs(10),
+            local_address: None,
+            import: Import::default(),
+        }]
+    );
+    assert_eq!(config.dataplane, Dataplane::default());
+    assert_eq!(config.dataplane.backend, BackendKind::Nftables);
+    assert_eq!(
+        config.control.socket,
+        Path::new("/run/flowacl/flowacl.sock")
+    );
+    assert_eq!(config.metrics, None);
+}
+
+#[test]
+fn longest_prefix_decides() {
+    let config = Config::parse(&format!(
+        "{BASE}\
+         [[neighbor]]\naddress = \"10.0.0.0/8\"\nremote_as = 1\n\
+         [[neighbor]]\naddress = \"10.1.1.1\"\nremote_as = 2\n\
+         [[neighbor]]\naddress = \"10.1.0.0/16\"\nremote_as = 3\n"
+    ))
+    .unwrap();
+    let rows = [
+        ("host", "10.1.1.1", Some(2)),
+        ("long prefix", "10.1.1.2", Some(3)),
+        ("short prefix", "10.2.1.1", Some(1)),
+        ("stranger", "11.0.0.1", None),
+        ("stranger of the other family", "2001:db8::1", None),
+    ];
+    for (name, address, remote_as) in rows {
+        let found = config.neighbor_for(address.parse().unwrap());
+        assert_eq!(
+            found.map(|neighbor| neighbor.remote_as),
+            remote_as,
+            "{name}"
+        );
+    }
+}
+
+#[test]
+fn every_error_of_a_file_at_once() {
+    let text = "\
+[bgp]
+local_as = 0
+router_id = \"0.0.0.0\"
+listn = []
+
+[[neighbor]]
+address = \"192.0.2.1\"
+remote_as = \"65070\"
+passive = false
+families = [\"ipv4-flow\", \"ipv4-unicast\"]
+hold_time_secs = 2
+[neighbor.import]
+destinations = [\"203.0.113.7/24\"]
+max_route = 1
+
+[[neighbor]]
+address = \"192.0.2.1\"
+remote_as = 65070
+
+[dataplane]
+backend = \"sonic\"
+interfaces = [\"swp*\", \"much-too-long-a-name\"]
+
+[logging]
+";
+    assert_eq!(
+        errors(text),
+        [
+            "2:12 bgp.local_as: 0 is not in the range 1 to 4294967295",
+            "3:13 bgp.router_id: 0.0.0.0 is not a BGP identifier (RFC 6286)",
+            "4:1 bgp.listn: unknown key; did you mean listen?",
+            "8:13 neighbor[0].remote_as: must be an integer, not a string",
+            "10:26 neighbor[0].families[1]: \"ipv4-unicast\" is not one of ipv4-flow, ipv6-flow, \
+             ipv4-flow-vpn, ipv6-flow-vpn",
+            "11:18 neighbor[0].hold_time_secs: 2 is neither 0 nor at least 3 (RFC 4271 section \
+             4.2)",
+            "13:17 neighbor[0].import.destinations[0]: 203.0.113.7/24 has bits set beyond its \
+             length; did you mean 203.0.113.0/24?",
+            "14:1 neighbor[0].import.max_route: unknown key; did you mean max_routes?",
+            "17:11 neighbor[1].address: 192.0.2.1 is configured twice",
+            "21:11 dataplane.backend: the sonic backend is not part of this build, which has \
+             nftables and sim",
+            "22:23 dataplane.interfaces[1]: \"much-too-long-a-name\" is longer than the 15 octets \
+             of an interface name",
+            "24:2 logging: unknown key; known here: bgp, control, dataplane, metrics, neighbor",
+        ]
+    );
+}
+
+#[test]
+fn bad_bgp() {
+    let rows = [
+        ("no table", "", "1:1 bgp: is missing"),
+        (
+            "not a table",
+            "bgp = 1",
+            "1:7 bgp: must be a table, as in [bgp], not an integer",
+        ),
+        (
+            "AS_TRANS",
+            "[bgp]\nlocal_as = 23456\nrouter_id = \"1.1.1.1\"",
+            "2:12 bgp.local_as: 23456 is AS_TRANS, which nobody can be (RFC 6793)",
+        ),
+        (
+            "negative",
+            "[bgp]\nlocal_as = -1\nrouter_id = \"1.1.1.1\"",
+            "2:12 bgp.local_as: -1 is not in the range 1 to 4294967295",
+        ),
+        (
+            "no router id",
+            "[bgp]\nlocal_as = 1",
+            "1:1 bgp.router_id: is missing",
+        ),
+        (
+            "router id of IPv6",
+            "[bgp]\nlocal_as = 1\nrouter_id = \"::1\"",
+            "3:13 bgp.router_id: \"::1\" is not a router id, as in \"192.0.2.1\"",
+        ),
+        (
+            "listen without port",
+            "[bgp]\nlocal_as = 1\nrouter_id = \"1.1.1.1\"\nlisten = [\"0.0.0.0\"]",
+            "4:11 bgp.listen[0]: \"0.0.0.0\" is not an address with a port, as in \
+             \"0.0.0.0:179\" or \"[::]:179\"",
+        ),
+        (
+            "listen twice",
+            "[bgp]\nlocal_as = 1\nrouter_id = \"1.1.1.1\"\nlisten = [\"[::]:1\", \"[::]:1\"]",
+            "4:21 bgp.listen[1]: stands here twice",
+        ),
+    ];
+    for (name, text, error) in rows {
+        assert_eq!(errors(text), [error], "{name}");
+    }
+}
+
+#[test]
+fn bad_neighbor() {
+    let v4 = "address = \"192.0.2.1\"\nremote_as = 1\n";
+    let rows = [
+        (
+            "no address",
+            "remote_as = 1".to_owned(),
+            "5:1 neighbor[0].address: is missing",
+        ),
+        (
+            "unspecified",
+            "address = \"0.0.0.0\"\nremote_as = 1".into(),
+            "6:11 neighbor[0].address: 0.0.0.0 is not an address that a neighbor can have",
+        ),
+        (
+            "link-local",
+            "address = \"fe80::1\"\nremote_as = 1".into(),
+            "6:11 neighbor[0].address: fe80::1 is a link-local address, which says nothing \
+             without its interface; use another address of the neighbor",
+        ),
+        (
+            "name",
+            "address = \"rr1.example\"\nremote_as = 1".into(),
+            "6:11 neighbor[0].address: \"rr1.example\" is neither an address nor a prefix",
+        ),
+        (
+            "active with a prefix",
+            "address = \"192.0.2.0/24\"\nremote_as = 1\npassive = false".into(),
+            "8:11 neighbor[0].passive: 192.0.2.0/24 is a prefix: flowacl cannot dial it, only \
+             be dialed",
+        ),
+        (
+            "no families",
+            format!("{v4}families = []"),
+            "8:12 neighbor[0].families: is empty: the session would carry no routes",
+        ),
+        (
+            "family twice",
+            format!("{v4}families = [\"ipv4-flow\", \"ipv4-flow\"]"),
+            "8:26 neighbor[0].families[1]: stands here twice",
+        ),
+        (
+            "wrong type in a list",
+            format!("{v4}families = [4]"),
+            "8:13 neighbor[0].families[0]: must be a string, not an integer",
+        ),
+        (
+            "port",
+            format!("{v4}port = 65536"),
+            "8:8 neighbor[0].port: 65536 is not in the range 1 to 65535",
+        ),
+        (
+            "hold time",
+            format!("{v4}hold_time_secs = 1"),
+            "8:18 neighbor[0].hold_time_secs: 1 is neither 0 nor at least 3 (RFC 4271 section \
+             4.2)",
+        ),
+        (
+            "local address of another family",
+            format!("{v4}local_address = \"::1\""),
+            "8:17 neighbor[0].local_address: ::1 and the neighbor's address 192.0.2.1 are of \
+             different families",
+        ),
+        (
+            "passive as text",
+            format!("{v4}passive = \"no\""),
+            "8:11 neighbor[0].passive: must be true or false, not a string",
+        ),
+        (
+            "import is no table",
+            format!("{v4}import = []"),
+            "8:10 neighbor[0].import: must be a table, as in [import], not an array",
+        ),
+    ];
+    for (name, lines, error) in rows {
+        assert_eq!(neighbor_errors(&lines), [error], "{name}");
+    }
+}
+
+#[test]
+fn a_passive_neighbor_needs_a_listener() {
+    let rows = [
+        (
+            "none",
+            "listen = []",
+            "the neighbor is passive, but bgp.listen is empty: nobody would ever connect",
+        ),
+        (
+            "other family",
+            "listen = [\"[::1]:179\"]",
+            "the neighbor is passive, but no address in bgp.listen is IPv4: it could not connect",
+        ),
+    ];
+    for (name, listen, reason) in rows {
+        let text = format!("{BASE}{listen}\n[[neighbor]]\naddress = \"1.2.3.4\"\nremote_as = 1\n");
+        assert_eq!(
+            errors(&text),
+            [format!("6:11 neighbor[0].address: {reason}")],
+            "{name}"
+        );
+        let active = format!("{text}passive = false\n");
+        assert!(
+            Config::parse(&active).is_ok(),
+            "{name}: an active neighbor needs none"
+        );
+    }
+}
+
+#[test]
+fn bad_dataplane_control_and_metrics() {
+    let rows = [
+        (
+            "unknown backend",
+            "[dataplane]\nbackend = \"iptables\"".to_owned(),
+            "5:11 dataplane.backend: \"iptables\" is not a backend; there are nftables and sim",
+        ),
+        (
+            "no interfaces",
+            "[dataplane]\ninterfaces = []".into(),
+            "5:14 dataplane.interfaces: is empty: no packet would ever be filtered; \"*\" is all \
+             but lo",
+        ),
+        (
+            "scratch mark with a gap",
+            "[dataplane]\nscratch_mark = 0x7f000001".into(),
+            "5:16 dataplane.scratch_mark: 0x7f000001 is not a run of at least seven bits, as \
+             0x7f000000 is",
+        ),
+        (
+            "scratch mark of six bits",
+            "[dataplane]\nscratch_mark = 0x3f".into(),
+            "5:16 dataplane.scratch_mark: 0x3f is not a run of at least seven bits, as \
+             0x7f000000 is",
+        ),
+        (
+            "scratch mark of none",
+            "[dataplane]\nscratch_mark = 0".into(),
+            "5:16 dataplane.scratch_mark: 0x0 is not a run of at least seven bits, as \
+             0x7f000000 is",
+        ),
+        (
+            "sampling none",
+            "[dataplane]\nsample_one_in = 0".into(),
+            "5:17 dataplane.sample_one_in: 0 is not in the range 1 to 4294967295",
+        ),
+        (
+            "socket path",
+            format!("[control]\nsocket = \"/{}\"", "x".repeat(107)),
+            "5:10 control.socket: is longer than the 107 octets of a socket's path",
+        ),
+        (
+            "metrics",
+            "[metrics]".into(),
+            "4:1 metrics.listen: is missing",
+        ),
+    ];
+    for (name, lines, error) in rows {
+        assert_eq!(errors(&format!("{BASE}{lines}\n")), [error], "{name}");
+    }
+}
+
+#[test]
+fn scratch_marks() {
+    for mark in ["0x7f", "0x7f000000", "0xff000000", "0xffffffff", "127"] {
+        let text = format!("{BASE}[dataplane]\nscratch_mark = {mark}\n");
+        assert!(Config::parse(&text).is_ok(), "{mark}");
+    }
+}
+
+#[test]
+fn text_that_is_not_toml() {
+    let found = errors(&format!(
+        "{BASE}lisen = []\nlisten = [\"0.0.0.0:179\"\n[metrics]\nlisten = 5\n"
+    ));
+    assert_eq!(
+        found,
+        [
+            "4:1 bgp.lisen: unknown key; did you mean listen?",
+            "6:1 : not TOML from here on: missing comma between array elements, expected `,`",
+        ]
+    );
+    let found = errors(&format!("{BASE}local_as = 1\n[metrics]\nlisten = 5\n"));
+    assert_eq!(
+        found,
+        [
+            "4:1 : duplicate key",
+            "6:10 metrics.listen: must be a string, not an integer"
+        ]
+    );
+}
+
+#[test]
+fn errors_name_the_file() {
+    let path = Path::new("/nonexistent/flowacl.toml");
+    let message = Config::load(path).unwrap_err().to_string();
+    assert!(
+        message.starts_with("/nonexistent/flowacl.toml: cannot read the configuration: "),
+        "{message}"
+    );
+}
