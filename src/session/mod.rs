@@ -3,14 +3,32 @@
 //! The driver feeds [`Input`]s with the current time, carries out every [`Effect`] that [`Session::poll_effect`] gives, and
 //! calls [`Session::handle`] with [`Input::Tick`] when [`Session::next_deadline`] has passed. Total: no input in any
 //! state panics or fails. May not know of FlowSpec's meaning, sockets or clocks.
+//!
+//! A session holds up to two connections, one dialed and one accepted, until RFC 4271 §6.8 leaves one. The state of the
+//! session is that of the connection that got furthest.
+//!
+//! Left to the driver: writes that stall (RFC 9687; close the connection and report [`Input::Closed`]), and a time
+//! limit for the octets that are still to go out after [`Effect::Close`].
+
+mod connection;
+mod fsm;
+mod negotiate;
+mod notification;
+mod receive;
+mod shim;
+mod statistics;
+mod timers;
 
 use std::net::{IpAddr, Ipv4Addr};
 use std::time::Duration;
 
+pub use fsm::Session;
+pub use statistics::{MessageCounts, Statistics};
+
 use crate::wire::error::{Notification, WireError};
 use crate::wire::iana::{AfiSafi, FlowFamily};
 use crate::wire::open::Open;
-use crate::wire::update::Update;
+use crate::wire::update::{DecodeContext, Update};
 
 /// What is configured for one neighbor, as far as the state machine cares.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -29,26 +47,29 @@ pub struct SessionConfig {
     pub hold_time_secs: u16,
     /// True: wait for the neighbor to connect. False: dial as well.
     pub passive: bool,
-    /// Time between connection attempts; each is jittered by the driver's seed.
+    /// Time between connection attempts; each is jittered by `jitter_seed`.
     pub connect_retry: Duration,
+    /// True: the driver sends routes with [`Input::SendUpdate`], and End-of-RIB after the first of them. False: there are
+    /// none, so the session sends End-of-RIB of every family (RFC 4724 §2) as soon as it is up.
+    pub announces: bool,
     /// Seed of the jitter (RFC 4271 §10): the state machine itself is deterministic.
     pub jitter_seed: u64,
 }
 
-/// One TCP connection of the neighbor. The driver chooses numbers and never uses one twice for a session.
+/// One TCP connection of the neighbor. [`Session::new_connection_id`] gives the driver a number for each that it accepts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct ConnectionId(pub u64);
 
 /// What happens to a session.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Input {
-    /// Begin: event 1 or 4 of RFC 4271 §8.1.
+    /// Begin: events 1 and 4 of RFC 4271 §8.1. Cuts the back-off short; ignored when the session is under way.
     Start,
     /// Administrative stop; sends Cease with this subcode (RFC 4486) and message (RFC 9003).
     Stop {
         /// Cease subcode, 2 for administrative shutdown.
         subcode: u8,
-        /// Text for the neighbor's operator, up to 255 octets.
+        /// Text for the neighbor's operator: sent with subcodes 2 and 4, cut at 255 octets.
         message: String,
     },
     /// The connection asked for by [`Effect::Connect`] is there.
@@ -63,23 +84,28 @@ pub enum Input {
     Closed(ConnectionId),
     /// Time has passed.
     Tick,
+    /// Send this UPDATE. Ignored unless the session is up.
+    SendUpdate(Box<Update>),
+    /// Ask the neighbor for its routes of a family again (RFC 2918). Ignored unless the session is up, the family is in
+    /// use and the neighbor can.
+    RequestRefresh(FlowFamily),
 }
 
 /// What the driver must do.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Effect {
-    /// Dial the neighbor and answer with `Connected` or `ConnectFailed`.
+    /// Dial the neighbor and answer with [`Input::Connected`] or [`Input::ConnectFailed`].
     Connect(ConnectionId),
-    /// Give up dialing.
+    /// Give up dialing; no answer is needed.
     CancelConnect(ConnectionId),
     /// Send these octets: one or more whole messages.
     Send(ConnectionId, Vec<u8>),
-    /// Close after all that was sent before has gone out.
+    /// Close after all that was sent before has gone out; no answer is needed.
     Close(ConnectionId),
     /// The session is up.
     Up(Negotiated),
     /// An UPDATE arrived; its recoverable errors stand in it.
-    Update(Update),
+    Update(Box<Update>),
     /// The session, which was up, is down. Comes before any later `Up`.
     Down(DownReason),
     /// Something for the log and the counters.
@@ -93,13 +119,13 @@ pub struct Negotiated {
     pub connection: ConnectionId,
     /// The neighbor's OPEN.
     pub remote_open: Open,
-    /// FlowSpec families that both offered.
+    /// FlowSpec families that both offered, in our order.
     pub families: Vec<FlowFamily>,
     /// Seconds; 0: no keepalives.
     pub hold_time_secs: u16,
     /// Both sides use four-octet AS numbers.
     pub four_octet_as: bool,
-    /// Both sides take messages up to 65,535 octets.
+    /// The neighbor takes messages up to 65,535 octets (RFC 8654), as we always do.
     pub extended_messages: bool,
     /// The neighbor takes ROUTE-REFRESH.
     pub route_refresh: bool,
@@ -107,10 +133,21 @@ pub struct Negotiated {
     pub ibgp: bool,
 }
 
+impl Negotiated {
+    /// What decoding and encoding UPDATEs of this session depends on.
+    pub fn decode_context(&self) -> DecodeContext {
+        DecodeContext {
+            four_octet_as: self.four_octet_as,
+            ibgp: self.ibgp,
+            families: self.families.clone(),
+        }
+    }
+}
+
 /// Why a session went down.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum DownReason {
-    /// We sent this NOTIFICATION.
+    /// We sent this NOTIFICATION, for this reason.
     Sent(Notification, String),
     /// The neighbor sent this NOTIFICATION.
     Received(Notification),
@@ -135,7 +172,7 @@ pub enum SessionEvent {
     Malformed(WireError),
     /// A second connection was resolved (RFC 4271 §6.8): the connection that was closed.
     Collision(ConnectionId),
-    /// The neighbor asked for our routes of a family: we have none to send.
+    /// The neighbor asked for our routes of a family again (RFC 2918).
     RefreshRequested(AfiSafi),
 }
 
@@ -155,15 +192,3 @@ pub enum State {
     /// Exchanges routes.
     Established,
 }
-
-// To be provided in this folder (fsm.rs, timers.rs, negotiate.rs ...):
-//   pub struct Session;
-//   impl Session {
-//     pub fn new(config: SessionConfig) -> Self;
-//     pub fn handle(&mut self, now: Instant, input: Input);       // total
-//     pub fn poll_effect(&mut self) -> Option<Effect>;
-//     pub fn next_deadline(&self) -> Option<Instant>;
-//     pub fn state(&self) -> State;
-//     pub fn negotiated(&self) -> Option<&Negotiated>;
-//     pub fn statistics(&self) -> &Statistics;                    // messages in/out by type
-//   }

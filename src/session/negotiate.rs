@@ -1,0 +1,107 @@
+//! OPEN: what we say, and what follows from what the neighbor says (RFC 4271 §6.2, RFC 5492).
+
+use super::connection::Direction;
+use super::{ConnectionId, Negotiated, SessionConfig, notification};
+use crate::wire::capability::{Capability, GracefulRestart};
+use crate::wire::error::Notification;
+use crate::wire::iana::FlowFamily;
+use crate::wire::open::Open;
+
+/// Why an OPEN is refused.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Refusal {
+    /// What the neighbor is told.
+    pub(super) notification: Notification,
+    /// What the log is told.
+    pub(super) reason: String,
+}
+
+/// Our OPEN.
+///
+/// Graceful restart is announced without families and with no restart time: it says that we understand End-of-RIB, and
+/// asks for nothing (RFC 4724 §3).
+pub(super) fn local_open(config: &SessionConfig) -> Open {
+    let mut capabilities: Vec<Capability> = config
+        .families
+        .iter()
+        .map(|family| Capability::MultiProtocol(family.afi_safi()))
+        .collect();
+    capabilities.push(Capability::RouteRefresh);
+    capabilities.push(Capability::ExtendedMessage);
+    capabilities.push(Capability::GracefulRestart(GracefulRestart::default()));
+    capabilities.push(Capability::FourOctetAs(config.local_as));
+    Open {
+        asn: config.local_as,
+        hold_time_secs: config.hold_time_secs,
+        router_id: config.router_id,
+        capabilities,
+    }
+}
+
+/// Checks the neighbor's OPEN against the configuration and finds what both sides agree on.
+///
+/// `wire` has already checked what needs no configuration: version, identifier 0, hold times 1 and 2.
+pub(super) fn negotiate(
+    config: &SessionConfig,
+    connection: ConnectionId,
+    remote_open: Open,
+) -> Result<Negotiated, Refusal> {
+    if remote_open.asn != config.remote_as {
+        let reason = format!(
+            "neighbor is in AS {}, not {}",
+            remote_open.asn, config.remote_as
+        );
+        return Err(Refusal {
+            notification: notification::bad_peer_as(),
+            reason,
+        });
+    }
+    let ibgp = config.local_as == config.remote_as;
+    if ibgp && remote_open.router_id == config.router_id {
+        let reason = format!("neighbor in our AS has our identifier {}", config.router_id);
+        return Err(Refusal {
+            notification: notification::bad_identifier(),
+            reason,
+        });
+    }
+    let has = |capability: &Capability| remote_open.capabilities.contains(capability);
+    let families: Vec<FlowFamily> = config
+        .families
+        .iter()
+        .copied()
+        .filter(|family| has(&Capability::MultiProtocol(family.afi_safi())))
+        .collect();
+    if families.is_empty() {
+        let wanted: Vec<&str> = config.families.iter().map(|family| family.name()).collect();
+        let reason = format!("neighbor offers none of {}", wanted.join(", "));
+        let notification = notification::unsupported_capability(&config.families);
+        return Err(Refusal {
+            notification,
+            reason,
+        });
+    }
+    let four_octet_as = remote_open
+        .capabilities
+        .iter()
+        .any(|capability| matches!(capability, Capability::FourOctetAs(_)));
+    Ok(Negotiated {
+        connection,
+        families,
+        hold_time_secs: config.hold_time_secs.min(remote_open.hold_time_secs),
+        four_octet_as,
+        extended_messages: has(&Capability::ExtendedMessage),
+        route_refresh: has(&Capability::RouteRefresh),
+        ibgp,
+        remote_open,
+    })
+}
+
+/// Which of two colliding connections stays: that of the speaker with the higher identifier (RFC 4271 §6.8), or of the
+/// higher AS when the identifiers are equal (RFC 6286 §2.3).
+pub(super) fn collision_winner(config: &SessionConfig, remote_open: &Open) -> Direction {
+    if (config.router_id, config.local_as) > (remote_open.router_id, remote_open.asn) {
+        Direction::Dialed
+    } else {
+        Direction::Accepted
+    }
+}

@@ -1,0 +1,113 @@
+//! The NOTIFICATIONs that the state machine itself sends; those about malformed messages come from `wire`.
+
+use super::State;
+use super::shim::EncodeTo;
+use crate::wire::capability::Capability;
+use crate::wire::error::Notification;
+use crate::wire::iana::FlowFamily;
+use crate::wire::message::Message;
+
+/// Error code of Cease (RFC 4271 §6.7).
+pub(super) const CEASE: u8 = 6;
+/// Error code of Hold Timer Expired (RFC 4271 §6.5).
+pub(super) const HOLD_TIMER_EXPIRED: u8 = 4;
+/// Cease subcode: administrative shutdown (RFC 4486).
+const ADMINISTRATIVE_SHUTDOWN: u8 = 2;
+/// Cease subcode: administrative reset (RFC 4486).
+const ADMINISTRATIVE_RESET: u8 = 4;
+/// Cease subcode: connection rejected (RFC 4486).
+const CONNECTION_REJECTED: u8 = 5;
+/// Cease subcode: connection collision resolution (RFC 4486).
+const COLLISION_RESOLUTION: u8 = 7;
+/// Longest text of RFC 9003 in octets.
+const MAX_SHUTDOWN_TEXT: usize = 255;
+
+/// Cease; the text goes along with the subcodes that have room for it (RFC 9003 §2).
+pub(super) fn cease(subcode: u8, text: &str) -> Notification {
+    let mut data = Vec::new();
+    if matches!(subcode, ADMINISTRATIVE_SHUTDOWN | ADMINISTRATIVE_RESET) && !text.is_empty() {
+        let end = (0..=text.len().min(MAX_SHUTDOWN_TEXT))
+            .rev()
+            .find(|end| text.is_char_boundary(*end))
+            .expect("0 is always a character boundary");
+        data.push(u8::try_from(end).expect("cut at 255 octets"));
+        data.extend_from_slice(&text.as_bytes()[..end]);
+    }
+    Notification {
+        code: CEASE,
+        subcode,
+        data,
+    }
+}
+
+/// Cease for the connection that lost a collision.
+pub(super) fn collision() -> Notification {
+    cease(COLLISION_RESOLUTION, "")
+}
+
+/// Cease for a connection that came while we take none.
+pub(super) fn connection_rejected() -> Notification {
+    cease(CONNECTION_REJECTED, "")
+}
+
+/// Nothing arrived within the hold time (RFC 4271 §6.5).
+pub(super) fn hold_timer_expired() -> Notification {
+    Notification {
+        code: HOLD_TIMER_EXPIRED,
+        subcode: 0,
+        data: Vec::new(),
+    }
+}
+
+/// A message that this state has no use for (RFC 6608 §3 and §4). The data is the message's type.
+pub(super) fn unexpected_message(state: State, message: &Message) -> Notification {
+    let subcode = match state {
+        State::Idle | State::Connect | State::Active => 0,
+        State::OpenSent => 1,
+        State::OpenConfirm => 2,
+        State::Established => 3,
+    };
+    let message_type = match message {
+        Message::Open(_) => 1,
+        Message::Update(_) => 2,
+        Message::Notification(_) => 3,
+        Message::Keepalive => 4,
+        Message::RouteRefresh { .. } => 5,
+    };
+    Notification {
+        code: 5,
+        subcode,
+        data: vec![message_type],
+    }
+}
+
+/// OPEN from another AS than the configured one (RFC 4271 §6.2).
+pub(super) fn bad_peer_as() -> Notification {
+    Notification {
+        code: 2,
+        subcode: 2,
+        data: Vec::new(),
+    }
+}
+
+/// OPEN with an identifier that cannot be the neighbor's (RFC 6286 §2.1).
+pub(super) fn bad_identifier() -> Notification {
+    Notification {
+        code: 2,
+        subcode: 3,
+        data: Vec::new(),
+    }
+}
+
+/// OPEN without any of our families. The data are the capabilities that we wanted (RFC 5492 §5).
+pub(super) fn unsupported_capability(families: &[FlowFamily]) -> Notification {
+    let mut data = Vec::new();
+    for family in families {
+        Capability::MultiProtocol(family.afi_safi()).encode(&mut data);
+    }
+    Notification {
+        code: 2,
+        subcode: 7,
+        data,
+    }
+}
