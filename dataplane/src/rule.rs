@@ -9,6 +9,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use crate::interval::IntervalSet;
+use crate::packet::Packet;
 
 /// The address family of the packets a rule looks at.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -113,6 +114,36 @@ impl Match {
             || self.icmp_type.is_some()
             || self.icmp_code.is_some()
             || self.tcp_flags.is_some()
+    }
+
+    /// True when the packet has every field that is looked at, and every one holds. The family is not looked at.
+    pub fn contains(&self, packet: &Packet) -> bool {
+        let address =
+            |pattern: &Option<AddressPattern>, address| pattern.is_none_or(|p| p.contains(address));
+        let field = |set: &Option<IntervalSet>, field: Option<u32>| match set {
+            Some(set) => field.is_some_and(|field| set.contains(field)),
+            None => true,
+        };
+        let source_port = packet.source_port.map(u32::from);
+        let destination_port = packet.destination_port.map(u32::from);
+        address(&self.destination, packet.destination)
+            && address(&self.source, packet.source)
+            && field(&self.protocol, packet.protocol.map(u32::from))
+            && (field(&self.port, source_port) || field(&self.port, destination_port))
+            && field(&self.destination_port, destination_port)
+            && field(&self.source_port, source_port)
+            && field(&self.icmp_type, packet.icmp_type.map(u32::from))
+            && field(&self.icmp_code, packet.icmp_code.map(u32::from))
+            && self
+                .tcp_flags
+                .as_ref()
+                .is_none_or(|set| packet.tcp_flags.is_some_and(|f| set.contains(f)))
+            && field(&self.packet_length, packet.packet_length)
+            && field(&self.dscp, Some(u32::from(packet.dscp)))
+            && self
+                .fragment
+                .is_none_or(|set| set.contains(packet.fragment, packet.dont_fragment))
+            && field(&self.flow_label, packet.flow_label)
     }
 }
 
