@@ -49,6 +49,24 @@ pub enum NumericType {
     FlowLabel = 13,
 }
 
+impl NumericType {
+    /// The type with this code point.
+    pub fn from_code(code: u8) -> Option<Self> {
+        Some(match code {
+            3 => Self::Protocol,
+            4 => Self::Port,
+            5 => Self::DestinationPort,
+            6 => Self::SourcePort,
+            7 => Self::IcmpType,
+            8 => Self::IcmpCode,
+            10 => Self::PacketLength,
+            11 => Self::Dscp,
+            13 => Self::FlowLabel,
+            _ => return None,
+        })
+    }
+}
+
 /// Component types with bitmask operators. The discriminant is the code point.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[repr(u8)]

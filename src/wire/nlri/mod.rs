@@ -11,7 +11,7 @@ use crate::wire::iana::FlowFamily;
 pub use component::{
     BitmaskOp, BitmaskType, Component, NumericOp, NumericType, PrefixPattern, RouteDistinguisher,
 };
-pub use decode::{NlriError, NlriErrorKind};
+pub use decode::{FramingError, NlriError, NlriErrorKind};
 
 /// A Flow Specification's NLRI: checked, normalised bytes.
 ///
@@ -41,12 +41,3 @@ impl fmt::Debug for Nlri {
         write!(f, "Nlri({} {})", self.family, hex::encode(&self.value))
     }
 }
-
-// decode.rs provides:
-//   impl Nlri { pub fn decode(family, value: &[u8]) -> Result<Nlri, NlriError>  // value without length octets
-//               pub fn read(family, cursor: &mut Cursor) -> Result<Result<Nlri, NlriError>, FramingError> // with length octets
-//               pub fn components(&self) -> Vec<Component>                       // cannot fail: checked at decode
-//               pub fn route_distinguisher(&self) -> Option<RouteDistinguisher> }
-// encode.rs provides:
-//   impl Nlri { pub fn new(family, rd: Option<RouteDistinguisher>, components: &[Component]) -> Result<Nlri, NlriError>
-//               pub fn encoded(&self) -> Vec<u8>  // length octets + value }
