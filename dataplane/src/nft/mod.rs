@@ -1,1 +1,50 @@
 //! The nftables backend.
+//!
+//! It owns the table `inet flowacl` and speaks to nf_tables itself: one netlink transaction for each commit. The modules in
+//! the order of the data flow: [`compile`] turns a rule into nft rules made of [`statement`]s, [`layout`]
+//! arranges them in chains and plans what a commit changes, [`frame`] says which packets reach them, [`object`] and
+//! [`expression`] encode it all as [`message`]s, and [`transport`] sends them.
+
+// Without a kernel to talk to the messages have no reader.
+#![cfg_attr(not(feature = "os"), allow(dead_code))]
+
+mod compile;
+mod expression;
+mod frame;
+mod layout;
+mod limit;
+mod message;
+mod object;
+mod render;
+mod statement;
+
+#[cfg(feature = "os")]
+mod backend;
+#[cfg(feature = "os")]
+mod readback;
+#[cfg(feature = "os")]
+mod transport;
+
+use std::sync::Arc;
+
+use crate::backend::{Capability, Unsupported};
+use crate::desired::{Link, Settings};
+use crate::rule::Rule;
+
+#[cfg(feature = "os")]
+pub use backend::Nftables;
+
+/// What nftables can express: every rule, as long as its numbers fit their fields.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct NftablesCapability;
+
+impl Capability for NftablesCapability {
+    fn check(&self, rule: &Rule) -> Result<(), Unsupported> {
+        compile::check(rule).map_err(Unsupported)
+    }
+}
+
+/// The table for these rules as `nft -f` would read it, without a kernel.
+pub fn render(settings: &Settings, links: &[Link], rules: &[Arc<Rule>]) -> String {
+    render::render(settings, links, rules)
+}

@@ -1,0 +1,467 @@
+//! From a [`Rule`] to nft rules. Pure.
+//!
+//! A rule becomes the nft rules of one or two *classes*: packets that may have a transport header, and later fragments.
+//! The frame of the table sends later fragments to lists of their own, since the kernel reads whatever stands
+//! in their payload as if it were a transport header.
+
+use super::expression::Verdict;
+use super::limit::{Bucket, Enforcement};
+use super::object::NftRule;
+use super::statement::{Field, ScratchMark, Statement, Test};
+use crate::desired::Sample;
+use crate::interval::IntervalSet;
+use crate::rule::{
+    Action, AddressPattern, Family, FragmentKind, FragmentSet, LimitUnit, MaskedValues, Match, Rule,
+};
+
+/// The chain that applies the chosen DSCP at the end of evaluation.
+pub(super) const FINISH_CHAIN: &str = "finish";
+/// IPv6 header length, which payload lengths leave out.
+const IPV6_HEADER_LEN: u32 = 40;
+/// Protocol numbers at which the walk of IPv6 headers goes on or ends without an upper layer: Hop-by-Hop, Routing,
+/// Fragment, ESP, AH, Destination Options.
+const NO_UPPER_LAYER: [(u32, u32); 6] = [(0, 0), (43, 43), (44, 44), (50, 50), (51, 51), (60, 60)];
+
+/// Packets that are evaluated by the same list of rules.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(super) enum Class {
+    /// Whole packets and first fragments.
+    Leading,
+    /// Fragments with an offset, which have no transport header.
+    Later,
+}
+
+impl Class {
+    /// Both classes.
+    pub(super) const ALL: [Class; 2] = [Class::Leading, Class::Later];
+
+    /// True when packets of this kind are in the class.
+    fn holds(self, kind: FragmentKind) -> bool {
+        kind.is_later() == (self == Class::Later)
+    }
+}
+
+/// What a rule's nft rules depend on besides the rule.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Context {
+    /// Where samples go.
+    pub(super) sample: Sample,
+    /// Set while a marking rule lets evaluation go on: then marks are collected and written at the end.
+    pub(super) collect_marks: Option<ScratchMark>,
+}
+
+/// The named objects that the nft rules of a rule refer to.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) struct ObjectNames {
+    /// Its counter.
+    pub(super) counter: String,
+    /// Its limits, in the order in which they are charged.
+    pub(super) limits: Vec<String>,
+}
+
+/// The token buckets that a rule needs; `None` when it drops everything.
+pub(super) fn buckets(action: &Action) -> Option<Vec<Bucket>> {
+    if action.discard {
+        return None;
+    }
+    let mut buckets = Vec::new();
+    for limit in &action.limits {
+        match Enforcement::of(limit) {
+            Enforcement::Bucket(bucket) => buckets.push(bucket),
+            Enforcement::Nothing => return None,
+            Enforcement::Everything => {}
+        }
+    }
+    Some(buckets)
+}
+
+/// True when the rule needs marks to be collected and written at the end of evaluation.
+pub(super) fn collects_marks(action: &Action) -> bool {
+    action.mark_dscp.is_some() && action.continue_evaluation && buckets(action).is_some()
+}
+
+/// The nft rules of `rule` for packets of a class. Empty when no packet of the class matches.
+pub(super) fn compile(
+    rule: &Rule,
+    class: Class,
+    context: &Context,
+    names: &ObjectNames,
+) -> Vec<NftRule> {
+    let alternatives = Alternatives::of(rule.family, &rule.matches, class);
+    let tails = tails(rule, context, names);
+    let mut rules = Vec::with_capacity(alternatives.0.len() * tails.len());
+    for condition in &alternatives.0 {
+        for tail in &tails {
+            let statements = condition.iter().chain(tail).cloned().collect();
+            let comment = Some(rule.label.clone());
+            rules.push(NftRule {
+                statements,
+                comment,
+                rule: Some(rule.id),
+            });
+        }
+    }
+    rules
+}
+
+/// What happens to a packet that matches: one list for each nft rule that the same condition must stand in.
+fn tails(rule: &Rule, context: &Context, names: &ObjectNames) -> Vec<Vec<Statement>> {
+    let action = &rule.action;
+    let mut tails = Vec::new();
+    let mut tail = Vec::new();
+    if action.sample {
+        let Sample {
+            group,
+            snap_length,
+            one_in,
+        } = context.sample;
+        let log = Statement::Log { group, snap_length };
+        if one_in > 1 {
+            tails.push(vec![Statement::OneIn(one_in), log]);
+        } else {
+            tail.push(log);
+        }
+    }
+    tail.insert(0, Statement::Counter(names.counter.clone()));
+    if buckets(action).is_none() {
+        tail.push(Statement::Verdict(Verdict::Drop));
+        tails.push(tail);
+        return tails;
+    }
+    for limit in &names.limits {
+        tail.push(Statement::OverLimit(limit.clone()));
+        tail.push(Statement::Verdict(Verdict::Drop));
+        tails.push(std::mem::take(&mut tail));
+    }
+    match (action.mark_dscp, context.collect_marks) {
+        (Some(dscp), Some(mark)) => {
+            if !tail.is_empty() {
+                tails.push(std::mem::take(&mut tail));
+            }
+            tails.push(vec![
+                Statement::MarkIs {
+                    mask: mark.chosen(),
+                    value: 0,
+                },
+                Statement::SetMark {
+                    mask: mark.mask(),
+                    value: mark.value(dscp),
+                },
+            ]);
+        }
+        // The rule ends evaluation, so that nothing looks at the packet after the write.
+        (Some(dscp), None) => tail.push(Statement::SetDscp(rule.family, dscp)),
+        (None, _) => {}
+    }
+    if !action.continue_evaluation {
+        tail.push(Statement::Verdict(match context.collect_marks {
+            Some(_) => Verdict::Goto(FINISH_CHAIN.into()),
+            None => Verdict::Accept,
+        }));
+    }
+    if !tail.is_empty() {
+        tails.push(tail);
+    }
+    tails
+}
+
+/// Conditions of which a packet fulfils at most one: the rule matches if it fulfils one of them.
+struct Alternatives(Vec<Vec<Statement>>);
+
+impl Alternatives {
+    /// The conditions that say the same as `matches` about packets of a class.
+    fn of(family: Family, matches: &Match, class: Class) -> Self {
+        if class == Class::Later && matches.needs_transport_header() {
+            return Self(Vec::new());
+        }
+        let mut all = Self(vec![vec![Statement::Family(family)]]);
+        all.address(Field::Destination(family), matches.destination);
+        all.address(Field::Source(family), matches.source);
+        all.protocol(family, matches);
+        all.ports(matches);
+        all.field(Field::IcmpType(family), matches.icmp_type.as_ref());
+        all.field(Field::IcmpCode(family), matches.icmp_code.as_ref());
+        if let Some(flags) = &matches.tcp_flags {
+            all.tcp_flags(flags);
+        }
+        if let Some(length) = &matches.packet_length {
+            all.packet_length(family, length);
+        }
+        if let Some(dscp) = matches.dscp.as_ref().filter(|set| !set.is_full(63)) {
+            all.field(Field::Dscp(family), Some(dscp));
+        }
+        if let Some(fragment) = matches.fragment {
+            all.fragment(family, fragment, class);
+        }
+        if let Some(label) = &matches.flow_label {
+            match family {
+                Family::Ipv4 => all.nothing(),
+                Family::Ipv6 if label.is_full(0x0f_ffff) => {}
+                Family::Ipv6 => all.field(Field::FlowLabel, Some(label)),
+            }
+        }
+        all
+    }
+
+    /// No packet matches.
+    fn nothing(&mut self) {
+        self.0.clear();
+    }
+
+    /// Adds a condition to all alternatives.
+    fn and(&mut self, statement: Statement) {
+        for condition in &mut self.0 {
+            condition.push(statement.clone());
+        }
+    }
+
+    /// Splits every alternative: `branches` exclude each other.
+    fn and_one_of(&mut self, branches: &[Vec<Statement>]) {
+        let both = |condition: &Vec<Statement>, branch: &Vec<Statement>| {
+            condition.iter().chain(branch).cloned().collect()
+        };
+        let product = self
+            .0
+            .iter()
+            .flat_map(|condition| branches.iter().map(move |b| both(condition, b)));
+        self.0 = product.collect();
+    }
+
+    /// The field must exist and be in the set.
+    fn field(&mut self, field: Field, set: Option<&IntervalSet>) {
+        let Some(set) = set else { return };
+        match membership(field, set) {
+            Some(statement) => self.and(statement),
+            None => self.nothing(),
+        }
+    }
+
+    /// Bits of an address.
+    fn address(&mut self, field: Field, pattern: Option<AddressPattern>) {
+        let Some(pattern) = pattern else { return };
+        let unused = 128 - field.bits();
+        let (mask, value) = (pattern.mask >> unused, pattern.value >> unused);
+        if mask.count_ones() == field.bits() {
+            self.and(Statement::Match(field, Test::Is(value)));
+        } else if mask != 0 {
+            self.and(Statement::Match(field, Test::Masked { mask, value }));
+        }
+    }
+
+    /// The protocol, and that the header exists that later tests read.
+    fn protocol(&mut self, family: Family, matches: &Match) {
+        let mut allowed = matches.protocol.clone().unwrap_or(IntervalSet::full(255));
+        allowed = allowed.intersection(&IntervalSet::full(255));
+        if family == Family::Ipv6 {
+            allowed = allowed.difference(&IntervalSet::from_ranges(NO_UPPER_LAYER));
+        }
+        let ports = IntervalSet::from_ranges([(6, 6), (17, 17)]);
+        let icmp = IntervalSet::single(match family {
+            Family::Ipv4 => 1,
+            Family::Ipv6 => 58,
+        });
+        let needs = [
+            (matches.port.is_some(), &ports),
+            (matches.source_port.is_some(), &ports),
+            (matches.destination_port.is_some(), &ports),
+            (matches.icmp_type.is_some(), &icmp),
+            (matches.icmp_code.is_some(), &icmp),
+            (matches.tcp_flags.is_some(), &IntervalSet::single(6)),
+        ];
+        for (_, protocols) in needs.iter().filter(|(needed, _)| *needed) {
+            allowed = allowed.intersection(protocols);
+        }
+        let in_ipv4_header = family == Family::Ipv4 && !matches.needs_transport_header();
+        if allowed == ports && !in_ipv4_header {
+            self.and(Statement::Match(Field::TransportProtocol, Test::HasPorts));
+        } else if !in_ipv4_header
+            && (matches.protocol.is_some() || matches.needs_transport_header())
+        {
+            self.field(Field::TransportProtocol, Some(&allowed));
+        } else if in_ipv4_header && matches.protocol.is_some() && !allowed.is_full(255) {
+            self.field(Field::Ipv4Protocol, Some(&allowed));
+        }
+    }
+
+    /// Ports. "Either port" becomes two conditions that exclude each other, so that no packet is counted twice.
+    fn ports(&mut self, matches: &Match) {
+        let (source, destination) = (
+            matches.source_port.as_ref(),
+            matches.destination_port.as_ref(),
+        );
+        let Some(either) = &matches.port else {
+            self.field(Field::SourcePort, source);
+            self.field(Field::DestinationPort, destination);
+            return;
+        };
+        let all = IntervalSet::full(0xffff);
+        let sources = source.unwrap_or(&all);
+        let in_source = (sources.intersection(either), destination.cloned());
+        let in_destination = (
+            sources.difference(either).intersection(&all),
+            Some(destination.unwrap_or(&all).intersection(either)),
+        );
+        let mut branches = Vec::new();
+        for (source, destination) in [in_source, in_destination] {
+            let Some(mut branch) = membership(Field::SourcePort, &source).map(|test| vec![test])
+            else {
+                continue;
+            };
+            if let Some(destination) = destination {
+                match membership(Field::DestinationPort, &destination) {
+                    Some(test) => branch.push(test),
+                    None => continue,
+                }
+            }
+            branches.push(branch);
+        }
+        self.and_one_of(&branches);
+    }
+
+    /// TCP flags, read raw: nft 1.0.6 miscompiles and cannot list sets of its own `tcp flags`.
+    fn tcp_flags(&mut self, flags: &MaskedValues) {
+        let field = if flags.mask() == 0 || flags.mask() > 0xff || flags.values().len() > 1 {
+            Field::TcpOffsetAndFlags
+        } else {
+            Field::TcpFlags
+        };
+        self.masked(field, flags);
+    }
+
+    /// The field, masked, must be one of the values.
+    fn masked(&mut self, field: Field, wanted: &MaskedValues) {
+        let mask = u128::from(wanted.mask());
+        let all_but_one = (1usize << wanted.mask().count_ones()) - 1;
+        match wanted.values() {
+            [] => self.nothing(),
+            [_] if mask == 0 => self.and(Statement::Match(field, Test::Any)),
+            [value] => {
+                let value = u128::from(*value);
+                self.and(Statement::Match(field, Test::Masked { mask, value }));
+            }
+            values if values.len() == all_but_one => {
+                let missing = MaskedValues::from_predicate(wanted.mask(), |v| !wanted.contains(v));
+                let value = missing.values().first().copied().map_or(0, u128::from);
+                self.and(Statement::Match(field, Test::NotMasked { mask, value }));
+            }
+            values => {
+                let values = values.to_vec();
+                self.and(Statement::Match(field, Test::MaskedIn { mask, values }));
+            }
+        }
+    }
+
+    /// Length of the whole packet. IPv6 counts without its header, and an IPv6 jumbogram (payload length 0, first
+    /// header Hop-by-Hop) has no length that could match.
+    fn packet_length(&mut self, family: Family, length: &IntervalSet) {
+        if family == Family::Ipv4 {
+            if !length.is_full(0xffff) {
+                self.field(Field::Ipv4Length, Some(length));
+            }
+            return;
+        }
+        let shifted = length
+            .ranges()
+            .iter()
+            .filter(|(_, last)| *last >= IPV6_HEADER_LEN)
+            .map(|(first, last)| {
+                (
+                    first.saturating_sub(IPV6_HEADER_LEN),
+                    last - IPV6_HEADER_LEN,
+                )
+            });
+        let payload = IntervalSet::from_ranges(shifted).intersection(&IntervalSet::full(0xffff));
+        let mut branches = Vec::new();
+        let beyond_zero = payload.difference(&IntervalSet::single(0));
+        branches.extend(membership(Field::Ipv6PayloadLength, &beyond_zero).map(|test| vec![test]));
+        if payload.contains(0) {
+            branches.push(vec![
+                Statement::Match(Field::Ipv6PayloadLength, Test::Is(0)),
+                Statement::Match(Field::Ipv6NextHeader, Test::IsNot(0)),
+            ]);
+        }
+        self.and_one_of(&branches);
+    }
+
+    /// Kinds of fragments, of those that the class holds.
+    fn fragment(&mut self, family: Family, fragment: FragmentSet, class: Class) {
+        let kind = |more: bool| {
+            let kind = |kind: &&FragmentKind| {
+                class.holds(**kind)
+                    && matches!(kind, FragmentKind::First | FragmentKind::Middle) == more
+            };
+            *FragmentKind::ALL
+                .iter()
+                .find(kind)
+                .expect("each class has a kind of either sort")
+        };
+        if family == Family::Ipv4 {
+            let (more, dont) = (0x2000, 0x4000);
+            let wanted = MaskedValues::from_predicate(more | dont, |bits| {
+                fragment.contains(kind(bits & more != 0), bits & dont != 0)
+            });
+            if wanted.mask() != 0 || wanted.values().is_empty() {
+                self.masked(Field::Ipv4Fragment, &wanted);
+            }
+            return;
+        }
+        let more_is = |more: u128| Statement::Match(Field::MoreFragments, Test::Is(more));
+        let (last, more) = (
+            fragment.contains(kind(false), false),
+            fragment.contains(kind(true), false),
+        );
+        match (last, more, class) {
+            (true, true, _) => {}
+            (false, false, _) => self.nothing(),
+            (false, true, _) => self.and(more_is(1)),
+            (true, false, Class::Later) => self.and(more_is(0)),
+            (true, false, Class::Leading) => self.and_one_of(&[
+                vec![Statement::Match(Field::FragmentHeader, Test::Is(0))],
+                vec![more_is(0)],
+            ]),
+        }
+    }
+}
+
+/// The statement that a field exists and is in the set; `None` when the set is empty.
+fn membership(field: Field, set: &IntervalSet) -> Option<Statement> {
+    let maximum = u32::try_from((1u64 << field.bits()) - 1).ok()?;
+    let set = set.intersection(&IntervalSet::full(maximum));
+    if set.is_empty() {
+        None
+    } else if set.is_full(maximum) {
+        Some(Statement::Match(field, Test::Any))
+    } else {
+        Some(Statement::Match(field, Test::for_set(&set)))
+    }
+}
+
+/// Says what keeps the rule from being expressed exactly.
+pub(super) fn check(rule: &Rule) -> Result<(), String> {
+    if let Some(dscp) = rule.action.mark_dscp.filter(|dscp| *dscp > 63) {
+        return Err(format!(
+            "DSCP {dscp} does not fit the six bits of the field"
+        ));
+    }
+    for limit in &rule.action.limits {
+        if !limit.rate_per_sec.is_finite() || limit.rate_per_sec <= 0.0 {
+            return Err(format!(
+                "a rate of {} cannot be limited to",
+                limit.rate_per_sec
+            ));
+        }
+    }
+    for unit in [LimitUnit::Bytes, LimitUnit::Packets] {
+        if rule
+            .action
+            .limits
+            .iter()
+            .filter(|limit| limit.unit == unit)
+            .count()
+            > 1
+        {
+            return Err("a rule can have one limit of each unit".into());
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,382 @@
+//! The frame of the table: base chains that choose packets and hand them to the lists of rules. Pure.
+//!
+//! A packet is evaluated once. Whatever arrives by a bridge's port is evaluated when the port receives it, since bridged
+//! packets never reach prerouting; everything else in prerouting. Links on top of such ports are left out there.
+
+use std::collections::BTreeSet;
+
+use netlink_packet_core::NLM_F_CREATE;
+
+use super::compile::Class;
+use super::expression::Verdict;
+use super::message::{Attributes, Kind, Message};
+use super::object::{
+    Hook, NftRule, create_chain, create_port_protocols, delete_chain, flush_chain,
+};
+use super::statement::{Field, InterfaceTest, Statement, Test};
+use crate::desired::{Guard, Link, Settings};
+use crate::rule::Family;
+
+/// The base chain of most packets.
+const PREROUTING: &str = "prerouting";
+/// The base chain of bridge ports.
+const INGRESS: &str = "ingress";
+/// The chain that lets packets of other interfaces pass.
+const INTERFACES: &str = "interfaces";
+
+/// The chain that holds the rules for a family and class.
+pub(super) fn class_chain(family: Family, class: Class) -> &'static str {
+    match (family, class) {
+        (Family::Ipv4, Class::Leading) => "ipv4",
+        (Family::Ipv4, Class::Later) => "ipv4-later",
+        (Family::Ipv6, Class::Leading) => "ipv6",
+        (Family::Ipv6, Class::Later) => "ipv6-later",
+    }
+}
+
+/// All families and classes, in the order of their chains.
+pub(super) const CLASS_CHAINS: [(Family, Class); 4] = [
+    (Family::Ipv4, Class::Leading),
+    (Family::Ipv4, Class::Later),
+    (Family::Ipv6, Class::Leading),
+    (Family::Ipv6, Class::Later),
+];
+
+/// What an operator reads beside the chain of a class.
+pub(super) fn class_comment(class: Class) -> &'static str {
+    match class {
+        Class::Leading => "whole packets and first fragments",
+        Class::Later => "fragments without a transport header",
+    }
+}
+
+/// Which devices are evaluated where.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) struct Coverage {
+    /// Bridge ports, evaluated as they receive.
+    pub(super) ingress: Vec<String>,
+    /// Links that see packets of those ports again, left out in prerouting.
+    pub(super) evaluated_before: Vec<String>,
+    /// Links evaluated in prerouting.
+    pub(super) prerouting: Vec<String>,
+    /// What an operator should know.
+    pub(super) warnings: Vec<String>,
+}
+
+impl Coverage {
+    /// Finds out from the links of the machine what the interface patterns mean.
+    pub(super) fn of(settings: &Settings, links: &[Link]) -> Self {
+        let wanted = |link: &Link| {
+            settings
+                .interfaces
+                .iter()
+                .any(|pattern| pattern.matches(&link.name))
+        };
+        let by_index = |index: u32| links.iter().find(|link| link.index == index);
+        let kind = |link: &Link, kind: &str| link.kind.as_deref() == Some(kind);
+        let bridge_of = |link: &Link| {
+            link.master
+                .and_then(by_index)
+                .filter(|master| kind(master, "bridge"))
+        };
+        let is_ingress =
+            |link: &Link| bridge_of(link).is_some_and(|bridge| wanted(link) || wanted(bridge));
+        let mut coverage = Self::default();
+        let ingress: BTreeSet<&str> = links
+            .iter()
+            .filter(|link| is_ingress(link))
+            .map(|link| link.name.as_str())
+            .collect();
+
+        // A link sees only packets evaluated before if what it stands on is evaluated at ingress, or is a bridge
+        // all of whose ports are.
+        let complete = |bridge: &Link| {
+            let mut ports = links
+                .iter()
+                .filter(|link| link.master == Some(bridge.index))
+                .peekable();
+            ports.peek().is_some() && ports.all(is_ingress)
+        };
+        let evaluated_before = |link: &Link| {
+            let mut link = link;
+            // A stack deeper than the number of links would be a loop.
+            for _ in 0..links.len() {
+                if is_ingress(link) || kind(link, "bridge") && complete(link) {
+                    return true;
+                }
+                match link.lower.and_then(by_index) {
+                    Some(lower) => link = lower,
+                    None => return false,
+                }
+            }
+            false
+        };
+        for link in links
+            .iter()
+            .filter(|link| wanted(link) && link.name != "lo")
+        {
+            if ingress.contains(link.name.as_str()) {
+                continue;
+            }
+            if evaluated_before(link) {
+                coverage.evaluated_before.push(link.name.clone());
+                continue;
+            }
+            coverage.prerouting.push(link.name.clone());
+            if let Some(master) = link.master.and_then(by_index)
+                && (kind(master, "bond") || kind(master, "team"))
+                && !wanted(master)
+            {
+                coverage.warnings.push(format!(
+                    "{} is a member of {}, which no interface pattern matches: its packets are not \
+                     filtered; add {} to dataplane.interfaces",
+                    link.name, master.name, master.name
+                ));
+            }
+            if kind(link, "vrf") {
+                let members = links
+                    .iter()
+                    .filter(|member| member.master == Some(link.index));
+                for member in members.filter(|member| !wanted(member)) {
+                    coverage.warnings.push(format!(
+                        "packets that VRF {} gets by {} are not filtered: name {} in dataplane.interfaces",
+                        link.name, member.name, member.name
+                    ));
+                }
+            }
+        }
+        for pattern in &settings.interfaces {
+            let found = links.iter().any(|link| pattern.matches(&link.name));
+            if !found && pattern.split() != ("", true) {
+                coverage
+                    .warnings
+                    .push(format!("no interface matches {}", pattern.as_str()));
+            }
+        }
+        coverage.ingress = ingress.into_iter().map(String::from).collect();
+        coverage
+    }
+}
+
+/// One chain of the frame.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct FrameChain {
+    /// Its name.
+    pub(super) name: &'static str,
+    /// Where the kernel calls it; `None` when only other chains do.
+    pub(super) hook: Option<Hook>,
+    /// Its rules.
+    pub(super) rules: Vec<NftRule>,
+}
+
+/// The chains of the frame, each after those it refers to; the chains of the classes stand before them.
+pub(super) fn frame(settings: &Settings, coverage: &Coverage) -> Vec<FrameChain> {
+    let vrf = NftRule::of_frame(
+        vec![Statement::FromVrf, Statement::Verdict(Verdict::Accept)],
+        "a VRF shows again what its member interface has shown",
+    );
+    let jump = NftRule::of_frame(
+        vec![Statement::Verdict(Verdict::Jump(INTERFACES.into()))],
+        "",
+    );
+    let mut prerouting = vec![vrf, jump];
+    prerouting.extend(dispatch(&settings.guards, true));
+    let mut chains = vec![
+        FrameChain {
+            name: INTERFACES,
+            hook: None,
+            rules: interfaces(settings, coverage),
+        },
+        FrameChain {
+            name: PREROUTING,
+            hook: Some(Hook::Prerouting),
+            rules: prerouting,
+        },
+    ];
+    if !coverage.ingress.is_empty() {
+        chains.push(FrameChain {
+            name: INGRESS,
+            hook: Some(Hook::Ingress(coverage.ingress.clone())),
+            rules: dispatch(&settings.guards, false),
+        });
+    }
+    chains
+}
+
+/// Returns for packets of the configured interfaces and lets all others pass.
+fn interfaces(settings: &Settings, coverage: &Coverage) -> Vec<NftRule> {
+    let mut rules = Vec::new();
+    let named = |names: &[String]| match names {
+        [name] => InterfaceTest::Is(name.clone()),
+        names => InterfaceTest::In(names.to_vec()),
+    };
+    let mut rule = |test: Option<InterfaceTest>, verdict, comment| {
+        let mut statements: Vec<Statement> = test.map(Statement::Interface).into_iter().collect();
+        statements.push(Statement::Verdict(verdict));
+        rules.push(NftRule::of_frame(statements, comment));
+    };
+    if !coverage.evaluated_before.is_empty() {
+        let test = named(&coverage.evaluated_before);
+        rule(
+            Some(test),
+            Verdict::Accept,
+            "evaluated when the bridge port received the packet",
+        );
+    }
+    let patterns = settings.interfaces.iter().map(|pattern| pattern.split());
+    let mut exact: Vec<String> = patterns
+        .clone()
+        .filter(|(_, prefix)| !prefix)
+        .map(|(name, _)| name.into())
+        .collect();
+    exact.sort();
+    exact.dedup();
+    if !exact.is_empty() {
+        rule(Some(named(&exact)), Verdict::Return, "");
+    }
+    for (prefix, _) in patterns.filter(|(_, prefix)| *prefix) {
+        let test = match prefix {
+            "" => InterfaceTest::IsNot("lo".into()),
+            prefix => InterfaceTest::StartsWith(prefix.into()),
+        };
+        rule(Some(test), Verdict::Return, "");
+    }
+    rule(None, Verdict::Accept, "not an interface that is filtered");
+    rules
+}
+
+/// Sends every packet to the list of its family and class, except those that no rule may touch.
+///
+/// The guards come after later fragments are gone, in whose payload the kernel would read ports. `routed`: the hook
+/// knows whether an address is local.
+fn dispatch(guards: &[Guard], routed: bool) -> Vec<NftRule> {
+    let goto = |family, class| Statement::Verdict(Verdict::Goto(class_chain(family, class).into()));
+    let not_first = [
+        (
+            Family::Ipv4,
+            Field::Ipv4Fragment,
+            Test::NotMasked {
+                mask: 0x1fff,
+                value: 0,
+            },
+        ),
+        (Family::Ipv6, Field::FragmentOffset, Test::IsNot(0)),
+    ];
+    let mut rules = Vec::new();
+    for (family, field, test) in not_first {
+        let statements = vec![
+            Statement::Family(family),
+            Statement::Match(field, test),
+            goto(family, Class::Later),
+        ];
+        rules.push(NftRule::of_frame(statements, ""));
+    }
+    rules.push(neighbour_discovery());
+    rules.extend(guards.iter().flat_map(|guard| guard_rules(guard, routed)));
+    for family in Family::ALL {
+        let statements = vec![Statement::Family(family), goto(family, Class::Leading)];
+        rules.push(NftRule::of_frame(statements, ""));
+    }
+    rules
+}
+
+/// Without neighbour discovery (RFC 4861, types 133 to 136) no IPv6 session would live. A hop limit of 255 proves
+/// that the sender is on the link.
+fn neighbour_discovery() -> NftRule {
+    let statements = vec![
+        Statement::Family(Family::Ipv6),
+        Statement::Match(Field::TransportProtocol, Test::Is(58)),
+        Statement::Match(Field::IcmpType(Family::Ipv6), Test::Between(133, 136)),
+        Statement::Match(Field::HopLimit, Test::Is(255)),
+        Statement::Verdict(Verdict::Accept),
+    ];
+    NftRule::of_frame(statements, "neighbour discovery is never filtered")
+}
+
+/// Lets a protected TCP session pass, whichever side opened it.
+fn guard_rules(guard: &Guard, routed: bool) -> Vec<NftRule> {
+    let source = Field::Source(guard.family);
+    let unused = 128 - source.bits();
+    let (mask, value) = (guard.remote.mask >> unused, guard.remote.value >> unused);
+    let rule = |port_field| {
+        let mut statements = vec![Statement::Family(guard.family)];
+        if mask.count_ones() == source.bits() {
+            statements.push(Statement::Match(source, Test::Is(value)));
+        } else if mask != 0 {
+            statements.push(Statement::Match(source, Test::Masked { mask, value }));
+        }
+        statements.push(Statement::Match(Field::TransportProtocol, Test::Is(6)));
+        statements.push(Statement::Match(
+            port_field,
+            Test::Is(u128::from(guard.port)),
+        ));
+        if routed {
+            statements.push(Statement::ToThisMachine);
+        }
+        statements.push(Statement::Verdict(Verdict::Accept));
+        NftRule::of_frame(statements, "protected session, never filtered")
+    };
+    vec![rule(Field::DestinationPort), rule(Field::SourcePort)]
+}
+
+/// The messages that replace whatever has our table's name by an empty table with its frame.
+pub(super) fn create_messages(chains: &[FrameChain], next_set_id: &mut u32) -> Vec<Message> {
+    let mut messages = delete_messages();
+    messages.push(Message::new(
+        Kind::NewTable,
+        NLM_F_CREATE,
+        Attributes::of_table(),
+    ));
+    create_port_protocols(next_set_id, &mut messages);
+    for (family, class) in CLASS_CHAINS {
+        messages.push(create_chain(
+            class_chain(family, class),
+            None,
+            class_comment(class),
+        ));
+    }
+    for chain in chains {
+        messages.push(create_chain(chain.name, chain.hook.as_ref(), ""));
+    }
+    for chain in chains {
+        for rule in &chain.rules {
+            rule.create(chain.name, next_set_id, &mut messages);
+        }
+    }
+    messages
+}
+
+/// The messages that replace one frame by another and leave the rules alone.
+pub(super) fn replace_messages(
+    from: &[FrameChain],
+    to: &[FrameChain],
+    next_set_id: &mut u32,
+) -> Vec<Message> {
+    let mut messages = Vec::new();
+    let changed_hook = |chain: &&FrameChain| {
+        !to.iter()
+            .any(|new| new.name == chain.name && new.hook == chain.hook)
+    };
+    for chain in from.iter().filter(changed_hook) {
+        // The kernel may have taken the chain away with its last device: create what is to be deleted.
+        messages.push(create_chain(chain.name, None, ""));
+        messages.push(flush_chain(chain.name));
+        messages.push(delete_chain(chain.name));
+    }
+    for chain in to {
+        messages.push(create_chain(chain.name, chain.hook.as_ref(), ""));
+        messages.push(flush_chain(chain.name));
+        for rule in &chain.rules {
+            rule.create(chain.name, next_set_id, &mut messages);
+        }
+    }
+    messages
+}
+
+/// The messages that delete our table, whether it exists or not.
+pub(super) fn delete_messages() -> Vec<Message> {
+    vec![
+        Message::new(Kind::NewTable, NLM_F_CREATE, Attributes::of_table()),
+        Message::new(Kind::DelTable, 0, Attributes::of_table()),
+    ]
+}

@@ -1,0 +1,298 @@
+//! What the table contains, as values: rules, chains, counters and limits, and the messages that create them.
+
+use std::fmt;
+use std::sync::Arc;
+
+use netlink_packet_core::{NLM_F_APPEND, NLM_F_CREATE};
+
+use super::expression::{ANONYMOUS_SET, Expression, ObjectKind, SetDefinition, SetReference};
+use super::limit::Bucket;
+use super::message::{Attributes, Kind, Message};
+use super::statement::{PORT_PROTOCOLS, Statement, data_type, write_statements};
+use crate::rule::{LimitUnit, RuleId};
+
+/// Octets of a comment that `nft` accepts, without the final NUL.
+const COMMENT_MAX: usize = 127;
+
+/// One nft rule.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct NftRule {
+    /// What it does.
+    pub(super) statements: Vec<Statement>,
+    /// What an operator reads beside it.
+    pub(super) comment: Option<Arc<str>>,
+    /// The rule of the upper half that it is part of.
+    pub(super) rule: Option<RuleId>,
+}
+
+impl NftRule {
+    /// A rule of the table's frame, not of the upper half.
+    pub(super) fn of_frame(statements: Vec<Statement>, comment: &str) -> Self {
+        let comment = (!comment.is_empty()).then(|| comment.into());
+        Self {
+            statements,
+            comment,
+            rule: None,
+        }
+    }
+
+    /// Appends the messages that append this rule to a chain. `next_set_id` numbers anonymous sets in a batch.
+    pub(super) fn create(&self, chain: &str, next_set_id: &mut u32, out: &mut Vec<Message>) {
+        let first = out.len();
+        let mut list = Attributes::new();
+        for expression in self.statements.iter().flat_map(Statement::expressions) {
+            if let Expression::Lookup(SetReference::Anonymous(set)) = &expression {
+                *next_set_id += 1;
+                create_set(ANONYMOUS_SET, ANONYMOUS | CONSTANT, set, *next_set_id, out);
+            }
+            list = expression.encode(*next_set_id, list);
+        }
+        let mut attributes = Attributes::of_table().string(2, chain).nested(4, list);
+        if let Some(comment) = &self.comment {
+            attributes = attributes.bytes(7, &comment_userdata(comment));
+        }
+        out.push(Message::new(
+            Kind::NewRule,
+            NLM_F_CREATE | NLM_F_APPEND,
+            attributes,
+        ));
+        if let Some(rule) = self.rule {
+            for message in &mut out[first..] {
+                message.rule = Some(rule);
+            }
+        }
+    }
+}
+
+impl fmt::Display for NftRule {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write_statements(&self.statements, f)?;
+        match &self.comment {
+            Some(comment) => write!(f, " comment \"{}\"", comment_text(comment)),
+            None => Ok(()),
+        }
+    }
+}
+
+/// `NFT_SET_ANONYMOUS`.
+const ANONYMOUS: u32 = 1;
+/// `NFT_SET_CONSTANT`.
+const CONSTANT: u32 = 2;
+/// `NFT_SET_INTERVAL`.
+const INTERVAL: u32 = 4;
+/// Elements in one message: far below what fits the 64 KiB of an attribute.
+const ELEMENTS_PER_MESSAGE: usize = 1000;
+/// `BYTEORDER_BIG_ENDIAN` of nft.
+const NFT_BIG_ENDIAN: u32 = 2;
+
+/// Appends the messages that create a set and fill it.
+fn create_set(name: &str, flags: u32, set: &SetDefinition, id: u32, out: &mut Vec<Message>) {
+    let flags = if set.intervals {
+        flags | INTERVAL
+    } else {
+        flags
+    };
+    let width = u32::try_from(set.width).expect("an element has at most 16 octets");
+    let size = u32::try_from(set.elements.len()).expect("fields have at most 2^20 values");
+    // The byte order tells nft how to print elements; without it they come out reversed.
+    let mut byte_order = vec![0, 4];
+    byte_order.extend_from_slice(&NFT_BIG_ENDIAN.to_ne_bytes());
+    let attributes = Attributes::of_table()
+        .string(2, name)
+        .u32(3, flags)
+        .u32(4, set.data_type)
+        .u32(5, width)
+        .u32(10, id)
+        .nested(9, Attributes::new().u32(1, size))
+        .bytes(13, &byte_order);
+    out.push(Message::new(Kind::NewSet, NLM_F_CREATE, attributes));
+    for elements in set.elements.chunks(ELEMENTS_PER_MESSAGE) {
+        let mut list = Attributes::new();
+        for element in elements {
+            let key = Attributes::new().bytes(1, &element.key);
+            let mut attributes = Attributes::new();
+            if element.interval_end {
+                attributes = attributes.u32(3, 1);
+            }
+            list = list.nested(1, attributes.nested(1, key));
+        }
+        let attributes = Attributes::of_table()
+            .string(2, name)
+            .u32(4, id)
+            .nested(3, list);
+        out.push(Message::new(Kind::NewSetElem, NLM_F_CREATE, attributes));
+    }
+}
+
+/// Appends the messages that create the set of protocols that have ports.
+pub(super) fn create_port_protocols(next_set_id: &mut u32, out: &mut Vec<Message>) {
+    *next_set_id += 1;
+    let element = |protocol| super::expression::SetElement {
+        key: vec![protocol],
+        interval_end: false,
+    };
+    let set = SetDefinition {
+        data_type: data_type::PROTOCOL,
+        width: 1,
+        intervals: false,
+        elements: vec![element(6), element(17)],
+    };
+    create_set(PORT_PROTOCOLS, CONSTANT, &set, *next_set_id, out);
+}
+
+/// Where in the kernel a base chain is called.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Hook {
+    /// Once for every packet that comes in by a device the IP stack listens to.
+    Prerouting,
+    /// For every packet that these devices receive, before a bridge takes it.
+    Ingress(Vec<String>),
+}
+
+/// The priority of our base chains: before defragmentation (-400), so that fragments are seen as they came.
+pub(super) const PRIORITY: i32 = -450;
+
+/// The message that creates a chain, or does nothing when it exists. Base chains accept what they do not decide.
+pub(super) fn create_chain(name: &str, hook: Option<&Hook>, comment: &str) -> Message {
+    let mut attributes = Attributes::of_table().string(3, name);
+    if let Some(hook) = hook {
+        let (number, devices) = match hook {
+            Hook::Prerouting => (0, None),
+            Hook::Ingress(devices) => (5, Some(devices)),
+        };
+        let mut list = Attributes::new()
+            .u32(1, number)
+            .bytes(2, &PRIORITY.to_be_bytes());
+        if let Some(devices) = devices {
+            let names = devices
+                .iter()
+                .fold(Attributes::new(), |list, name| list.string(1, name));
+            list = list.nested(4, names);
+        }
+        attributes = attributes.nested(4, list).u32(5, 1).string(7, "filter");
+    }
+    if !comment.is_empty() {
+        attributes = attributes.bytes(12, &comment_userdata(comment));
+    }
+    Message::new(Kind::NewChain, NLM_F_CREATE, attributes)
+}
+
+/// The message that deletes all rules of a chain.
+pub(super) fn flush_chain(name: &str) -> Message {
+    Message::new(Kind::DelRule, 0, Attributes::of_table().string(2, name))
+}
+
+/// The message that deletes an empty chain.
+pub(super) fn delete_chain(name: &str) -> Message {
+    Message::new(Kind::DelChain, 0, Attributes::of_table().string(3, name))
+}
+
+/// A named counter or limit.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct NamedObject {
+    /// Its name in the table.
+    pub(super) name: String,
+    /// What it is.
+    pub(super) body: ObjectBody,
+}
+
+/// What a named object is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum ObjectBody {
+    /// A counter, beginning at zero.
+    Counter,
+    /// A token bucket, beginning full.
+    Limit(Bucket),
+}
+
+impl ObjectBody {
+    /// The kernel's kind of the object.
+    pub(super) fn kind(self) -> ObjectKind {
+        match self {
+            Self::Counter => ObjectKind::Counter,
+            Self::Limit(_) => ObjectKind::Limit,
+        }
+    }
+}
+
+impl NamedObject {
+    /// The message that creates the object.
+    pub(super) fn create(&self, rule: RuleId, label: &str) -> Message {
+        let data = match self.body {
+            ObjectBody::Counter => Attributes::new().u64(1, 0).u64(2, 0),
+            ObjectBody::Limit(bucket) => Attributes::new()
+                .u64(1, bucket.rate)
+                .u64(2, bucket.unit_secs)
+                .u32(3, bucket.burst)
+                .u32(4, u32::from(bucket.measures == LimitUnit::Bytes))
+                // NFT_LIMIT_F_INV: what is over the rate goes on.
+                .u32(5, 1),
+        };
+        let attributes = Attributes::of_table()
+            .string(2, &self.name)
+            .u32(3, self.body.kind() as u32)
+            .nested(4, data)
+            .bytes(8, &comment_userdata(label));
+        Message::new(Kind::NewObject, NLM_F_CREATE, attributes).blame(rule)
+    }
+
+    /// The message that deletes the object.
+    pub(super) fn delete(&self) -> Message {
+        let attributes = Attributes::of_table()
+            .string(2, &self.name)
+            .u32(3, self.body.kind() as u32);
+        Message::new(Kind::DelObject, 0, attributes)
+    }
+}
+
+/// A comment as nft stores it: tag 0, length, text, NUL.
+fn comment_userdata(comment: &str) -> Vec<u8> {
+    let text = comment_text(comment);
+    let length = u8::try_from(text.len() + 1).expect("comments are cut to 127 octets");
+    let mut octets = vec![0, length];
+    octets.extend_from_slice(text.as_bytes());
+    octets.push(0);
+    octets
+}
+
+/// A comment that nft can print and read back: no quotes or control characters, cut with `…` to 127 octets.
+pub(super) fn comment_text(comment: &str) -> String {
+    let clean = |c: char| match c {
+        '"' => '\'',
+        c if c.is_control() => ' ',
+        c => c,
+    };
+    let mut text: String = comment.chars().map(clean).collect();
+    if text.len() > COMMENT_MAX {
+        let ellipsis = "…";
+        let mut end = COMMENT_MAX - ellipsis.len();
+        while !text.is_char_boundary(end) {
+            end -= 1;
+        }
+        text.truncate(end);
+        text.push_str(ellipsis);
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn comments_are_cut_at_a_character() {
+        let rows = [
+            ("short", "a \"b\"\n".to_string(), "a 'b' ".to_string()),
+            ("fits", "x".repeat(127), "x".repeat(127)),
+            ("cut", "x".repeat(128), format!("{}…", "x".repeat(124))),
+            (
+                "cut inside a character",
+                format!("x{}", "é".repeat(70)),
+                format!("x{}…", "é".repeat(61)),
+            ),
+        ];
+        for (name, input, expected) in rows {
+            assert_eq!(comment_text(&input), expected, "{name}");
+        }
+    }
+}

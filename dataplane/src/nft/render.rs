@@ -1,0 +1,105 @@
+//! The table as text in nft's language. Pure.
+
+use std::fmt::Write as _;
+use std::sync::Arc;
+
+use super::frame::{CLASS_CHAINS, Coverage, class_chain, class_comment, frame};
+use super::layout::{Layout, Rewrite};
+use super::object::{Hook, ObjectBody, PRIORITY, comment_text};
+use super::statement::{PORT_PROTOCOLS, ScratchMark};
+use crate::desired::{Changes, Link, Settings};
+use crate::rule::Rule;
+
+/// The table that a backend would have for these rules, in a form that `nft -f` reads.
+pub(super) fn render(settings: &Settings, links: &[Link], rules: &[Arc<Rule>]) -> String {
+    let Some(scratch) = ScratchMark::new(settings.scratch_mark) else {
+        return "# scratch_mark has no seven contiguous bits\n".into();
+    };
+    let changes = Changes {
+        put: rules.to_vec(),
+        remove: Vec::new(),
+    };
+    match Layout::empty(settings.sample, scratch).plan(&changes, Rewrite::InPlace) {
+        Ok((layout, _)) => text(settings, links, &layout),
+        Err(id) => format!("# two rules are called {id}\n"),
+    }
+}
+
+/// The table with this layout.
+pub(super) fn text(settings: &Settings, links: &[Link], layout: &Layout) -> String {
+    let coverage = Coverage::of(settings, links);
+    let mut out = String::from("table inet flowacl {\n");
+    for (object, rule) in layout.objects() {
+        let comment = comment_text(&rule.label);
+        // Writing to a string cannot fail.
+        let _ = match &object.body {
+            ObjectBody::Counter => {
+                write!(
+                    out,
+                    "\tcounter {} {{\n\t\tcomment \"{comment}\"\n\t}}\n\n",
+                    object.name
+                )
+            }
+            ObjectBody::Limit(bucket) => write!(
+                out,
+                "\tlimit {} {{\n\t\tcomment \"{comment}\"\n\t\trate over {bucket}\n\t}}\n\n",
+                object.name
+            ),
+        };
+    }
+    let _ = write!(
+        out,
+        "\tset {PORT_PROTOCOLS} {{\n\t\ttype inet_proto\n\t\tflags constant\n\
+         \t\telements = {{ tcp, udp }}\n\t}}\n"
+    );
+    let chains = layout.chains();
+    // A chain must be known before a rule names it: chunks before the chains of classes, those before the frame.
+    let is_class = |name: &str| {
+        CLASS_CHAINS
+            .iter()
+            .any(|(family, class)| class_chain(*family, *class) == name)
+    };
+    let finish = chains
+        .iter()
+        .filter(|(name, _)| name == super::compile::FINISH_CHAIN);
+    let chunks = chains
+        .iter()
+        .filter(|(name, _)| !is_class(name) && name != super::compile::FINISH_CHAIN);
+    let classes = chains.iter().filter(|(name, _)| is_class(name));
+    for (name, rules) in finish.chain(chunks).chain(classes) {
+        let _ = write!(out, "\n\tchain {name} {{\n");
+        let class = CLASS_CHAINS
+            .iter()
+            .find(|(family, class)| class_chain(*family, *class) == name);
+        if let Some((_, class)) = class {
+            let _ = writeln!(out, "\t\tcomment \"{}\"", class_comment(*class));
+        }
+        for rule in rules {
+            let _ = writeln!(out, "\t\t{rule}");
+        }
+        out.push_str("\t}\n");
+    }
+    for chain in frame(settings, &coverage) {
+        let _ = write!(out, "\n\tchain {} {{\n", chain.name);
+        let _ = match &chain.hook {
+            Some(Hook::Prerouting) => {
+                writeln!(
+                    out,
+                    "\t\ttype filter hook prerouting priority {PRIORITY}; policy accept;"
+                )
+            }
+            Some(Hook::Ingress(devices)) => writeln!(
+                out,
+                "\t\ttype filter hook ingress devices = {{ {} }} priority {PRIORITY}; policy accept;",
+                devices.join(", ")
+            ),
+            None => Ok(()),
+        };
+        for rule in &chain.rules {
+            let _ = writeln!(out, "\t\t{rule}");
+        }
+        out.push_str("\t}\n");
+    }
+    out.push_str("}\n");
+    out
+}
