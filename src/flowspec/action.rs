@@ -1,4 +1,5 @@
-//! Traffic Filtering Actions (RFC 8955 §7, RFC 8956 §6): what the extended communities of a route ask for.
+//! Traffic Filtering Actions (RFC 8955 §7, RFC 8956 §6): what the extended communities of a route
+//! ask for.
 
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
@@ -27,7 +28,8 @@ mod code {
     pub const LEGACY_REDIRECT_JUNIPER: [u8; 2] = [0x80, 0x0b];
 }
 
-/// Octet 7 of traffic-action: go on with later rules. The RFC's name "terminal action" reads backwards (§7.3).
+/// Octet 7 of traffic-action: go on with later rules. The RFC's name "terminal action" reads
+/// backwards (§7.3).
 const TRAFFIC_ACTION_TERMINAL: u8 = 0x01;
 /// Octet 7 of traffic-action: sample.
 const TRAFFIC_ACTION_SAMPLE: u8 = 0x02;
@@ -40,15 +42,17 @@ const INTERFACE_SET_INPUT: u16 = 0x4000;
 
 /// All that the communities of one route ask for, interference resolved (RFC 8955 §7.7).
 ///
-/// Of several rates of one unit the lowest wins; of several marks, redirects of one kind the first in the attribute; of
-/// several traffic-actions every bit that one of them sets counts.
+/// Of several rates of one unit the lowest wins; of several marks, redirects of one kind the first
+/// in the attribute; of several traffic-actions every bit that one of them sets counts.
 #[derive(Clone, Debug, PartialEq, Default)]
 pub struct TrafficFilteringActions {
-    /// traffic-rate-bytes, 0x8006: octets a second. 0 discards; infinity is no limit and is not kept.
+    /// traffic-rate-bytes, 0x8006: octets a second. 0 discards; infinity is no limit and is not
+    /// kept.
     pub rate_bytes_per_sec: Option<f32>,
     /// traffic-rate-packets, 0x800c.
     pub rate_packets_per_sec: Option<f32>,
-    /// traffic-action, 0x8007, T bit set: later rules are evaluated too. (The RFC's name "terminal" reads backwards.)
+    /// traffic-action, 0x8007, T bit set: later rules are evaluated too. (The RFC's name "terminal"
+    /// reads backwards.)
     pub continue_evaluation: bool,
     /// traffic-action, 0x8007, S bit.
     pub sample: bool,
@@ -77,8 +81,8 @@ pub enum RouteTarget {
     Ipv6(Ipv6Addr, u16),
 }
 
-/// `65001:100`, `192.0.2.1:100`, `[2001:db8::1]:100`. An AS that would fit two octets but was sent in four has an `L`:
-/// `100L:5`.
+/// `65001:100`, `192.0.2.1:100`, `[2001:db8::1]:100`. An AS that would fit two octets but was sent
+/// in four has an `L`: `100L:5`.
 impl fmt::Display for RouteTarget {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -108,7 +112,8 @@ pub struct InterfaceSet {
     pub group: u16,
 }
 
-/// `transitive:input:65001:10`, as ExaBGP writes it; the direction is `none` when neither bit is set.
+/// `transitive:input:65001:10`, as ExaBGP writes it; the direction is `none` when neither bit is
+/// set.
 impl fmt::Display for InterfaceSet {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let transitive = if self.transitive {
@@ -126,7 +131,8 @@ impl fmt::Display for InterfaceSet {
     }
 }
 
-/// An action that cannot be decoded: the route is malformed and handled as withdrawn (RFC 8955 §10).
+/// An action that cannot be decoded: the route is malformed and handled as withdrawn (RFC 8955
+/// §10).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum ActionError {
     /// The rate is an IEEE 754 NaN.
@@ -140,9 +146,11 @@ pub enum ActionError {
 }
 
 impl TrafficFilteringActions {
-    /// Reads the actions out of attributes 16 and 25, in the order received. Unknown communities ask for nothing.
+    /// Reads the actions out of attributes 16 and 25, in the order received. Unknown communities
+    /// ask for nothing.
     ///
-    /// Fails when an action cannot be decoded; the caller must treat the route as withdrawn (RFC 8955 §10).
+    /// Fails when an action cannot be decoded; the caller must treat the route as withdrawn (RFC
+    /// 8955 §10).
     pub fn from_communities(
         extended: &[ExtendedCommunity],
         ipv6: &[Ipv6ExtendedCommunity],
@@ -157,7 +165,8 @@ impl TrafficFilteringActions {
         Ok(actions)
     }
 
-    /// The communities that ask for these actions, in a fixed order. Rates carry the informational AS 0.
+    /// The communities that ask for these actions, in a fixed order. Rates carry the informational
+    /// AS 0.
     pub fn to_communities(&self) -> (Vec<ExtendedCommunity>, Vec<Ipv6ExtendedCommunity>) {
         let mut extended = Vec::new();
         let mut ipv6 = Vec::new();

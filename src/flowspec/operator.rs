@@ -1,7 +1,9 @@
-//! What operator lists say (RFC 8955 §4.2.1): evaluated against one value, and as the exact set of values they hold for.
+//! What operator lists say (RFC 8955 §4.2.1): evaluated against one value, and as the exact set of
+//! values they hold for.
 //!
-//! A list is a disjunction of groups; a group is a conjunction of pairs. A group ends where the next pair's AND bit is
-//! clear, so AND binds tighter than OR. The AND bit of the first pair is never looked at (RFC 8955 §4.2.1.1).
+//! A list is a disjunction of groups; a group is a conjunction of pairs. A group ends where the
+//! next pair's AND bit is clear, so AND binds tighter than OR. The AND bit of the first pair is
+//! never looked at (RFC 8955 §4.2.1.1).
 
 use dataplane::interval::IntervalSet;
 use dataplane::rule::{Family, FragmentKind, FragmentSet, MaskedValues};
@@ -20,7 +22,8 @@ pub const FRAGMENT_FF: u16 = 0x04;
 /// Fragment bitmask operand, bit LF: the last fragment.
 pub const FRAGMENT_LF: u16 = 0x08;
 
-/// True when `field` satisfies the numeric operator list. Compares 64 bits whatever the widths on the wire.
+/// True when `field` satisfies the numeric operator list. Compares 64 bits whatever the widths on
+/// the wire.
 pub fn numeric_matches(ops: &[NumericOp], field: u64) -> bool {
     numeric_groups(ops).any(|group| group.iter().all(|op| numeric_holds(op, field)))
 }
@@ -49,7 +52,8 @@ pub fn tcp_flags_set(ops: &[BitmaskOp]) -> MaskedValues {
     MaskedValues::from_predicate(relevant, |flags| bitmask_matches(ops, flags))
 }
 
-/// The kinds of fragments for which [`bitmask_matches`] holds. In IPv6 the Don't Fragment bit is always clear.
+/// The kinds of fragments for which [`bitmask_matches`] holds. In IPv6 the Don't Fragment bit is
+/// always clear.
 pub fn fragment_set(ops: &[BitmaskOp], family: Family) -> FragmentSet {
     FragmentSet::from_predicate(|kind, dont_fragment| {
         let dont_fragment = dont_fragment && family == Family::Ipv4;
@@ -57,7 +61,8 @@ pub fn fragment_set(ops: &[BitmaskOp], family: Family) -> FragmentSet {
     })
 }
 
-/// What a packet looks like to the operators of component type 12 (RFC 8955 §4.2.2.12, RFC 8956 §3.6).
+/// What a packet looks like to the operators of component type 12 (RFC 8955 §4.2.2.12, RFC 8956
+/// §3.6).
 pub fn fragment_bits(kind: FragmentKind, dont_fragment: bool) -> u16 {
     let position = match kind {
         FragmentKind::Whole => 0,
@@ -91,7 +96,8 @@ fn bitmask_holds(op: &BitmaskOp, field: u16) -> bool {
     holds != op.not
 }
 
-/// The values from 0 to `max` for which one pair holds. A value above `max` is greater than all of them.
+/// The values from 0 to `max` for which one pair holds. A value above `max` is greater than all of
+/// them.
 fn numeric_op_set(op: &NumericOp, max: u32) -> IntervalSet {
     let Some(value) = u32::try_from(op.value).ok().filter(|value| *value <= max) else {
         return if op.less {
@@ -251,10 +257,12 @@ mod tests {
             list in proptest::collection::vec((any::<bool>(), 0u8..8, 0u64..70), 1..6),
             max in 0u32..64,
         ) {
-            let ops: Vec<_> = list.into_iter().map(|(and, code, value)| numeric(and, code, value)).collect();
+            let ops = list.into_iter().map(|(and, code, value)| numeric(and, code, value));
+            let ops: Vec<_> = ops.collect();
             let set = numeric_set(&ops, max);
             for field in 0..=max {
-                prop_assert_eq!(set.contains(field), numeric_matches(&ops, u64::from(field)), "{}", field);
+                let holds = numeric_matches(&ops, u64::from(field));
+                prop_assert_eq!(set.contains(field), holds, "{}", field);
             }
             prop_assert!(!set.contains(max + 1));
         }
@@ -263,7 +271,8 @@ mod tests {
         fn tcp_flags_set_holds_exactly_what_matches(
             list in proptest::collection::vec((any::<bool>(), 0u8..4, 0u16..0x1000), 1..5),
         ) {
-            let ops: Vec<_> = list.into_iter().map(|(and, code, value)| bitmask(and, code, value)).collect();
+            let ops = list.into_iter().map(|(and, code, value)| bitmask(and, code, value));
+            let ops: Vec<_> = ops.collect();
             let set = tcp_flags_set(&ops);
             for flags in 0..=TCP_FLAGS_MASK {
                 prop_assert_eq!(set.contains(flags), bitmask_matches(&ops, flags), "{:#x}", flags);
