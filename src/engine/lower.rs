@@ -1,0 +1,249 @@
+//! The compiler: one Flow Specification and its actions to one [`Rule`] of the data plane.
+//!
+//! Exact or not at all. A list of operators becomes the set of values that it holds for, so nothing
+//! is lost; an action that restricts traffic and that rules do not know makes the whole route
+//! unsupported.
+
+use std::sync::Arc;
+
+use dataplane::backend::Unsupported;
+use dataplane::interval::IntervalSet;
+use dataplane::rule::{Action, AddressPattern, Family, FragmentKind, Match, Rule, RuleId};
+
+use crate::flowspec::action::TrafficFilteringActions;
+use crate::flowspec::matches::{limits, protocol};
+use crate::flowspec::operator::{fragment_set, numeric_set, tcp_flags_set};
+use crate::flowspec::precedence::precedence_key;
+use crate::flowspec::text::format_route_distinguisher;
+use crate::wire::nlri::{BitmaskType, Component, Nlri, NumericType, PrefixPattern};
+
+/// The greatest IPv4 packet: the largest Total Length.
+const MAX_IPV4_PACKET: u32 = 65_535;
+/// The greatest IPv6 packet that is no jumbogram: the largest Payload Length and the header.
+const MAX_IPV6_PACKET: u32 = 65_535 + 40;
+/// The greatest flow label: 20 bits.
+const MAX_FLOW_LABEL: u32 = 0xf_ffff;
+
+/// A rule, and what an operator should know of it.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Lowered {
+    /// Does exactly what the route asks for.
+    pub rule: Rule,
+    /// Parts of the route that are without effect.
+    pub notes: Vec<String>,
+}
+
+/// Compiles a route.
+///
+/// `label` is what an operator reads beside the rule. Fails when no rule can do what the route asks
+/// for; the reason names the part at fault. A route that no packet can match is compiled like any
+/// other, with a note.
+pub fn lower(
+    nlri: &Nlri,
+    actions: &TrafficFilteringActions,
+    id: RuleId,
+    label: Arc<str>,
+) -> Result<Lowered, Unsupported> {
+    if let Some(distinguisher) = nlri.route_distinguisher() {
+        let distinguisher = format_route_distinguisher(distinguisher);
+        return Err(Unsupported(format!(
+            "no VRF for route distinguisher {distinguisher}"
+        )));
+    }
+    let mut notes = actions.notes.clone();
+    let action = lower_actions(actions, &mut notes)?;
+    let family = if nlri.family().is_ipv6() {
+        Family::Ipv6
+    } else {
+        Family::Ipv4
+    };
+    let matches = lower_components(&nlri.components(), family);
+    if let Some(reason) = why_it_never_matches(&matches, family) {
+        notes.push(format!("matches nothing: {reason}"));
+    }
+    let rule = Rule {
+        id,
+        family,
+        order: precedence_key(nlri),
+        label,
+        matches,
+        action,
+    };
+    Ok(Lowered { rule, notes })
+}
+
+/// Compiles the actions; fails on one that restricts traffic in a way that rules cannot.
+fn lower_actions(
+    actions: &TrafficFilteringActions,
+    notes: &mut Vec<String>,
+) -> Result<Action, Unsupported> {
+    // Even a rule that discards must not apply where it was not meant to.
+    if let Some(set) = actions.interface_sets.first() {
+        return Err(Unsupported(format!(
+            "interface-set {set} is not supported by this data plane"
+        )));
+    }
+    let discard = actions.is_discard();
+    let redirect = match (actions.redirect_route_target, actions.redirect_next_hop) {
+        (Some(target), _) => Some(format!("redirect {target}")),
+        (None, Some((address, false))) => Some(format!("redirect-to-ip {address}")),
+        (None, Some((_, true)) | None) => None,
+    };
+    match redirect {
+        Some(redirect) if discard => {
+            notes.push(format!("{redirect} has no effect: the route discards"));
+        }
+        Some(redirect) => {
+            return Err(Unsupported(format!(
+                "{redirect} is not supported yet by this data plane"
+            )));
+        }
+        None => {}
+    }
+    // Forwarding a copied packet as if there were no copy is what the route asks for; redirecting
+    // it would not be.
+    if let Some((address, true)) = actions.redirect_next_hop {
+        notes.push(format!(
+            "copy-to-ip {address} is ignored: copies are not supported"
+        ));
+    }
+    Ok(Action {
+        discard,
+        limits: limits(actions),
+        mark_dscp: actions.mark_dscp,
+        sample: actions.sample,
+        continue_evaluation: actions.continue_evaluation,
+    })
+}
+
+/// Compiles the components: each into the field it is about.
+fn lower_components(components: &[Component], family: Family) -> Match {
+    let mut matches = Match::default();
+    for component in components {
+        match component {
+            Component::DestinationPrefix(prefix) => matches.destination = Some(pattern(prefix)),
+            Component::SourcePrefix(prefix) => matches.source = Some(pattern(prefix)),
+            Component::Numeric(kind, ops) => {
+                let set = Some(numeric_set(ops, greatest_value(*kind, family)));
+                match kind {
+                    NumericType::Protocol => matches.protocol = set,
+                    NumericType::Port => matches.port = set,
+                    NumericType::DestinationPort => matches.destination_port = set,
+                    NumericType::SourcePort => matches.source_port = set,
+                    NumericType::IcmpType => matches.icmp_type = set,
+                    NumericType::IcmpCode => matches.icmp_code = set,
+                    NumericType::PacketLength => matches.packet_length = set,
+                    NumericType::Dscp => matches.dscp = set,
+                    NumericType::FlowLabel => matches.flow_label = set,
+                }
+            }
+            Component::Bitmask(BitmaskType::TcpFlags, ops) => {
+                matches.tcp_flags = Some(tcp_flags_set(ops));
+            }
+            Component::Bitmask(BitmaskType::Fragment, ops) => {
+                matches.fragment = Some(fragment_set(ops, family));
+            }
+        }
+    }
+    matches
+}
+
+/// The same bits, in the data plane's words.
+fn pattern(prefix: &PrefixPattern) -> AddressPattern {
+    AddressPattern::new(prefix.bits, prefix.offset, prefix.length)
+}
+
+/// The greatest value that a packet can have in this field.
+fn greatest_value(kind: NumericType, family: Family) -> u32 {
+    match kind {
+        NumericType::Protocol | NumericType::IcmpType | NumericType::IcmpCode => u32::from(u8::MAX),
+        NumericType::Port | NumericType::DestinationPort | NumericType::SourcePort => {
+            u32::from(u16::MAX)
+        }
+        NumericType::PacketLength => match family {
+            Family::Ipv4 => MAX_IPV4_PACKET,
+            Family::Ipv6 => MAX_IPV6_PACKET,
+        },
+        NumericType::Dscp => 63,
+        NumericType::FlowLabel => MAX_FLOW_LABEL,
+    }
+}
+
+/// Why no packet can match, if that is easily seen: an empty set, or fields that no packet has
+/// together.
+fn why_it_never_matches(matches: &Match, family: Family) -> Option<String> {
+    let sets = [
+        ("protocol", &matches.protocol),
+        ("port", &matches.port),
+        ("destination-port", &matches.destination_port),
+        ("source-port", &matches.source_port),
+        ("icmp-type", &matches.icmp_type),
+        ("icmp-code", &matches.icmp_code),
+        ("packet-length", &matches.packet_length),
+        ("dscp", &matches.dscp),
+        ("flow-label", &matches.flow_label),
+    ];
+    let empty = |name: &str| Some(format!("no value satisfies {name}"));
+    if let Some((name, _)) = sets
+        .iter()
+        .find(|(_, set)| set.as_ref().is_some_and(IntervalSet::is_empty))
+    {
+        return empty(name);
+    }
+    if matches
+        .tcp_flags
+        .as_ref()
+        .is_some_and(|flags| flags.values().is_empty())
+    {
+        return empty("tcp-flags");
+    }
+    if matches.fragment.is_some_and(|set| set.is_empty()) {
+        return empty("fragment");
+    }
+    if no_protocol_has_all(matches, family) {
+        return Some("no protocol has all these fields".into());
+    }
+    let only_later_fragments = matches.fragment.is_some_and(|set| {
+        let possible = |kind| [false, true].iter().any(|df| set.contains(kind, *df));
+        !possible(FragmentKind::Whole) && !possible(FragmentKind::First)
+    });
+    (only_later_fragments && matches.needs_transport_header())
+        .then(|| "later fragments have no ports, ICMP type or TCP flags".into())
+}
+
+/// True when the fields that are looked at exist in no protocol that the rule admits.
+fn no_protocol_has_all(matches: &Match, family: Family) -> bool {
+    let only = |protocols: &[u8]| {
+        IntervalSet::from_ranges(
+            protocols
+                .iter()
+                .map(|number| (u32::from(*number), u32::from(*number))),
+        )
+    };
+    let icmp = match family {
+        Family::Ipv4 => protocol::ICMP,
+        Family::Ipv6 => protocol::ICMPV6,
+    };
+    let has_port = matches.port.is_some()
+        || matches.destination_port.is_some()
+        || matches.source_port.is_some();
+    let has_icmp = matches.icmp_type.is_some() || matches.icmp_code.is_some();
+    let mut admitted = matches
+        .protocol
+        .clone()
+        .unwrap_or_else(|| IntervalSet::full(u32::from(u8::MAX)));
+    for (looked_at, protocols) in [
+        (has_port, only(&[protocol::TCP, protocol::UDP])),
+        (has_icmp, only(&[icmp])),
+        (matches.tcp_flags.is_some(), only(&[protocol::TCP])),
+    ] {
+        if looked_at {
+            admitted = admitted.intersection(&protocols);
+        }
+    }
+    admitted.is_empty()
+}
+
+#[cfg(test)]
+#[path = "lower_tests.rs"]
+mod tests;

@@ -1,0 +1,174 @@
+use super::*;
+use crate::flowspec::matches::matches;
+use crate::flowspec::testing::{aimed_at, arbitrary_actions, arbitrary_nlri, arbitrary_packet};
+use crate::flowspec::text::parse_flows;
+use crate::wire::iana::FlowFamily;
+use dataplane::rule::{Limit, LimitUnit};
+use proptest::prelude::*;
+
+fn lower_text(text: &str) -> Result<Lowered, Unsupported> {
+    let flows = parse_flows(text).unwrap();
+    lower(&flows[0].nlri, &flows[0].actions, RuleId(7), text.into())
+}
+
+#[test]
+fn routes_that_no_rule_can_enforce_are_unsupported_with_a_reason() {
+    let rows = [
+        (
+            "rd 65535:1; match { port 80; } then { discard; }",
+            "no VRF for route distinguisher 65535:1",
+        ),
+        (
+            "match { port 80; } then { redirect 65001:100; }",
+            "redirect 65001:100 is not supported yet by this data plane",
+        ),
+        (
+            "match { port 80; } then { rate-limit 9600; redirect 192.0.2.1; }",
+            "redirect-to-ip 192.0.2.1 is not supported yet by this data plane",
+        ),
+        (
+            "match { port 80; } scope { interface-set transitive:input:65001:1; } then { discard; }",
+            "interface-set transitive:input:65001:1 is not supported by this data plane",
+        ),
+    ];
+    for (text, reason) in rows {
+        let error = lower_text(&format!("flow route {{ {text} }}")).unwrap_err();
+        assert_eq!(error.0, reason, "{text}");
+    }
+}
+
+#[test]
+fn parts_without_effect_are_noted() {
+    let rows = [
+        (
+            "port 80; } then { discard; redirect 65001:100;",
+            "redirect 65001:100 has no effect: the route discards",
+        ),
+        (
+            "port 80; } then { copy 192.0.2.1;",
+            "copy-to-ip 192.0.2.1 is ignored: copies are not supported",
+        ),
+        (
+            "port 80; } then { redirect-to-nexthop;",
+            "legacy redirect form 0x0800, ignored",
+        ),
+        (
+            "port false; } then { discard;",
+            "matches nothing: no value satisfies port",
+        ),
+        (
+            "protocol 256; } then { discard;",
+            "matches nothing: no value satisfies protocol",
+        ),
+        (
+            "tcp-flags 0; } then { discard;",
+            "matches nothing: no value satisfies tcp-flags",
+        ),
+        (
+            "fragment 0; } then { discard;",
+            "matches nothing: no value satisfies fragment",
+        ),
+        (
+            "icmp-type 8; port 80; } then { discard;",
+            "matches nothing: no protocol has all these fields",
+        ),
+        (
+            "protocol sctp; port 80; } then { discard;",
+            "matches nothing: no protocol has all these fields",
+        ),
+        (
+            "port 80; fragment is-fragment; } then { discard;",
+            "matches nothing: later fragments have no ports, ICMP type or TCP flags",
+        ),
+    ];
+    for (text, note) in rows {
+        let lowered = lower_text(&format!("flow route {{ match {{ {text} }} }}")).unwrap();
+        assert_eq!(lowered.notes, [note], "{text}");
+    }
+    let quiet =
+        lower_text("flow route { match { protocol tcp; port 80; fragment !is-fragment; } }")
+            .unwrap();
+    assert!(quiet.notes.is_empty(), "{:?}", quiet.notes);
+}
+
+#[test]
+fn a_route_becomes_one_rule() {
+    let text = "flow route { match { destination 203.0.113.0/24; protocol [ =tcp =udp ]; port >=1024&<=70000; } \
+        then { rate-limit 1000; rate-limit 50 packets; mark 46; action sample-terminal; } }";
+    let rule = lower_text(text).unwrap().rule;
+    assert_eq!(rule.id, RuleId(7));
+    assert_eq!(rule.family, Family::Ipv4);
+    assert_eq!(&*rule.label, text);
+    assert_eq!(
+        rule.matches.destination,
+        Some(AddressPattern::new(0xcb00_7100 << 96, 0, 24))
+    );
+    assert_eq!(
+        rule.matches.protocol,
+        Some(IntervalSet::from_ranges([(6, 6), (17, 17)]))
+    );
+    assert_eq!(
+        rule.matches.port,
+        Some(IntervalSet::from_ranges([(1024, 65535)]))
+    );
+    assert_eq!(rule.matches.source, None);
+    let limits = vec![
+        Limit {
+            unit: LimitUnit::Bytes,
+            rate_per_sec: 1000.0,
+        },
+        Limit {
+            unit: LimitUnit::Packets,
+            rate_per_sec: 50.0,
+        },
+    ];
+    let action = Action {
+        discard: false,
+        limits,
+        mark_dscp: Some(46),
+        sample: true,
+        continue_evaluation: true,
+    };
+    assert_eq!(rule.action, action);
+}
+
+fn nlri_and_packet() -> impl Strategy<Value = (Nlri, dataplane::packet::Packet)> {
+    let families = [
+        (FlowFamily::Ipv4Flow, Family::Ipv4),
+        (FlowFamily::Ipv6Flow, Family::Ipv6),
+    ];
+    proptest::sample::select(families.to_vec())
+        .prop_flat_map(|(family, packets)| (arbitrary_nlri(family), arbitrary_packet(packets)))
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(2000))]
+
+    #[test]
+    fn a_rule_matches_exactly_what_the_evaluator_does((nlri, packet) in nlri_and_packet()) {
+        let lowered = lower(&nlri, &Default::default(), RuleId(0), "".into()).unwrap();
+        for packet in [aimed_at(&nlri, packet.clone()), packet] {
+            let expected = matches(&nlri, &packet);
+            prop_assert_eq!(lowered.rule.matches.contains(&packet), expected, "{:?}", packet);
+            let never = lowered.notes.iter().any(|note| note.starts_with("matches nothing"));
+            prop_assert!(!(never && expected), "{:?} on {:?}", lowered.notes, packet);
+        }
+    }
+
+    #[test]
+    fn actions_are_enforced_or_refused(actions in arbitrary_actions()) {
+        let nlri = parse_flows("flow route { match { port 80; } }").unwrap().remove(0).nlri;
+        let restricts = !actions.interface_sets.is_empty()
+            || !actions.is_discard()
+                && (actions.redirect_route_target.is_some()
+                    || actions.redirect_next_hop.is_some_and(|(_, copy)| !copy));
+        match lower(&nlri, &actions, RuleId(0), "".into()) {
+            Ok(lowered) => {
+                prop_assert!(!restricts);
+                prop_assert_eq!(lowered.rule.action.discard, actions.is_discard());
+                prop_assert_eq!(lowered.rule.action.limits, limits(&actions));
+            }
+            Err(_) => prop_assert!(restricts),
+        }
+    }
+}
