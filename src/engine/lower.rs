@@ -11,7 +11,7 @@ use dataplane::interval::IntervalSet;
 use dataplane::rule::{Action, AddressPattern, Family, FragmentKind, Match, Rule, RuleId};
 
 use crate::flowspec::action::TrafficFilteringActions;
-use crate::flowspec::matches::{limits, protocol};
+use crate::flowspec::matches::protocol;
 use crate::flowspec::operator::{fragment_set, numeric_set, tcp_flags_set};
 use crate::flowspec::precedence::precedence_key;
 use crate::flowspec::text::format_route_distinguisher;
@@ -109,7 +109,7 @@ fn lower_actions(
     }
     Ok(Action {
         discard,
-        limits: limits(actions),
+        limits: actions.limits(),
         mark_dscp: actions.mark_dscp,
         sample: actions.sample,
         continue_evaluation: actions.continue_evaluation,

@@ -132,6 +132,29 @@ fn a_route_becomes_one_rule() {
     assert_eq!(rule.action, action);
 }
 
+#[test]
+fn sets_reach_to_the_greatest_value_of_the_field() {
+    let rows = [
+        ("packet-length true", 65_535, 65_536),
+        ("packet-length true; source ::/0", 65_575, 65_576),
+        ("flow-label true", 0xf_ffff, 0x10_0000),
+        ("dscp true", 63, 64),
+    ];
+    for (text, greatest, beyond) in rows {
+        let lowered = lower_text(&format!("flow route {{ match {{ {text}; }} }}")).unwrap();
+        let matches = lowered.rule.matches;
+        let set = matches
+            .packet_length
+            .or(matches.flow_label)
+            .or(matches.dscp)
+            .unwrap();
+        assert!(
+            set.contains(greatest) && !set.contains(beyond),
+            "{text}: {set}"
+        );
+    }
+}
+
 fn nlri_and_packet() -> impl Strategy<Value = (Nlri, dataplane::packet::Packet)> {
     let families = [
         (FlowFamily::Ipv4Flow, Family::Ipv4),
@@ -166,7 +189,7 @@ proptest! {
             Ok(lowered) => {
                 prop_assert!(!restricts);
                 prop_assert_eq!(lowered.rule.action.discard, actions.is_discard());
-                prop_assert_eq!(lowered.rule.action.limits, limits(&actions));
+                prop_assert_eq!(lowered.rule.action.limits, actions.limits());
             }
             Err(_) => prop_assert!(restricts),
         }

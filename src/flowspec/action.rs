@@ -4,6 +4,8 @@
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
+use dataplane::rule::{Limit, LimitUnit};
+
 use crate::wire::community::{ExtendedCommunity, Ipv6ExtendedCommunity};
 
 /// Type and sub-type octets of the communities that ask for something.
@@ -261,6 +263,24 @@ impl TrafficFilteringActions {
     /// True when some rate is 0: no packet that matches gets through.
     pub fn is_discard(&self) -> bool {
         self.rate_bytes_per_sec == Some(0.0) || self.rate_packets_per_sec == Some(0.0)
+    }
+
+    /// The limiters to get through: none when all is discarded.
+    pub fn limits(&self) -> Vec<Limit> {
+        if self.is_discard() {
+            return Vec::new();
+        }
+        let limit = |unit, rate: f32| Limit {
+            unit,
+            rate_per_sec: f64::from(rate),
+        };
+        let bytes = self
+            .rate_bytes_per_sec
+            .map(|rate| limit(LimitUnit::Bytes, rate));
+        let packets = self
+            .rate_packets_per_sec
+            .map(|rate| limit(LimitUnit::Packets, rate));
+        bytes.into_iter().chain(packets).collect()
     }
 
     /// The actions in words, in the order in which they take effect; `accept` when there is none.

@@ -1,4 +1,6 @@
 use super::*;
+use crate::flowspec::testing::arbitrary_actions;
+use proptest::prelude::*;
 
 fn decode(hex_communities: &[&str]) -> Result<TrafficFilteringActions, ActionError> {
     let octets = |text: &str| hex::decode(text.replace(' ', "")).unwrap();
@@ -198,48 +200,18 @@ fn rates_that_are_no_number_make_the_route_malformed() {
     }
 }
 
-#[test]
-fn actions_survive_the_way_over_communities() {
-    let target = Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0, 1);
-    let set = InterfaceSet {
-        transitive: false,
-        asn: 70000,
-        input: true,
-        output: true,
-        group: 0x3fff,
-    };
-    let rows = [
-        TrafficFilteringActions::default(),
-        TrafficFilteringActions {
-            rate_bytes_per_sec: Some(0.0),
-            rate_packets_per_sec: Some(0.5),
-            continue_evaluation: true,
-            sample: true,
-            mark_dscp: Some(63),
-            redirect_route_target: Some(RouteTarget::FourOctetAs(1, 2)),
-            redirect_next_hop: Some((IpAddr::V6(target), true)),
-            interface_sets: vec![set],
-            notes: vec![],
-        },
-        TrafficFilteringActions {
-            redirect_route_target: Some(RouteTarget::Ipv6(target, 7)),
-            redirect_next_hop: Some((IpAddr::V4(Ipv4Addr::new(192, 0, 2, 1)), false)),
-            ..Default::default()
-        },
-        TrafficFilteringActions {
-            redirect_route_target: Some(RouteTarget::TwoOctetAs(65001, 70000)),
-            ..Default::default()
-        },
-        TrafficFilteringActions {
-            redirect_route_target: Some(RouteTarget::Ipv4(Ipv4Addr::new(192, 0, 2, 1), 9)),
-            ..Default::default()
-        },
-    ];
-    for actions in rows {
+proptest! {
+    #[test]
+    fn any_actions_survive_the_way_over_communities(actions in arbitrary_actions()) {
         let (extended, ipv6) = actions.to_communities();
-        assert_eq!(
-            TrafficFilteringActions::from_communities(&extended, &ipv6).unwrap(),
-            actions
-        );
+        let decoded = TrafficFilteringActions::from_communities(&extended, &ipv6);
+        prop_assert_eq!(decoded, Ok(actions));
+    }
+
+    #[test]
+    fn limits_are_positive_and_finite(actions in arbitrary_actions()) {
+        for limit in actions.limits() {
+            prop_assert!(limit.rate_per_sec > 0.0 && limit.rate_per_sec.is_finite());
+        }
     }
 }

@@ -5,7 +5,7 @@
 //! held against this.
 
 use dataplane::packet::Packet;
-use dataplane::rule::{Family, Limit, LimitUnit};
+use dataplane::rule::{Family, Limit};
 
 use crate::flowspec::action::TrafficFilteringActions;
 use crate::flowspec::operator::{bitmask_matches, fragment_bits, numeric_matches};
@@ -76,9 +76,8 @@ pub fn evaluate<'a>(
             verdict.deciding = Some(position);
             break;
         }
-        verdict
-            .limits
-            .extend(limits(actions).into_iter().map(|limit| (position, limit)));
+        let limits = actions.limits().into_iter();
+        verdict.limits.extend(limits.map(|limit| (position, limit)));
         verdict.marked_dscp = verdict.marked_dscp.or(actions.mark_dscp);
         if !actions.continue_evaluation {
             verdict.deciding = Some(position);
@@ -86,22 +85,6 @@ pub fn evaluate<'a>(
         }
     }
     verdict
-}
-
-/// The limiters that a route asks for; none when it discards.
-pub fn limits(actions: &TrafficFilteringActions) -> Vec<Limit> {
-    if actions.is_discard() {
-        return Vec::new();
-    }
-    let limit = |unit, rate: Option<f32>| {
-        rate.map(|rate| Limit {
-            unit,
-            rate_per_sec: f64::from(rate),
-        })
-    };
-    let bytes = limit(LimitUnit::Bytes, actions.rate_bytes_per_sec);
-    let packets = limit(LimitUnit::Packets, actions.rate_packets_per_sec);
-    bytes.into_iter().chain(packets).collect()
 }
 
 /// True when one component holds for the packet.

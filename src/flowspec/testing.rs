@@ -218,7 +218,7 @@ pub fn arbitrary_packet(family: Family) -> impl Strategy<Value = Packet> {
         ),
         (0u8..24, 0u8..24),
         0u16..=0xfff,
-        prop_oneof![20u32..80, 20u32..=65535],
+        prop_oneof![20u32..80, 20u32..=65535, 65_530u32..=65_575],
         0u8..64,
         (select(FragmentKind::ALL.to_vec()), any::<bool>()),
         prop_oneof![0u32..24, 0u32..=0xf_ffff],
@@ -258,7 +258,11 @@ pub fn arbitrary_packet(family: Family) -> impl Strategy<Value = Packet> {
                 icmp_type: has(&[icmp_number]).then_some(icmp.0),
                 icmp_code: has(&[icmp_number]).then_some(icmp.1),
                 tcp_flags: has(&[6]).then_some(flags),
-                packet_length: (!ipv6 || !missing.1).then_some(length),
+                packet_length: (!ipv6 || !missing.1).then_some(if ipv6 {
+                    length
+                } else {
+                    length.min(65_535)
+                }),
                 dscp,
                 fragment: kind,
                 dont_fragment: df && !ipv6,

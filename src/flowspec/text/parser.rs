@@ -341,8 +341,10 @@ impl Route<'_> {
                     Component::Numeric(*kind, ops?)
                 }
                 Argument::Bitmask(kind, terms) => {
-                    let ops: Result<_, _> =
-                        terms.iter().map(|term| bitmask_op(*kind, term)).collect();
+                    let ops: Result<_, _> = terms
+                        .iter()
+                        .map(|term| bitmask_op(*kind, ipv6, term))
+                        .collect();
                     Component::Bitmask(*kind, ops?)
                 }
             });

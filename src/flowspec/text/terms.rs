@@ -2,6 +2,7 @@
 
 use std::net::IpAddr;
 
+use crate::flowspec::operator::{FRAGMENT_FF, FRAGMENT_ISF};
 use crate::wire::nlri::{BitmaskOp, BitmaskType, NumericOp, NumericType, PrefixPattern};
 
 use super::lexer::{Place, Token};
@@ -154,17 +155,19 @@ pub(super) fn numeric_op(
 }
 
 /// Reads a bitmask term.
-pub(super) fn bitmask_op(kind: BitmaskType, term: &Term<'_>) -> Result<BitmaskOp, TextError> {
+pub(super) fn bitmask_op(
+    kind: BitmaskType,
+    ipv6: bool,
+    term: &Term<'_>,
+) -> Result<BitmaskOp, TextError> {
     if kind == BitmaskType::Fragment && term.text.eq_ignore_ascii_case("not-a-fragment") {
         // Neither the first fragment nor a later one.
-        let value = words::bit_value(kind, "is-fragment").unwrap_or(0)
-            | words::bit_value(kind, "first-fragment").unwrap_or(0);
         return Ok(BitmaskOp {
             and: term.and,
             not: true,
             all: false,
             width: 1,
-            value,
+            value: FRAGMENT_ISF | FRAGMENT_FF,
         });
     }
     let (not, rest) = match term.text.strip_prefix('!') {
@@ -178,7 +181,7 @@ pub(super) fn bitmask_op(kind: BitmaskType, term: &Term<'_>) -> Result<BitmaskOp
     let place = term
         .place
         .right(term.text.chars().count() - rest.chars().count());
-    let mask = words::bit_mask(kind);
+    let mask = words::bit_mask(kind, ipv6);
     let mut bits = 0;
     let mut widest = 1;
     for part in rest.split('+') {

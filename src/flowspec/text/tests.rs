@@ -374,6 +374,10 @@ fn errors_name_the_place_and_what_was_expected() {
             "line 1, column 32: expected flags within 0xfff in at most 2 octets, found \"syn+0x1000\"",
         ),
         (
+            "flow route { match { destination ::/0; fragment dont-fragment; } }",
+            "line 1, column 49: expected flags within 0xe in at most 1 octets, found \"dont-fragment\"",
+        ),
+        (
             "flow route { match { fragment =part; } }",
             "line 1, column 32: expected flags joined by '+', found \"part\"",
         ),

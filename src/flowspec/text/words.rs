@@ -1,5 +1,8 @@
 //! The words of the text form: names of components, protocols, flags and ICMP messages.
 
+use crate::flowspec::operator::{
+    FRAGMENT_DF, FRAGMENT_FF, FRAGMENT_ISF, FRAGMENT_LF, TCP_FLAGS_MASK,
+};
 use crate::wire::nlri::{BitmaskType, NumericType};
 
 /// A name and what it stands for.
@@ -171,12 +174,15 @@ const TCP_FLAGS: Names<u16> = &[
     ("urgent", 0x020),
 ];
 
+/// All fragment bits.
+const FRAGMENT_MASK: u16 = FRAGMENT_DF | FRAGMENT_ISF | FRAGMENT_FF | FRAGMENT_LF;
+
 /// Fragment bits.
 const FRAGMENTS: Names<u16> = &[
-    ("dont-fragment", 0x01),
-    ("is-fragment", 0x02),
-    ("first-fragment", 0x04),
-    ("last-fragment", 0x08),
+    ("dont-fragment", FRAGMENT_DF),
+    ("is-fragment", FRAGMENT_ISF),
+    ("first-fragment", FRAGMENT_FF),
+    ("last-fragment", FRAGMENT_LF),
 ];
 
 /// The name that a component is printed with.
@@ -235,10 +241,11 @@ pub fn bits_text(kind: BitmaskType, bits: u16) -> Option<String> {
 }
 
 /// The bits that a component's value can have.
-pub fn bit_mask(kind: BitmaskType) -> u16 {
+pub fn bit_mask(kind: BitmaskType, ipv6: bool) -> u16 {
     match kind {
-        BitmaskType::TcpFlags => crate::flowspec::operator::TCP_FLAGS_MASK,
-        BitmaskType::Fragment => 0x000f,
+        BitmaskType::TcpFlags => TCP_FLAGS_MASK,
+        BitmaskType::Fragment if ipv6 => FRAGMENT_MASK & !FRAGMENT_DF,
+        BitmaskType::Fragment => FRAGMENT_MASK,
     }
 }
 
