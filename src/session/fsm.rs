@@ -8,7 +8,7 @@ use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
 use super::connection::{Connection, Direction, Phase};
-use super::shim::{Encode, EncodeUpdate};
+use super::shim::Encode;
 use super::statistics::MessageCounts;
 use super::timers::{self, BackOff, Jitter, is_due};
 use super::{
@@ -17,7 +17,7 @@ use super::{
 };
 use crate::wire::error::Notification;
 use crate::wire::iana::FlowFamily;
-use crate::wire::message::Message;
+use crate::wire::message::{MAX_EXTENDED_MESSAGE_LENGTH, MAX_MESSAGE_LENGTH, Message};
 use crate::wire::update::Update;
 
 /// Shortest time between dials, whatever is configured.
@@ -329,7 +329,11 @@ impl Session {
         let Some(context) = negotiated.map(Negotiated::decode_context) else {
             return;
         };
-        for octets in update.encode(&context) {
+        let max_length = match negotiated {
+            Some(negotiated) if negotiated.extended_messages => MAX_EXTENDED_MESSAGE_LENGTH,
+            Some(_) | None => MAX_MESSAGE_LENGTH,
+        };
+        for octets in update.encode(&context, max_length).0 {
             count(&mut self.statistics.sent.update);
             self.effect(Effect::Send(id, octets));
         }

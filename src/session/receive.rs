@@ -91,7 +91,7 @@ impl Session {
         let Some(context) = connection.negotiated().map(Negotiated::decode_context) else {
             return;
         };
-        match super::shim::decode(body, &context) {
+        match crate::wire::update::decode(body, &context) {
             Ok(update) => self.effect(Effect::Update(Box::new(update))),
             Err(error) => self.malformed(now, id, error),
         }

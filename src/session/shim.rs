@@ -3,7 +3,6 @@
 use crate::wire::capability::Capability;
 use crate::wire::error::WireError;
 use crate::wire::message::Message;
-use crate::wire::update::{DecodeContext, Update};
 
 pub(super) trait Encode {
     fn encode(&self) -> Vec<u8>;
@@ -19,17 +18,6 @@ pub(super) trait EncodeTo {
 impl EncodeTo for Capability {
     fn encode(&self, _: &mut Vec<u8>) {}
 }
-pub(super) trait EncodeUpdate {
-    fn encode(&self, context: &DecodeContext) -> Vec<Vec<u8>>;
-}
-impl EncodeUpdate for Update {
-    fn encode(&self, _: &DecodeContext) -> Vec<Vec<u8>> {
-        Vec::new()
-    }
-}
 pub(super) fn split(_: &mut Vec<u8>, _: usize) -> Result<Option<Message>, WireError> {
     Ok(None)
-}
-pub(super) fn decode(_: &[u8], _: &DecodeContext) -> Result<Update, WireError> {
-    Ok(Update::default())
 }

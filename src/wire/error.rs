@@ -35,6 +35,22 @@ impl Consequence {
     }
 }
 
+/// Error code 3 of RFC 4271 §6.3 and its subcodes.
+pub mod update_error {
+    /// UPDATE Message Error.
+    pub const CODE: u8 = 3;
+    /// Malformed Attribute List.
+    pub const ATTRIBUTE_LIST: u8 = 1;
+    /// Unrecognized Well-known Attribute.
+    pub const UNRECOGNIZED_WELL_KNOWN: u8 = 2;
+    /// Attribute Flags Error.
+    pub const FLAGS: u8 = 4;
+    /// Optional Attribute Error.
+    pub const OPTIONAL_ATTRIBUTE: u8 = 9;
+    /// Invalid Network Field.
+    pub const NETWORK_FIELD: u8 = 10;
+}
+
 /// One thing wrong with a message.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct WireError {
@@ -44,6 +60,46 @@ pub struct WireError {
     pub consequence: Consequence,
     /// What is wrong: lower case, no final dot.
     pub reason: String,
+}
+
+impl WireError {
+    /// An UPDATE error after which the session cannot go on.
+    pub fn update_reset(
+        offset: usize,
+        subcode: u8,
+        data: &[u8],
+        reason: impl Into<String>,
+    ) -> Self {
+        let notification = Notification {
+            code: update_error::CODE,
+            subcode,
+            data: data.to_vec(),
+        };
+        let consequence = Consequence::SessionReset(notification);
+        Self {
+            offset,
+            consequence,
+            reason: reason.into(),
+        }
+    }
+
+    /// An UPDATE error that withdraws the routes of the UPDATE.
+    pub fn treat_as_withdraw(offset: usize, reason: impl Into<String>) -> Self {
+        Self {
+            offset,
+            consequence: Consequence::TreatAsWithdraw,
+            reason: reason.into(),
+        }
+    }
+
+    /// An attribute that is ignored.
+    pub fn attribute_discard(offset: usize, reason: impl Into<String>) -> Self {
+        Self {
+            offset,
+            consequence: Consequence::AttributeDiscard,
+            reason: reason.into(),
+        }
+    }
 }
 
 impl fmt::Display for WireError {

@@ -35,3 +35,17 @@ pub enum Message {
 //   /// Takes one message off the front of `buffer`; Ok(None) when it is not complete yet. Never buffers more than max_length.
 //   pub fn split(buffer: &mut Vec<u8> / BytesMut-like, max_length: usize) -> Result<Option<Message>, WireError> // Err: SessionReset
 //   impl Message { pub fn encode(&self) -> Vec<u8> }
+
+/// The type code of UPDATE.
+pub(super) const UPDATE: u8 = 2;
+
+/// Puts a header before a body; the two together have at most 65,535 octets.
+pub(super) fn frame(message_type: u8, body: &[u8]) -> Vec<u8> {
+    let length = HEADER_LENGTH + body.len();
+    let mut octets = Vec::with_capacity(length);
+    octets.extend([0xff; 16]);
+    octets.extend((length as u16).to_be_bytes());
+    octets.push(message_type);
+    octets.extend_from_slice(body);
+    octets
+}

@@ -1,8 +1,12 @@
 //! Path attributes (RFC 4271 §5): the decoded set that one UPDATE carries.
 
+pub mod code;
+pub(super) mod decode;
+pub(super) mod encode;
+
 use std::net::Ipv4Addr;
 
-use super::community::{ExtendedCommunity, Ipv6ExtendedCommunity, LargeCommunity};
+use crate::wire::community::{ExtendedCommunity, Ipv6ExtendedCommunity, LargeCommunity};
 
 /// ORIGIN (RFC 4271 §5.1.1).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]

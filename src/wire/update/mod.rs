@@ -1,9 +1,14 @@
 //! UPDATE (RFC 4271 §4.3) with MP_REACH_NLRI and MP_UNREACH_NLRI (RFC 4760), errors as RFC 7606 wants.
 
-use super::attribute::Attributes;
-use super::error::WireError;
-use super::iana::{AfiSafi, FlowFamily};
-use super::nlri::Nlri;
+mod decode;
+mod encode;
+
+use crate::wire::attribute::Attributes;
+use crate::wire::error::WireError;
+use crate::wire::iana::{AfiSafi, FlowFamily};
+use crate::wire::nlri::Nlri;
+
+pub use decode::decode;
 
 /// What the session has agreed on, as far as decoding depends on it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -27,10 +32,8 @@ pub struct Update {
     pub attributes: Attributes,
     /// The family whose End-of-RIB this is (RFC 4724 §2).
     pub end_of_rib: Option<AfiSafi>,
+    /// A family that was not negotiated, whose routes were ignored.
+    pub not_negotiated: Option<AfiSafi>,
     /// Everything wrong that did not reset the session, in the order found.
     pub errors: Vec<WireError>,
 }
-
-// update.rs provides:
-//   pub fn decode(body: &[u8], context: &DecodeContext) -> Result<Update, WireError>   // Err: always SessionReset
-//   impl Update { pub fn encode(&self, context: &DecodeContext) -> Vec<Vec<u8>> } // whole messages, split at 4096 octets; RFC 7606 5.1 order

@@ -1,0 +1,373 @@
+//! UPDATE bodies to routes, with the consequences of RFC 7606.
+
+use std::collections::HashSet;
+
+use super::{DecodeContext, Update};
+use crate::wire::attribute::code;
+use crate::wire::attribute::decode::{As4, merge_as4, read_value};
+use crate::wire::cursor::{Cursor, Truncated};
+use crate::wire::error::{Consequence, WireError, update_error};
+use crate::wire::iana::{AfiSafi, FlowFamily};
+use crate::wire::nlri::Nlri;
+
+/// Decodes the body of an UPDATE (RFC 4271 §4.3).
+///
+/// Fails when the session must be reset; all lesser errors stand in [`Update::errors`] and their consequences are
+/// carried out already.
+pub fn decode(body: &[u8], context: &DecodeContext) -> Result<Update, WireError> {
+    let list_error = |offset: usize, reason: &str| {
+        WireError::update_reset(offset, update_error::ATTRIBUTE_LIST, &[], reason)
+    };
+    let mut cursor = Cursor::new(body, 0);
+    let mut field = |name: &str| {
+        let offset = cursor.offset();
+        let length = cursor.u16().map(usize::from);
+        length
+            .and_then(|length| cursor.take(length))
+            .map_err(|error| list_error(offset, &format!("{name}: {error}")))
+    };
+    let withdrawn = field("withdrawn routes")?;
+    let attributes = field("path attributes")?;
+    check_unicast_prefixes(withdrawn.clone())?;
+    check_unicast_prefixes(cursor.clone())?;
+
+    if body.iter().all(|octet| *octet == 0) && body.len() == 4 {
+        // RFC 4724 §2: an UPDATE with nothing in it.
+        return Ok(Update {
+            end_of_rib: Some(AfiSafi::IPV4_UNICAST),
+            ..Update::default()
+        });
+    }
+    let mut decoder = Decoder::new(context);
+    decoder.read_attributes(attributes)?;
+    decoder.has_unicast_nlri = !cursor.is_empty();
+    decoder.finish(!withdrawn.is_empty())
+}
+
+/// RFC 7606 §5.3 for the IPv4 unicast fields, whose routes we do not take: they must at least be well-formed.
+fn check_unicast_prefixes(mut prefixes: Cursor<'_>) -> Result<(), WireError> {
+    while !prefixes.is_empty() {
+        let offset = prefixes.offset();
+        let error = |reason: String| {
+            WireError::update_reset(offset, update_error::NETWORK_FIELD, &[], reason)
+        };
+        let length = prefixes
+            .u8()
+            .map_err(|truncated| error(truncated.to_string()))?;
+        if length > 32 {
+            return Err(error(format!("unicast prefix of {length} bits")));
+        }
+        let octets = usize::from(length).div_ceil(8);
+        prefixes
+            .bytes(octets)
+            .map_err(|truncated| error(truncated.to_string()))?;
+    }
+    Ok(())
+}
+
+/// Routes of one family in an MP attribute.
+#[derive(Debug, Default)]
+struct Routes {
+    well_formed: Vec<Nlri>,
+    /// Octets of NLRI, malformed ones included: none means End-of-RIB in MP_UNREACH_NLRI.
+    octets: usize,
+}
+
+/// What has been read of one UPDATE.
+struct Decoder<'c> {
+    context: &'c DecodeContext,
+    update: Update,
+    as4: As4,
+    seen: HashSet<u8>,
+    reach: Option<Routes>,
+    unreach: Option<(AfiSafi, Routes)>,
+    has_unicast_nlri: bool,
+    /// Errors that concern one withdrawn route and nothing else.
+    withdrawal_errors: Vec<WireError>,
+}
+
+impl<'c> Decoder<'c> {
+    fn new(context: &'c DecodeContext) -> Self {
+        Self {
+            context,
+            update: Update::default(),
+            as4: As4::default(),
+            seen: HashSet::new(),
+            reach: None,
+            unreach: None,
+            has_unicast_nlri: false,
+            withdrawal_errors: Vec::new(),
+        }
+    }
+
+    fn read_attributes(&mut self, mut attributes: Cursor<'_>) -> Result<(), WireError> {
+        while !attributes.is_empty() {
+            let start = attributes.clone();
+            match read_attribute(&mut attributes) {
+                Ok((flags, code, value)) => {
+                    let used = start.len() - attributes.len();
+                    self.attribute(flags, code, value, &start.rest()[..used])?;
+                }
+                Err(error) => {
+                    // RFC 7606 §4: what follows cannot be found any more.
+                    let reason = format!("attribute cut short: {error}");
+                    self.update
+                        .errors
+                        .push(WireError::treat_as_withdraw(start.offset(), reason));
+                    return Ok(());
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Takes in one attribute; `octets` are all of it, for NOTIFICATION data.
+    fn attribute(
+        &mut self,
+        flags: u8,
+        code: u8,
+        mut value: Cursor<'_>,
+        octets: &[u8],
+    ) -> Result<(), WireError> {
+        let offset = value.offset() + value.len() - octets.len();
+        let is_mp = matches!(code, code::MP_REACH_NLRI | code::MP_UNREACH_NLRI);
+        if !self.seen.insert(code) {
+            // RFC 7606 §3(g).
+            let reason = format!("{} twice", code::name(code));
+            if is_mp {
+                let subcode = update_error::ATTRIBUTE_LIST;
+                return Err(WireError::update_reset(offset, subcode, &[], reason));
+            }
+            self.update
+                .errors
+                .push(WireError::attribute_discard(offset, reason));
+            return Ok(());
+        }
+        if let Err(error) = check_flags(flags, code, offset, octets) {
+            if matches!(error.consequence, Consequence::SessionReset(_)) {
+                return Err(error);
+            }
+            self.update.errors.push(error);
+            return Ok(());
+        }
+        match code {
+            code::MP_REACH_NLRI => self.mp_reach(value, octets),
+            code::MP_UNREACH_NLRI => self.mp_unreach(value, octets),
+            _ => {
+                let (attributes, as4) = (&mut self.update.attributes, &mut self.as4);
+                let read = read_value(self.context, flags, code, &mut value, attributes, as4);
+                self.update.errors.extend(read.err());
+                Ok(())
+            }
+        }
+    }
+
+    fn mp_reach(&mut self, mut value: Cursor<'_>, octets: &[u8]) -> Result<(), WireError> {
+        let header = read_afi_safi(&mut value).and_then(|afi_safi| {
+            let next_hop_length = usize::from(value.u8()?);
+            let next_hop = value.bytes(next_hop_length)?;
+            value.u8()?;
+            Ok((afi_safi, next_hop))
+        });
+        let (afi_safi, next_hop) = header.map_err(|error| {
+            let reason = format!("MP_REACH_NLRI cut short: {error}");
+            let subcode = update_error::OPTIONAL_ATTRIBUTE;
+            WireError::update_reset(error.offset, subcode, octets, reason)
+        })?;
+        let Some(family) = self.negotiated(afi_safi) else {
+            self.reach = Some(Routes {
+                well_formed: Vec::new(),
+                octets: value.len(),
+            });
+            return Ok(());
+        };
+        self.update.attributes.mp_next_hop = next_hop.to_vec();
+        self.reach = Some(self.read_routes(family, value, true)?);
+        Ok(())
+    }
+
+    fn mp_unreach(&mut self, mut value: Cursor<'_>, octets: &[u8]) -> Result<(), WireError> {
+        let afi_safi = read_afi_safi(&mut value).map_err(|error| {
+            let reason = format!("MP_UNREACH_NLRI cut short: {error}");
+            let subcode = update_error::OPTIONAL_ATTRIBUTE;
+            WireError::update_reset(error.offset, subcode, octets, reason)
+        })?;
+        let routes = match self.negotiated(afi_safi) {
+            Some(family) => self.read_routes(family, value, false)?,
+            None => Routes {
+                well_formed: Vec::new(),
+                octets: value.len(),
+            },
+        };
+        self.unreach = Some((afi_safi, routes));
+        Ok(())
+    }
+
+    fn negotiated(&mut self, afi_safi: AfiSafi) -> Option<FlowFamily> {
+        let family = FlowFamily::from_afi_safi(afi_safi)
+            .filter(|family| self.context.families.contains(family));
+        if family.is_none() {
+            self.update.not_negotiated = Some(afi_safi);
+        }
+        family
+    }
+
+    /// Reads all NLRI of an MP attribute. One that is malformed spoils the announcements of the UPDATE, for its
+    /// boundary is known; in a withdrawal there is nothing that it could name.
+    fn read_routes(
+        &mut self,
+        family: FlowFamily,
+        mut value: Cursor<'_>,
+        announced: bool,
+    ) -> Result<Routes, WireError> {
+        let mut routes = Routes {
+            well_formed: Vec::new(),
+            octets: value.len(),
+        };
+        while !value.is_empty() {
+            let start = value.offset();
+            let length_octets = if value.rest()[0] < 0xf0 { 1 } else { 2 };
+            let nlri = Nlri::read(family, &mut value).map_err(|error| {
+                let subcode = update_error::NETWORK_FIELD;
+                WireError::update_reset(start, subcode, &[], error.to_string())
+            })?;
+            match nlri {
+                Ok(nlri) => routes.well_formed.push(nlri),
+                Err(error) => {
+                    let offset = start + length_octets + error.offset;
+                    let role = if announced { "announced" } else { "withdrawn" };
+                    let reason = format!("{role} {family} NLRI: {}", error.kind);
+                    let error = WireError::treat_as_withdraw(offset, reason);
+                    let errors = if announced {
+                        &mut self.update.errors
+                    } else {
+                        &mut self.withdrawal_errors
+                    };
+                    errors.push(error);
+                }
+            }
+        }
+        Ok(routes)
+    }
+
+    /// Looks at the UPDATE as a whole once all attributes are read.
+    fn finish(mut self, has_withdrawn_prefixes: bool) -> Result<Update, WireError> {
+        let reach = self.reach.take();
+        let has_reachable = self.has_unicast_nlri || reach.as_ref().is_some_and(|r| r.octets > 0);
+        if has_reachable {
+            self.check_mandatory();
+        } else if let Some(error) = self.escalated() {
+            return Err(error);
+        }
+        merge_as4(&mut self.update.attributes, std::mem::take(&mut self.as4));
+
+        let announced = reach.map(|routes| routes.well_formed).unwrap_or_default();
+        let unreach = self.unreach.take();
+        let only_unreach = self.seen.len() == 1 && !has_reachable && !has_withdrawn_prefixes;
+        let withdrawn = match unreach {
+            Some((afi_safi, routes)) => {
+                if routes.octets == 0 && only_unreach {
+                    self.update.end_of_rib = Some(afi_safi);
+                    self.update.not_negotiated = None;
+                }
+                routes.well_formed
+            }
+            None => Vec::new(),
+        };
+        let spoiled = self
+            .update
+            .errors
+            .iter()
+            .any(|error| error.consequence == Consequence::TreatAsWithdraw);
+        self.update.errors.append(&mut self.withdrawal_errors);
+        self.update.withdrawn = withdrawn;
+        if spoiled {
+            self.update.withdrawn.extend(announced);
+            remove_repeated(&mut self.update.withdrawn);
+        } else {
+            // RFC 7606 §5.1 and RFC 4271 §4.3: what is in both is announced. The last of equal announcements counts,
+            // and all have the same attributes.
+            let kept: HashSet<&Nlri> = announced.iter().collect();
+            self.update.withdrawn.retain(|nlri| !kept.contains(nlri));
+            self.update.announced = announced;
+            remove_repeated(&mut self.update.announced);
+        }
+        Ok(self.update)
+    }
+
+    /// Well-known attributes that must be there (RFC 7606 §3(d)).
+    fn check_mandatory(&mut self) {
+        let local_pref = self.context.ibgp.then_some(code::LOCAL_PREF);
+        for code in [code::ORIGIN, code::AS_PATH].into_iter().chain(local_pref) {
+            if !self.seen.contains(&code) {
+                let reason = format!("{} missing", code::name(code));
+                self.update
+                    .errors
+                    .push(WireError::treat_as_withdraw(0, reason));
+            }
+        }
+    }
+
+    /// RFC 7606 §5.2: without reachable routes there is nothing that an attribute error could withdraw.
+    fn escalated(&self) -> Option<WireError> {
+        let has_attributes = self.seen.iter().any(|code| *code != code::MP_UNREACH_NLRI);
+        let is_withdraw = |error: &&WireError| error.consequence == Consequence::TreatAsWithdraw;
+        let error = self.update.errors.iter().find(is_withdraw)?;
+        let subcode = update_error::ATTRIBUTE_LIST;
+        let reason = format!("{}, in an UPDATE without routes", error.reason);
+        has_attributes.then(|| WireError::update_reset(error.offset, subcode, &[], reason))
+    }
+}
+
+/// Flags, type code and value of the next attribute (RFC 4271 §4.3).
+fn read_attribute<'a>(octets: &mut Cursor<'a>) -> Result<(u8, u8, Cursor<'a>), Truncated> {
+    let (flags, code) = (octets.u8()?, octets.u8()?);
+    let extended = flags & code::EXTENDED_LENGTH != 0;
+    let length = if extended {
+        octets.u16()?
+    } else {
+        octets.u8()?.into()
+    };
+    Ok((flags, code, octets.take(length.into())?))
+}
+
+/// Drops all but the first of equal NLRI.
+fn remove_repeated(routes: &mut Vec<Nlri>) {
+    let mut seen = HashSet::with_capacity(routes.len());
+    routes.retain(|nlri| seen.insert(nlri.clone()));
+}
+
+fn read_afi_safi(value: &mut Cursor<'_>) -> Result<AfiSafi, Truncated> {
+    Ok(AfiSafi {
+        afi: value.u16()?,
+        safi: value.u8()?,
+    })
+}
+
+/// RFC 4271 §6.3 and RFC 7606 §3(c): optional and transitive bits of attributes that we know, and attributes that
+/// claim to be well-known but are not.
+fn check_flags(flags: u8, code: u8, offset: usize, octets: &[u8]) -> Result<(), WireError> {
+    let class = flags & (code::OPTIONAL | code::TRANSITIVE);
+    let name = code::name(code);
+    match code::expected_flags(code) {
+        Some(expected) if expected == class => Ok(()),
+        Some(_) => {
+            let reason = format!("{name} with flags {flags:#04x}");
+            Err(
+                if matches!(code, code::MP_REACH_NLRI | code::MP_UNREACH_NLRI) {
+                    WireError::update_reset(offset, update_error::FLAGS, octets, reason)
+                } else if code::is_discarded_when_malformed(code) {
+                    WireError::attribute_discard(offset, reason)
+                } else {
+                    WireError::treat_as_withdraw(offset, reason)
+                },
+            )
+        }
+        None if flags & code::OPTIONAL == 0 => {
+            let subcode = update_error::UNRECOGNIZED_WELL_KNOWN;
+            let reason = format!("{name} claims to be well-known");
+            Err(WireError::update_reset(offset, subcode, octets, reason))
+        }
+        None => Ok(()),
+    }
+}

@@ -1,0 +1,95 @@
+//! Routes to UPDATE messages, as a controller sends them.
+
+use super::{DecodeContext, Update};
+use crate::wire::attribute::code::{MP_REACH_NLRI, MP_UNREACH_NLRI, OPTIONAL};
+use crate::wire::attribute::encode::{encode, write_attribute};
+use crate::wire::iana::{AfiSafi, FlowFamily};
+use crate::wire::message::{HEADER_LENGTH, UPDATE, frame};
+use crate::wire::nlri::Nlri;
+
+/// Octets of an MP attribute besides its NLRI: flags, code, two length octets, AFI, SAFI, next hop length, reserved.
+const MP_OVERHEAD: usize = 4 + 3 + 2;
+/// Octets of an UPDATE body besides attributes and routes: its two length fields.
+const BODY_OVERHEAD: usize = 4;
+
+impl Update {
+    /// Encodes the routes as whole messages of at most `max_length` octets; withdrawals come first.
+    ///
+    /// MP_REACH_NLRI stands before the other attributes (RFC 7606 §5.1). A route that does not fit a message
+    /// beside its attributes is left out and returned in the second list.
+    pub fn encode(&self, context: &DecodeContext, max_length: usize) -> (Vec<Vec<u8>>, Vec<Nlri>) {
+        let mut messages = Vec::new();
+        let mut left_out = Vec::new();
+        let attributes = encode(&self.attributes, context);
+        for family in FlowFamily::ALL {
+            for (routes, rest) in [
+                (&self.withdrawn, None),
+                (&self.announced, Some(&attributes)),
+            ] {
+                let fixed = HEADER_LENGTH + BODY_OVERHEAD + MP_OVERHEAD + rest.map_or(0, Vec::len);
+                let room = max_length.saturating_sub(fixed);
+                let of_family = routes.iter().filter(|nlri| nlri.family() == family);
+                for nlri in pack(of_family, room, &mut left_out) {
+                    messages.push(message(family.afi_safi(), &nlri, rest.map(Vec::as_slice)));
+                }
+            }
+        }
+        if let Some(afi_safi) = self.end_of_rib {
+            messages.push(end_of_rib(afi_safi));
+        }
+        (messages, left_out)
+    }
+}
+
+/// The End-of-RIB marker of a family (RFC 4724 §2).
+pub fn end_of_rib(afi_safi: AfiSafi) -> Vec<u8> {
+    if afi_safi == AfiSafi::IPV4_UNICAST {
+        return frame(UPDATE, &[0; 4]);
+    }
+    message(afi_safi, &[], None)
+}
+
+/// Encoded NLRI in portions of at most `room` octets.
+fn pack<'a>(
+    routes: impl Iterator<Item = &'a Nlri>,
+    room: usize,
+    left_out: &mut Vec<Nlri>,
+) -> Vec<Vec<u8>> {
+    let mut portions: Vec<Vec<u8>> = Vec::new();
+    for nlri in routes {
+        let octets = nlri.encoded();
+        if octets.len() > room {
+            left_out.push(nlri.clone());
+            continue;
+        }
+        match portions.last_mut() {
+            Some(portion) if portion.len() + octets.len() <= room => portion.extend(octets),
+            _ => portions.push(octets),
+        }
+    }
+    portions
+}
+
+/// One UPDATE: an announcement when there are attributes, else a withdrawal.
+fn message(afi_safi: AfiSafi, nlri: &[u8], attributes: Option<&[u8]>) -> Vec<u8> {
+    let mut value = afi_safi.afi.to_be_bytes().to_vec();
+    value.push(afi_safi.safi);
+    let mut octets = Vec::new();
+    match attributes {
+        Some(attributes) => {
+            // RFC 8955 §4: no next hop; then the reserved octet.
+            value.extend([0, 0]);
+            value.extend_from_slice(nlri);
+            write_attribute(OPTIONAL, MP_REACH_NLRI, &value, &mut octets);
+            octets.extend_from_slice(attributes);
+        }
+        None => {
+            value.extend_from_slice(nlri);
+            write_attribute(OPTIONAL, MP_UNREACH_NLRI, &value, &mut octets);
+        }
+    }
+    let mut body = vec![0, 0];
+    body.extend((octets.len() as u16).to_be_bytes());
+    body.extend(octets);
+    frame(UPDATE, &body)
+}
