@@ -1,1 +1,47 @@
-//! Adj-RIB-In of each neighbor, and the best path for each NLRI.
+//! Routes of all neighbors, and the best path for each NLRI.
+//!
+//! The Adj-RIB-In of a neighbor is the set of [`Path`]s that carry its address; the Loc-RIB is the best path of every
+//! entry. Entries stand in precedence order within a family, so that walking them is evaluating them.
+
+pub mod best_path;
+mod table;
+
+use std::net::{IpAddr, Ipv4Addr};
+use std::sync::Arc;
+use std::time::Instant;
+
+use crate::flowspec::action::TrafficFilteringActions;
+use crate::wire::attribute::Attributes;
+use crate::wire::iana::FlowFamily;
+use dataplane::rule::OrderKey;
+
+pub use table::{Entry, Rib, route_key};
+
+/// The place of an NLRI in the table: family, then precedence. Two NLRI are the same route when their keys are equal.
+pub type RouteKey = (FlowFamily, OrderKey);
+
+/// What a neighbor is, as far as choosing between paths goes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Peer {
+    /// Its address: names the Adj-RIB-In.
+    pub address: IpAddr,
+    /// Its BGP identifier.
+    pub router_id: Ipv4Addr,
+    /// It is in our AS.
+    pub ibgp: bool,
+}
+
+/// One neighbor's path for an NLRI.
+#[derive(Clone, Debug)]
+pub struct Path {
+    /// Who announced it.
+    pub peer: Peer,
+    /// Attributes of the UPDATE that carried it; shared by all its routes.
+    pub attributes: Arc<Attributes>,
+    /// What its communities ask for; shared likewise.
+    pub actions: Arc<TrafficFilteringActions>,
+    /// Why policy refuses it; such a path is kept for show and is never best.
+    pub rejected: Option<Arc<str>>,
+    /// When it was first announced, or last with other attributes.
+    pub since: Instant,
+}
