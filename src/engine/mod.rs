@@ -2,6 +2,184 @@
 //!
 //! Every input enters [`Engine::step`]; every change to the data plane leaves as one [`Changes`] from
 //! [`Engine::poll_commit`], at most one at a time: what arrives while a commit is in flight is collected for the next.
+//! Both are total: no input fails or panics.
 
+pub mod policy;
 pub mod lower;
+pub mod enforcement;
+mod adj_rib_in;
+mod report;
+pub mod explain;
 pub mod status;
+
+use std::collections::HashMap;
+use std::net::{IpAddr, Ipv4Addr};
+use std::sync::Arc;
+use std::time::Instant;
+
+use dataplane::backend::{BackendError, Capability, Counter};
+use dataplane::desired::Changes;
+use dataplane::rule::RuleId;
+
+use crate::flowspec::text::format_flow;
+use crate::rib::{Entry, Peer, Rib, RouteKey};
+use crate::wire::update::Update;
+use adj_rib_in::AdjRibIn;
+use enforcement::{Desired, Enforcement};
+use policy::{ImportPolicy, LocalSpeaker};
+
+/// What the engine is told.
+#[derive(Debug)]
+pub enum Event {
+    /// The session with a neighbor is up; its routes may follow.
+    PeerUp {
+        /// The neighbor's address, which names its Adj-RIB-In.
+        peer: IpAddr,
+        /// Its BGP identifier.
+        router_id: Ipv4Addr,
+        /// It is in our AS.
+        ibgp: bool,
+        /// What is taken from it.
+        policy: ImportPolicy,
+    },
+    /// An UPDATE of a neighbor whose session is up; of any other it is ignored.
+    Update {
+        /// Who sent it.
+        peer: IpAddr,
+        /// What it says, after RFC 7606.
+        update: Update,
+    },
+    /// The session with a neighbor is down: all its routes are gone.
+    PeerDown {
+        /// The neighbor's address.
+        peer: IpAddr,
+    },
+    /// The configuration of a neighbor changed while its session stays up.
+    PolicyChanged {
+        /// The neighbor's address.
+        peer: IpAddr,
+        /// What is taken from it from now on.
+        policy: ImportPolicy,
+    },
+    /// How the commit ended that [`Engine::poll_commit`] gave out.
+    Committed(Result<(), BackendError>),
+    /// The counters of all installed rules.
+    Counters(Vec<(RuleId, Counter)>),
+}
+
+/// Routes in, changes to the data plane out.
+pub struct Engine {
+    local: LocalSpeaker,
+    capability: Arc<dyn Capability>,
+    peers: HashMap<IpAddr, AdjRibIn>,
+    rib: Rib,
+    enforcement: Enforcement,
+    counters: HashMap<RuleId, Counter>,
+}
+
+impl Engine {
+    /// An engine without neighbors, for a data plane that is empty.
+    pub fn new(local: LocalSpeaker, capability: Arc<dyn Capability>) -> Self {
+        Self {
+            local,
+            capability,
+            peers: HashMap::new(),
+            rib: Rib::default(),
+            enforcement: Enforcement::default(),
+            counters: HashMap::new(),
+        }
+    }
+
+    /// Takes in one event.
+    pub fn step(&mut self, now: Instant, event: Event) {
+        match event {
+            Event::PeerUp {
+                peer,
+                router_id,
+                ibgp,
+                policy,
+            } => {
+                self.drop_peer(peer);
+                let identity = Peer {
+                    address: peer,
+                    router_id,
+                    ibgp,
+                };
+                self.peers.insert(peer, AdjRibIn::new(identity, policy));
+            }
+            Event::Update { peer, update } => self.update(now, peer, update),
+            Event::PeerDown { peer } => self.drop_peer(peer),
+            Event::PolicyChanged { peer, policy } => self.change_policy(peer, policy),
+            Event::Committed(result) => self.enforcement.committed(now, result),
+            Event::Counters(counters) => self.counters = counters.into_iter().collect(),
+        }
+    }
+
+    /// The next commit for the data plane, to be answered with [`Event::Committed`]. `None` while one is in flight, when
+    /// nothing changed, and until [`Self::next_deadline`] after a failure.
+    pub fn poll_commit(&mut self, now: Instant) -> Option<Changes> {
+        self.enforcement.next_commit(now)
+    }
+
+    /// When to call [`Self::poll_commit`] although nothing happened.
+    pub fn next_deadline(&self) -> Option<Instant> {
+        self.enforcement.next_deadline()
+    }
+
+    /// True when the data plane holds all that it shall and nothing else.
+    pub fn is_settled(&self) -> bool {
+        self.enforcement.is_settled()
+    }
+
+    fn update(&mut self, now: Instant, peer: IpAddr, update: Update) {
+        let Some(adj_rib_in) = self.peers.get_mut(&peer) else {
+            return;
+        };
+        let changed = adj_rib_in.apply(now, self.local, update, &mut self.rib);
+        for key in changed {
+            self.route_changed(&key);
+        }
+    }
+
+    fn drop_peer(&mut self, peer: IpAddr) {
+        self.peers.remove(&peer);
+        for key in self.rib.drop_peer(peer) {
+            self.route_changed(&key);
+        }
+    }
+
+    fn change_policy(&mut self, peer: IpAddr, policy: ImportPolicy) {
+        let Some(adj_rib_in) = self.peers.get_mut(&peer) else {
+            return;
+        };
+        for key in adj_rib_in.change_policy(self.local, policy, &mut self.rib) {
+            self.route_changed(&key);
+        }
+    }
+
+    /// Derives anew what is wanted for the NLRI at `key`.
+    fn route_changed(&mut self, key: &RouteKey) {
+        let id = self.enforcement.rule_id(key);
+        let desired = match self.rib.get(key) {
+            Some(entry) => self.desired(id, entry),
+            None => Desired::Nothing,
+        };
+        self.enforcement.want(key, id, desired);
+    }
+
+    fn desired(&self, id: RuleId, entry: &Entry) -> Desired {
+        let Some(path) = entry.best() else {
+            return Desired::Nothing;
+        };
+        let label = format_flow(&entry.nlri, &path.actions);
+        let lowered = lower::lower(&entry.nlri, &path.actions, id, label.into())
+            .and_then(|lowered| self.capability.check(&lowered.rule).map(|()| lowered));
+        match lowered {
+            Ok(lowered) => Desired::Rule(Arc::new(lowered.rule)),
+            Err(unsupported) => Desired::Unsupported(unsupported.0.into()),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -74,4 +74,6 @@ pub struct RouteCounts {
     pub shadowed: usize,
     /// Enforced without their neighbor.
     pub stale: usize,
+    /// Announcements refused for their number and not even kept for show; not part of the other numbers.
+    pub not_kept: u64,
 }

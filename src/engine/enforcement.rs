@@ -1,0 +1,254 @@
+//! What shall be enforced, what is, and the commits that lead from one to the other.
+//!
+//! One commit at a time: what changes while one is in flight waits for the next. A commit that the packet filter
+//! refuses without naming a rule is cut in half until the rule at fault stands alone; that rule becomes unsupported
+//! with the packet filter's words, and the others go in.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use dataplane::backend::BackendError;
+use dataplane::desired::Changes;
+use dataplane::rule::{Rule, RuleId};
+
+use crate::rib::RouteKey;
+
+/// Shortest and longest pause before a failed commit is tried again.
+const RETRY_MIN: Duration = Duration::from_millis(10);
+/// See [`RETRY_MIN`].
+const RETRY_MAX: Duration = Duration::from_secs(5);
+
+/// What is wanted for one NLRI.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Desired {
+    /// Nothing: no path, or none that policy accepts.
+    Nothing,
+    /// A path in force that cannot be enforced exactly, and why.
+    Unsupported(Arc<str>),
+    /// This rule.
+    Rule(Arc<Rule>),
+}
+
+/// One NLRI's way into the packet filter.
+#[derive(Clone, Debug)]
+struct Slot {
+    id: RuleId,
+    desired: Desired,
+    installed: Option<Arc<Rule>>,
+}
+
+impl Slot {
+    fn wanted(&self) -> Option<&Arc<Rule>> {
+        match &self.desired {
+            Desired::Rule(rule) => Some(rule),
+            Desired::Nothing | Desired::Unsupported(_) => None,
+        }
+    }
+
+    fn is_settled(&self) -> bool {
+        self.wanted() == self.installed.as_ref()
+    }
+}
+
+/// How an operator sees one NLRI's enforcement.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Enforced {
+    /// The packet filter holds exactly the desired rule.
+    Installed,
+    /// Not yet; the error of the last try, if there was one.
+    Pending(Option<String>),
+    /// Never, and why.
+    Unsupported(Arc<str>),
+}
+
+/// Desired state, installed state and the commit in flight.
+#[derive(Debug, Default)]
+pub struct Enforcement {
+    slots: BTreeMap<RouteKey, Slot>,
+    unsettled: BTreeSet<RouteKey>,
+    in_flight: Option<BTreeMap<RouteKey, Option<Arc<Rule>>>>,
+    last_id: u64,
+    /// Most changes in one commit while a refusal is being narrowed down.
+    narrowed: Option<usize>,
+    retry: Option<Retry>,
+}
+
+/// A pause after a failure.
+#[derive(Debug)]
+struct Retry {
+    pause: Duration,
+    until: Instant,
+    error: String,
+}
+
+impl Enforcement {
+    /// The id for the rule at `key`: the one it has, or a new one.
+    pub fn rule_id(&mut self, key: &RouteKey) -> RuleId {
+        match self.slots.get(key) {
+            Some(slot) => slot.id,
+            None => {
+                self.last_id += 1;
+                RuleId(self.last_id)
+            }
+        }
+    }
+
+    /// Says what is wanted at `key`; `id` comes from [`Self::rule_id`].
+    pub fn want(&mut self, key: &RouteKey, id: RuleId, desired: Desired) {
+        let slot = self.slots.entry(key.clone()).or_insert(Slot {
+            id,
+            desired: Desired::Nothing,
+            installed: None,
+        });
+        slot.desired = desired;
+        self.settle(key);
+    }
+
+    /// Files the slot at `key` under settled or unsettled, and forgets it when nothing is left of it.
+    fn settle(&mut self, key: &RouteKey) {
+        let Some(slot) = self.slots.get(key) else {
+            return;
+        };
+        if !slot.is_settled() {
+            self.unsettled.insert(key.clone());
+            return;
+        }
+        self.unsettled.remove(key);
+        let in_flight = self
+            .in_flight
+            .as_ref()
+            .is_some_and(|commit| commit.contains_key(key));
+        if slot.installed.is_none() && slot.desired == Desired::Nothing && !in_flight {
+            self.slots.remove(key);
+        }
+    }
+
+    /// The next commit, unless one is in flight, nothing changed, or a failure is being waited out.
+    pub fn next_commit(&mut self, now: Instant) -> Option<Changes> {
+        let waiting = self.retry.as_ref().is_some_and(|retry| now < retry.until);
+        if self.in_flight.is_some() || self.unsettled.is_empty() || waiting {
+            return None;
+        }
+        let mut commit = BTreeMap::new();
+        let mut changes = Changes::default();
+        for key in self
+            .unsettled
+            .iter()
+            .take(self.narrowed.unwrap_or(usize::MAX))
+        {
+            let slot = &self.slots[key];
+            match (slot.wanted(), &slot.installed) {
+                (Some(rule), _) => changes.put.push(rule.clone()),
+                (None, Some(rule)) => changes.remove.push((rule.family, rule.order.clone())),
+                (None, None) => unreachable!("a slot without rule is settled"),
+            }
+            commit.insert(key.clone(), slot.wanted().cloned());
+        }
+        self.in_flight = Some(commit);
+        Some(changes)
+    }
+
+    /// Takes in how the commit in flight ended.
+    pub fn committed(&mut self, now: Instant, result: Result<(), BackendError>) {
+        let Some(commit) = self.in_flight.take() else {
+            return;
+        };
+        match result {
+            Ok(()) => {
+                self.retry = None;
+                self.narrowed = self.narrowed.map(|limit| limit.saturating_mul(2));
+                for (key, rule) in commit {
+                    if let Some(slot) = self.slots.get_mut(&key) {
+                        slot.installed = rule;
+                    }
+                    self.settle(&key);
+                }
+                if self.unsettled.is_empty() {
+                    self.narrowed = None;
+                }
+            }
+            Err(BackendError::Refused { rule: None, .. }) if commit.len() > 1 => {
+                self.narrowed = Some(commit.len() / 2);
+                self.settle_all(commit.keys());
+            }
+            Err(BackendError::Refused { rule, reason }) => {
+                let culprit = commit.iter().find(|(key, wanted)| {
+                    wanted.is_some()
+                        && (commit.len() == 1 || self.slots.get(key).map(|slot| slot.id) == rule)
+                });
+                match culprit {
+                    Some((key, wanted)) => self.give_up(key, wanted, &reason),
+                    None => self.wait(now, reason),
+                }
+                self.settle_all(commit.keys());
+            }
+            Err(BackendError::Unavailable(reason)) => {
+                self.wait(now, reason);
+                self.settle_all(commit.keys());
+            }
+        }
+    }
+
+    fn settle_all<'a>(&mut self, keys: impl Iterator<Item = &'a RouteKey>) {
+        for key in keys {
+            self.settle(key);
+        }
+    }
+
+    /// Marks the rule at `key` as refused by the packet filter, unless something else is wanted by now.
+    fn give_up(&mut self, key: &RouteKey, refused: &Option<Arc<Rule>>, reason: &str) {
+        if let Some(slot) = self.slots.get_mut(key)
+            && slot.wanted() == refused.as_ref()
+        {
+            slot.desired =
+                Desired::Unsupported(format!("refused by the packet filter: {reason}").into());
+        }
+    }
+
+    fn wait(&mut self, now: Instant, error: String) {
+        let pause = match &self.retry {
+            Some(retry) => (retry.pause * 2).min(RETRY_MAX),
+            None => RETRY_MIN,
+        };
+        self.retry = Some(Retry {
+            pause,
+            until: now + pause,
+            error,
+        });
+    }
+
+    /// When [`Self::next_commit`] may have something without further input.
+    pub fn next_deadline(&self) -> Option<Instant> {
+        let idle = self.in_flight.is_some() || self.unsettled.is_empty();
+        self.retry
+            .as_ref()
+            .filter(|_| !idle)
+            .map(|retry| retry.until)
+    }
+
+    /// True when the packet filter holds all that is wanted and nothing else.
+    pub fn is_settled(&self) -> bool {
+        self.unsettled.is_empty() && self.in_flight.is_none()
+    }
+
+    /// How the NLRI at `key` is enforced, and the rule that the packet filter holds for it.
+    pub fn state(&self, key: &RouteKey) -> (Enforced, Option<&Arc<Rule>>) {
+        let Some(slot) = self.slots.get(key) else {
+            return (Enforced::Pending(None), None);
+        };
+        let enforced = match &slot.desired {
+            Desired::Unsupported(reason) => Enforced::Unsupported(reason.clone()),
+            Desired::Rule(_) if slot.is_settled() => Enforced::Installed,
+            Desired::Rule(_) | Desired::Nothing => {
+                Enforced::Pending(self.retry.as_ref().map(|retry| retry.error.clone()))
+            }
+        };
+        (enforced, slot.installed.as_ref())
+    }
+
+    /// The id of the rule at `key`.
+    pub fn id_at(&self, key: &RouteKey) -> Option<RuleId> {
+        self.slots.get(key).map(|slot| slot.id)
+    }
+}

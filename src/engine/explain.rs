@@ -1,0 +1,102 @@
+//! Which installed rule decides a packet, and why.
+
+use std::net::IpAddr;
+
+use dataplane::packet::Packet;
+use serde::{Deserialize, Serialize};
+
+use super::Engine;
+use crate::flowspec::matches::evaluate;
+use crate::flowspec::text::format_match;
+use crate::rib::Path;
+use crate::wire::nlri::Nlri;
+
+/// What the installed rules do to one packet.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Explanation {
+    /// `discard`, `accept`, or `accept unless over a limit`; what became of the mark is in `dscp`.
+    pub verdict: String,
+    /// DSCP that the packet leaves with, when a rule marks it.
+    pub dscp: Option<u8>,
+    /// True when a copy goes to the sampling group.
+    pub sampled: bool,
+    /// All installed rules that match and are reached, in precedence order; the last one decides when `decided`.
+    pub matched: Vec<MatchedRule>,
+    /// False when the packet went past the last rule, so that the filter lets it through.
+    pub decided: bool,
+    /// Rules of the packet's family that were compared.
+    pub compared: usize,
+}
+
+/// One rule that matches the packet.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct MatchedRule {
+    /// Normalised NLRI with its length octets, in hex.
+    pub nlri: String,
+    /// The Flow Specification's match in text form.
+    pub flow: String,
+    /// Who announced it.
+    pub neighbor: IpAddr,
+    /// Its actions in words.
+    pub actions: Vec<String>,
+    /// Why evaluation goes on behind it, or stops.
+    pub then: String,
+}
+
+impl Engine {
+    /// Evaluates the rules that are in the packet filter right now.
+    pub fn explain(&self, packet: &Packet) -> Explanation {
+        let installed: Vec<(&Nlri, &Path)> = self
+            .rib
+            .iter()
+            .filter(|(key, _)| self.enforcement.state(key).1.is_some())
+            .filter_map(|(_, entry)| Some((&entry.nlri, entry.best()?)))
+            .collect();
+        explain(&installed, packet)
+    }
+}
+
+/// Evaluates rules that stand in precedence order.
+fn explain(rules: &[(&Nlri, &Path)], packet: &Packet) -> Explanation {
+    let verdict = evaluate(
+        rules.iter().map(|(nlri, path)| (*nlri, &*path.actions)),
+        packet,
+    );
+    let is_ipv6 = packet.family == dataplane::rule::Family::Ipv6;
+    let matched = verdict.matched.iter().map(|position| {
+        let (nlri, path) = rules[*position];
+        let actions = &path.actions;
+        let then = if actions.is_discard() {
+            "drops the packet"
+        } else if verdict.deciding == Some(*position) {
+            "decides: no later rule is looked at"
+        } else {
+            "its T bit is set: evaluation goes on"
+        };
+        MatchedRule {
+            nlri: hex::encode(nlri.encoded()),
+            flow: format_match(nlri),
+            neighbor: path.peer.address,
+            actions: actions.describe(),
+            then: then.into(),
+        }
+    });
+    Explanation {
+        verdict: if verdict.dropped {
+            "discard"
+        } else if verdict.limits.is_empty() {
+            "accept"
+        } else {
+            "accept unless over a limit"
+        }
+        .into(),
+        dscp: verdict.marked_dscp,
+        sampled: verdict.sampled,
+        matched: matched.collect(),
+        decided: verdict.deciding.is_some(),
+        compared: rules
+            .iter()
+            .filter(|(nlri, _)| nlri.family().is_ipv6() == is_ipv6)
+            .count(),
+    }
+}

@@ -1,0 +1,132 @@
+//! The state and reason of every route, as operators see them.
+
+use std::net::IpAddr;
+use std::time::Instant;
+
+use super::Engine;
+use super::enforcement::Enforced;
+use super::status::{RouteCounts, RouteState, RuleStatus};
+use crate::flowspec::text::format_flow;
+use crate::rib::{Entry, Path, RouteKey, best_path};
+
+impl Engine {
+    /// All routes in precedence order, families in the order of their code points.
+    pub fn rules(&self, now: Instant) -> Vec<RuleStatus> {
+        let mut rules = Vec::with_capacity(self.rib.len());
+        for (key, entry) in self.rib.iter() {
+            let best = entry.best();
+            for path in entry.paths() {
+                rules.push(self.rule_status(now, key, entry, best, path));
+            }
+        }
+        rules
+    }
+
+    fn rule_status(
+        &self,
+        now: Instant,
+        key: &RouteKey,
+        entry: &Entry,
+        best: Option<&Path>,
+        path: &Path,
+    ) -> RuleStatus {
+        let (state, reason) = self.route_state(key, best, path);
+        // Only the path in force has packets to its name.
+        let counter = match state {
+            RouteState::Installed | RouteState::Stale | RouteState::Pending => self
+                .enforcement
+                .id_at(key)
+                .and_then(|id| self.counters.get(&id).copied())
+                .unwrap_or_default(),
+            RouteState::Rejected | RouteState::Unsupported | RouteState::Shadowed => {
+                Default::default()
+            }
+        };
+        RuleStatus {
+            nlri: hex::encode(entry.nlri.encoded()),
+            family: entry.nlri.family().to_string(),
+            flow: format_flow(&entry.nlri, &path.actions),
+            neighbor: path.peer.address.to_string(),
+            actions: path.actions.describe(),
+            state,
+            reason,
+            packets: counter.packets,
+            bytes: counter.bytes,
+            age_secs: now.saturating_duration_since(path.since).as_secs(),
+            notes: path.actions.notes.clone(),
+        }
+    }
+
+    fn route_state(
+        &self,
+        key: &RouteKey,
+        best: Option<&Path>,
+        path: &Path,
+    ) -> (RouteState, Option<String>) {
+        if let Some(reason) = &path.rejected {
+            return (RouteState::Rejected, Some(reason.to_string()));
+        }
+        if let Some(best) = best.filter(|best| best.peer.address != path.peer.address) {
+            let why = best_path::reason(best, path);
+            let reason = format!("the path of {} is preferred: {why}", best.peer.address);
+            return (RouteState::Shadowed, Some(reason));
+        }
+        match self.enforcement.state(key).0 {
+            Enforced::Installed => (RouteState::Installed, None),
+            Enforced::Unsupported(reason) => (RouteState::Unsupported, Some(reason.to_string())),
+            Enforced::Pending(None) => (
+                RouteState::Pending,
+                Some("waits for the packet filter".into()),
+            ),
+            Enforced::Pending(Some(error)) => (
+                RouteState::Pending,
+                Some(format!("will be tried again: {error}")),
+            ),
+        }
+    }
+
+    /// Routes of all neighbors by state.
+    pub fn counts(&self) -> RouteCounts {
+        let mut counts = RouteCounts::default();
+        for (key, entry) in self.rib.iter() {
+            let best = entry.best();
+            for path in entry.paths() {
+                self.count(&mut counts, key, best, path);
+            }
+        }
+        counts.not_kept = self.peers.values().map(|peer| peer.not_kept).sum();
+        counts
+    }
+
+    /// Routes of one neighbor by state.
+    pub fn peer_counts(&self, peer: IpAddr) -> RouteCounts {
+        let mut counts = RouteCounts::default();
+        for key in self.rib.keys_of(peer) {
+            let Some(entry) = self.rib.get(key) else {
+                continue;
+            };
+            if let Some(path) = entry.paths().iter().find(|path| path.peer.address == peer) {
+                self.count(&mut counts, key, entry.best(), path);
+            }
+        }
+        counts.not_kept = self.peers.get(&peer).map_or(0, |peer| peer.not_kept);
+        counts
+    }
+
+    fn count(&self, counts: &mut RouteCounts, key: &RouteKey, best: Option<&Path>, path: &Path) {
+        counts.received += 1;
+        let (state, _) = self.route_state(key, best, path);
+        let by_state = match state {
+            RouteState::Installed => &mut counts.installed,
+            RouteState::Pending => &mut counts.pending,
+            RouteState::Rejected => &mut counts.rejected,
+            RouteState::Unsupported => &mut counts.unsupported,
+            RouteState::Shadowed => &mut counts.shadowed,
+            RouteState::Stale => &mut counts.stale,
+        };
+        *by_state += 1;
+        if state != RouteState::Rejected {
+            counts.accepted += 1;
+        }
+    }
+}
