@@ -84,28 +84,12 @@ fn lower_actions(
         )));
     }
     let discard = actions.is_discard();
-    let redirect = match (actions.redirect_route_target, actions.redirect_next_hop) {
-        (Some(target), _) => Some(format!("redirect {target}")),
-        (None, Some((address, false))) => Some(format!("redirect-to-ip {address}")),
-        (None, Some((_, true)) | None) => None,
-    };
-    match redirect {
-        Some(redirect) if discard => {
-            notes.push(format!("{redirect} has no effect: the route discards"));
+    for redirect in redirects(actions) {
+        if !discard {
+            let reason = format!("{redirect} is not supported yet by this data plane");
+            return Err(Unsupported(reason));
         }
-        Some(redirect) => {
-            return Err(Unsupported(format!(
-                "{redirect} is not supported yet by this data plane"
-            )));
-        }
-        None => {}
-    }
-    // Forwarding a copied packet as if there were no copy is what the route asks for; redirecting
-    // it would not be.
-    if let Some((address, true)) = actions.redirect_next_hop {
-        notes.push(format!(
-            "copy-to-ip {address} is ignored: copies are not supported"
-        ));
+        notes.push(format!("{redirect} has no effect: the route discards"));
     }
     Ok(Action {
         discard,
@@ -114,6 +98,24 @@ fn lower_actions(
         sample: actions.sample,
         continue_evaluation: actions.continue_evaluation,
     })
+}
+
+/// All that would send packets elsewhere, in words.
+fn redirects(actions: &TrafficFilteringActions) -> Vec<String> {
+    let route_target = actions
+        .redirect_route_target
+        .map(|target| format!("redirect {target}"));
+    let next_hop = actions.redirect_next_hop.map(|(address, copy)| {
+        let verb = if copy { "copy" } else { "redirect" };
+        format!("{verb}-to-ip {address}")
+    });
+    let legacy = actions
+        .legacy_redirect
+        .map(|code| format!("redirect in the form {code:#06x}"));
+    [route_target, next_hop, legacy]
+        .into_iter()
+        .flatten()
+        .collect()
 }
 
 /// Compiles the components: each into the field it is about.

@@ -30,6 +30,14 @@ fn routes_that_no_rule_can_enforce_are_unsupported_with_a_reason() {
             "match { port 80; } scope { interface-set transitive:input:65001:1; } then { discard; }",
             "interface-set transitive:input:65001:1 is not supported by this data plane",
         ),
+        (
+            "match { port 80; } then { copy 192.0.2.1; }",
+            "copy-to-ip 192.0.2.1 is not supported yet by this data plane",
+        ),
+        (
+            "match { port 80; } then { redirect-to-nexthop; }",
+            "redirect in the form 0x0800 is not supported yet by this data plane",
+        ),
     ];
     for (text, reason) in rows {
         let error = lower_text(&format!("flow route {{ {text} }}")).unwrap_err();
@@ -43,14 +51,6 @@ fn parts_without_effect_are_noted() {
         (
             "port 80; } then { discard; redirect 65001:100;",
             "redirect 65001:100 has no effect: the route discards",
-        ),
-        (
-            "port 80; } then { copy 192.0.2.1;",
-            "copy-to-ip 192.0.2.1 is ignored: copies are not supported",
-        ),
-        (
-            "port 80; } then { redirect-to-nexthop;",
-            "legacy redirect form 0x0800, ignored",
         ),
         (
             "port false; } then { discard;",
@@ -184,7 +184,8 @@ proptest! {
         let restricts = !actions.interface_sets.is_empty()
             || !actions.is_discard()
                 && (actions.redirect_route_target.is_some()
-                    || actions.redirect_next_hop.is_some_and(|(_, copy)| !copy));
+                    || actions.redirect_next_hop.is_some()
+                    || actions.legacy_redirect.is_some());
         match lower(&nlri, &actions, RuleId(0), "".into()) {
             Ok(lowered) => {
                 prop_assert!(!restricts);

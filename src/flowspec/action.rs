@@ -64,6 +64,8 @@ pub struct TrafficFilteringActions {
     pub redirect_route_target: Option<RouteTarget>,
     /// Redirect to IP, 0x010c and 0x000c, with the copy bit.
     pub redirect_next_hop: Option<(IpAddr, bool)>,
+    /// Redirect in a form that no RFC defines, 0x0800 or 0x800b: the code.
+    pub legacy_redirect: Option<u16>,
     /// Interface-set, 0x0702 and 0x4702: the rule applies only to the union of these.
     pub interface_sets: Vec<InterfaceSet>,
     /// Actions that were recognised but have no effect, or lost to another: text for the operator.
@@ -307,6 +309,9 @@ impl TrafficFilteringActions {
             Some((address, true)) => words.push(format!("copy-to-ip {address}")),
             None => {}
         }
+        if let Some(code) = self.legacy_redirect {
+            words.push(format!("redirect in the form {code:#06x}"));
+        }
         words.extend(
             self.interface_sets
                 .iter()
@@ -391,7 +396,7 @@ impl TrafficFilteringActions {
                 });
             }
             code::LEGACY_REDIRECT_SIMPSON | code::LEGACY_REDIRECT_JUNIPER => {
-                self.note_legacy_redirect([kind, sub_kind]);
+                self.legacy_redirect = Some(u16::from_be_bytes([kind, sub_kind]));
             }
             // Code points are an open set: what we do not know asks for nothing.
             _ => {}
@@ -411,7 +416,7 @@ impl TrafficFilteringActions {
                 self.add_next_hop(IpAddr::V6(address), local & REDIRECT_COPY != 0);
             }
             code::LEGACY_REDIRECT_SIMPSON | code::LEGACY_REDIRECT_JUNIPER => {
-                self.note_legacy_redirect([kind, sub_kind]);
+                self.legacy_redirect = Some(u16::from_be_bytes([kind, sub_kind]));
             }
             // As above.
             _ => {}
@@ -438,13 +443,6 @@ impl TrafficFilteringActions {
                 "{name} {address} has no effect: an earlier one applies"
             )),
         }
-    }
-
-    /// Says that a redirect in a form that no RFC defines was seen.
-    fn note_legacy_redirect(&mut self, [kind, sub_kind]: [u8; 2]) {
-        self.notes.push(format!(
-            "legacy redirect form 0x{kind:02x}{sub_kind:02x}, ignored"
-        ));
     }
 }
 

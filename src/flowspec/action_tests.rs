@@ -124,9 +124,14 @@ fn communities_read_as_words() {
             &["redirect-to-ip 2001:db8::1"],
         ),
         (
-            "legacy redirects",
-            &["0800 00000000 0000", "800b 00000000 0000"],
-            &["accept"],
+            "legacy redirect of draft-simpson",
+            &["0800 00000000 0000"],
+            &["redirect in the form 0x0800"],
+        ),
+        (
+            "legacy redirect of Juniper",
+            &["800b 00000000 0000"],
+            &["redirect in the form 0x800b"],
         ),
         (
             "interface sets",
@@ -165,14 +170,6 @@ fn losers_and_ineffective_forms_are_noted() {
         (
             &["010c c0000201 0000", "010c c0000202 0000"],
             &["redirect-to-ip 192.0.2.2 has no effect: an earlier one applies"],
-        ),
-        (
-            &["0800 00000000 0001"],
-            &["legacy redirect form 0x0800, ignored"],
-        ),
-        (
-            &["800b 00000000 0000"],
-            &["legacy redirect form 0x800b, ignored"],
         ),
         (&["9999 00000000 0000"], &[]),
     ];

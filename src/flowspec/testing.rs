@@ -345,6 +345,7 @@ pub fn arbitrary_actions() -> impl Strategy<Value = TrafficFilteringActions> {
                     mark_dscp,
                     redirect_route_target: target,
                     redirect_next_hop: next_hop,
+                    legacy_redirect: None,
                     interface_sets,
                     notes: Vec::new(),
                 }
