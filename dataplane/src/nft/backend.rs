@@ -76,8 +76,8 @@ impl Running {
         let (layout, plan) = empty
             .plan(&changes, Rewrite::InPlace)
             .expect("ids are unique in a layout");
-        let mut next_set_id = FRAME_SET_IDS;
-        let table = create_messages(&self.frame, &mut next_set_id);
+        let mut last_set = FRAME_SET_IDS;
+        let table = create_messages(&self.frame, &mut last_set);
         let together: Vec<Message> = table
             .iter()
             .cloned()
@@ -213,8 +213,8 @@ impl Backend for Nftables {
         let coverage = Coverage::of(settings, links);
         let frame = frame(settings, &coverage);
         if frame != running.frame {
-            let mut next_set_id = FRAME_SET_IDS;
-            let messages = replace_messages(&running.frame, &frame, &mut next_set_id);
+            let mut last_set = FRAME_SET_IDS;
+            let messages = replace_messages(&running.frame, &frame, &mut last_set);
             running.transport.transact(&messages)?;
             running.frame = frame;
         }

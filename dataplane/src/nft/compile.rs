@@ -5,9 +5,10 @@
 //! in their payload as if it were a transport header.
 
 use super::expression::Verdict;
+use super::field::{Field, Test};
 use super::limit::{Bucket, Enforcement};
 use super::object::NftRule;
-use super::statement::{Field, ScratchMark, Statement, Test};
+use super::statement::{ScratchMark, Statement};
 use crate::desired::Sample;
 use crate::interval::IntervalSet;
 use crate::rule::{
@@ -16,6 +17,8 @@ use crate::rule::{
 
 /// The chain that applies the chosen DSCP at the end of evaluation.
 pub(super) const FINISH_CHAIN: &str = "finish";
+/// All TCP flags. nft lists "not equal" of all of them as two conditions, which says something else.
+const TCP_FLAGS: u128 = 0xfff;
 /// IPv6 header length, which payload lengths leave out.
 const IPV6_HEADER_LEN: u32 = 40;
 /// Protocol numbers at which the walk of IPv6 headers goes on or ends without an upper layer: Hop-by-Hop, Routing,
@@ -339,15 +342,12 @@ impl Alternatives {
                 let value = u128::from(*value);
                 self.and(Statement::Match(field, Test::Masked { mask, value }));
             }
-            values if values.len() == all_but_one => {
+            values if values.len() == all_but_one && mask != TCP_FLAGS => {
                 let missing = MaskedValues::from_predicate(wanted.mask(), |v| !wanted.contains(v));
                 let value = missing.values().first().copied().map_or(0, u128::from);
                 self.and(Statement::Match(field, Test::NotMasked { mask, value }));
             }
-            values => {
-                let values = values.to_vec();
-                self.and(Statement::Match(field, Test::MaskedIn { mask, values }));
-            }
+            values => self.and(Statement::Match(field, Test::for_masked(mask, values))),
         }
     }
 

@@ -132,6 +132,8 @@ pub(super) enum Expression {
     Bitwise { mask: Vec<u8>, toggle: Vec<u8> },
     /// Goes on only if the comparison holds.
     Compare(Comparison, Vec<u8>),
+    /// Goes on only if the register is outside these inclusive bounds.
+    Outside(Vec<u8>, Vec<u8>),
     /// Goes on only if the register is in the set.
     Lookup(SetReference),
     /// Counts, or goes on only if the limit says so.
@@ -203,13 +205,18 @@ impl Expression {
                     .u32(2, *comparison as u32)
                     .nested(3, value(octets)),
             ),
+            Self::Outside(first, last) => {
+                // NFT_RANGE_NEQ
+                let list = list.u32(1, REGISTER).u32(2, 1);
+                ("range", list.nested(3, value(first)).nested(4, value(last)))
+            }
             Self::Lookup(SetReference::Named(name)) => {
                 ("lookup", list.u32(2, REGISTER).string(1, name))
             }
             Self::Lookup(SetReference::Anonymous(_)) => (
                 "lookup",
                 list.u32(2, REGISTER)
-                    .string(1, ANONYMOUS_SET)
+                    .string(1, &anonymous_set_name(set_id))
                     .u32(4, set_id),
             ),
             Self::Object(kind, name) => ("objref", list.u32(1, *kind as u32).string(2, name)),
@@ -246,8 +253,12 @@ impl Expression {
     }
 }
 
-/// The name under which the kernel is asked to name a set itself.
-pub(super) const ANONYMOUS_SET: &str = "__set%d";
+/// The name of the anonymous set of this number.
+///
+/// The kernel would number sets itself, but parses the names of all sets of the table each time it does.
+pub(super) fn anonymous_set_name(number: u32) -> String {
+    format!("__set{number}")
+}
 
 impl Verdict {
     fn encode(&self) -> Attributes {

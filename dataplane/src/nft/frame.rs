@@ -9,11 +9,12 @@ use netlink_packet_core::NLM_F_CREATE;
 
 use super::compile::Class;
 use super::expression::Verdict;
+use super::field::{Field, Test};
 use super::message::{Attributes, Kind, Message};
 use super::object::{
     Hook, NftRule, create_chain, create_port_protocols, delete_chain, flush_chain,
 };
-use super::statement::{Field, InterfaceTest, Statement, Test};
+use super::statement::{InterfaceTest, Statement};
 use crate::desired::{Guard, Link, Settings};
 use crate::rule::Family;
 
@@ -286,7 +287,7 @@ fn neighbour_discovery() -> NftRule {
     let statements = vec![
         Statement::Family(Family::Ipv6),
         Statement::Match(Field::TransportProtocol, Test::Is(58)),
-        Statement::Match(Field::IcmpType(Family::Ipv6), Test::Between(133, 136)),
+        Statement::Match(Field::IcmpType(Family::Ipv6), Test::between(133, 136)),
         Statement::Match(Field::HopLimit, Test::Is(255)),
         Statement::Verdict(Verdict::Accept),
     ];
@@ -320,14 +321,14 @@ fn guard_rules(guard: &Guard, routed: bool) -> Vec<NftRule> {
 }
 
 /// The messages that replace whatever has our table's name by an empty table with its frame.
-pub(super) fn create_messages(chains: &[FrameChain], next_set_id: &mut u32) -> Vec<Message> {
+pub(super) fn create_messages(chains: &[FrameChain], last_set: &mut u32) -> Vec<Message> {
     let mut messages = delete_messages();
     messages.push(Message::new(
         Kind::NewTable,
         NLM_F_CREATE,
         Attributes::of_table(),
     ));
-    create_port_protocols(next_set_id, &mut messages);
+    create_port_protocols(last_set, &mut messages);
     for (family, class) in CLASS_CHAINS {
         messages.push(create_chain(
             class_chain(family, class),
@@ -340,7 +341,7 @@ pub(super) fn create_messages(chains: &[FrameChain], next_set_id: &mut u32) -> V
     }
     for chain in chains {
         for rule in &chain.rules {
-            rule.create(chain.name, next_set_id, &mut messages);
+            rule.create(chain.name, last_set, &mut messages);
         }
     }
     messages
@@ -350,7 +351,7 @@ pub(super) fn create_messages(chains: &[FrameChain], next_set_id: &mut u32) -> V
 pub(super) fn replace_messages(
     from: &[FrameChain],
     to: &[FrameChain],
-    next_set_id: &mut u32,
+    last_set: &mut u32,
 ) -> Vec<Message> {
     let mut messages = Vec::new();
     let changed_hook = |chain: &&FrameChain| {
@@ -367,7 +368,7 @@ pub(super) fn replace_messages(
         messages.push(create_chain(chain.name, chain.hook.as_ref(), ""));
         messages.push(flush_chain(chain.name));
         for rule in &chain.rules {
-            rule.create(chain.name, next_set_id, &mut messages);
+            rule.create(chain.name, last_set, &mut messages);
         }
     }
     messages

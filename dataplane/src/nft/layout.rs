@@ -10,11 +10,12 @@ use std::sync::Arc;
 
 use super::compile::{Class, Context, FINISH_CHAIN, ObjectNames, buckets, collects_marks, compile};
 use super::expression::Verdict;
+use super::field::{Field, Test};
 use super::frame::{CLASS_CHAINS, class_chain};
 use super::limit::Bucket;
 use super::message::Message;
 use super::object::{NamedObject, NftRule, ObjectBody, create_chain, delete_chain, flush_chain};
-use super::statement::{Field, ScratchMark, Statement, Test};
+use super::statement::{ScratchMark, Statement};
 use crate::desired::{Changes, Sample};
 use crate::rule::{Family, LimitUnit, OrderKey, Rule, RuleId};
 
@@ -142,7 +143,7 @@ impl Chunk {
             let test = if first == last {
                 Test::Is(first)
             } else {
-                Test::Between(first, last)
+                Test::between(first, last)
             };
             statements.push(Statement::Match(field, test));
         }
@@ -176,6 +177,8 @@ pub(super) struct Layout {
     /// Rules that need marks to be collected.
     collecting: usize,
     next_chunk: u64,
+    /// Number of the last anonymous set.
+    last_set: u32,
     sample: Sample,
     scratch: ScratchMark,
 }
@@ -233,6 +236,7 @@ impl Layout {
             lists: Default::default(),
             collecting: 0,
             next_chunk: 1,
+            last_set: 0,
             sample,
             scratch,
         }
@@ -455,7 +459,7 @@ impl Layout {
             sweep: Vec::new(),
             abandon: Vec::new(),
         };
-        let mut next_set_id = 0;
+        let mut last_set = self.last_set;
         let (added, deleted) = object_changes(edits);
         for (object, rule) in added {
             plan.build.push(vec![object.create(rule.id, &rule.label)]);
@@ -471,7 +475,7 @@ impl Layout {
             plan.switch.push(create_chain(FINISH_CHAIN, None, ""));
             plan.switch.push(flush_chain(FINISH_CHAIN));
             for rule in &finish {
-                rule.create(FINISH_CHAIN, &mut next_set_id, &mut plan.switch);
+                rule.create(FINISH_CHAIN, &mut last_set, &mut plan.switch);
             }
             if rewrite == Rewrite::Beside && old_finish.is_empty() {
                 plan.build.push(vec![create_chain(FINISH_CHAIN, None, "")]);
@@ -530,7 +534,7 @@ impl Layout {
                     .flat_map(|rule| rule.compile(class, &context))
                 {
                     let mut group = Vec::new();
-                    rule.create(&chain, &mut next_set_id, &mut group);
+                    rule.create(&chain, &mut last_set, &mut group);
                     groups.push(group);
                 }
                 // Chains that are in use change only with the switch.
@@ -550,7 +554,7 @@ impl Layout {
                 let chain = class_chain(family, class);
                 plan.switch.push(flush_chain(chain));
                 for rule in &rules {
-                    rule.create(chain, &mut next_set_id, &mut plan.switch);
+                    rule.create(chain, &mut last_set, &mut plan.switch);
                 }
             }
         }
@@ -563,6 +567,7 @@ impl Layout {
         plan.sweep.extend(sweep);
         plan.sweep
             .extend(deleted.into_iter().map(|object| vec![object.delete()]));
+        next.last_set = last_set;
         Ok((next, plan))
     }
 }

@@ -1,7 +1,7 @@
 //! The nftables backend.
 //!
 //! It owns the table `inet flowacl` and speaks to nf_tables itself: one netlink transaction for each commit. The modules in
-//! the order of the data flow: [`compile`] turns a rule into nft rules made of [`statement`]s, [`layout`]
+//! the order of the data flow: [`compile`] turns a rule into nft rules made of [`statement`]s about [`field`]s, [`layout`]
 //! arranges them in chains and plans what a commit changes, [`frame`] says which packets reach them, [`object`] and
 //! [`expression`] encode it all as [`message`]s, and [`transport`] sends them.
 
@@ -10,6 +10,7 @@
 
 mod compile;
 mod expression;
+mod field;
 mod frame;
 mod layout;
 mod limit;

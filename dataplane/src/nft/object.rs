@@ -5,10 +5,11 @@ use std::sync::Arc;
 
 use netlink_packet_core::{NLM_F_APPEND, NLM_F_CREATE};
 
-use super::expression::{ANONYMOUS_SET, Expression, ObjectKind, SetDefinition, SetReference};
+use super::expression::{Expression, ObjectKind, SetDefinition, SetReference, anonymous_set_name};
+use super::field::{PORT_PROTOCOLS, data_type};
 use super::limit::Bucket;
 use super::message::{Attributes, Kind, Message};
-use super::statement::{PORT_PROTOCOLS, Statement, data_type, write_statements};
+use super::statement::{Statement, write_statements};
 use crate::rule::{LimitUnit, RuleId};
 
 /// Octets of a comment that `nft` accepts, without the final NUL.
@@ -36,16 +37,18 @@ impl NftRule {
         }
     }
 
-    /// Appends the messages that append this rule to a chain. `next_set_id` numbers anonymous sets in a batch.
-    pub(super) fn create(&self, chain: &str, next_set_id: &mut u32, out: &mut Vec<Message>) {
+    /// Appends the messages that append this rule to a chain. `last_set` is the number of the last
+    /// anonymous set, unique in the table.
+    pub(super) fn create(&self, chain: &str, last_set: &mut u32, out: &mut Vec<Message>) {
         let first = out.len();
         let mut list = Attributes::new();
         for expression in self.statements.iter().flat_map(Statement::expressions) {
             if let Expression::Lookup(SetReference::Anonymous(set)) = &expression {
-                *next_set_id += 1;
-                create_set(ANONYMOUS_SET, ANONYMOUS | CONSTANT, set, *next_set_id, out);
+                *last_set += 1;
+                let name = anonymous_set_name(*last_set);
+                create_set(&name, ANONYMOUS | CONSTANT, set, *last_set, out);
             }
-            list = expression.encode(*next_set_id, list);
+            list = expression.encode(*last_set, list);
         }
         let mut attributes = Attributes::of_table().string(2, chain).nested(4, list);
         if let Some(comment) = &self.comment {
@@ -82,6 +85,8 @@ const CONSTANT: u32 = 2;
 const INTERVAL: u32 = 4;
 /// Elements in one message: far below what fits the 64 KiB of an attribute.
 const ELEMENTS_PER_MESSAGE: usize = 1000;
+/// `BYTEORDER_HOST_ENDIAN` of nft, in which it takes text.
+const NFT_HOST_ENDIAN: u32 = 1;
 /// `BYTEORDER_BIG_ENDIAN` of nft.
 const NFT_BIG_ENDIAN: u32 = 2;
 
@@ -96,7 +101,13 @@ fn create_set(name: &str, flags: u32, set: &SetDefinition, id: u32, out: &mut Ve
     let size = u32::try_from(set.elements.len()).expect("fields have at most 2^20 values");
     // The byte order tells nft how to print elements; without it they come out reversed.
     let mut byte_order = vec![0, 4];
-    byte_order.extend_from_slice(&NFT_BIG_ENDIAN.to_ne_bytes());
+    let is_text = set.data_type == data_type::INTERFACE_NAME;
+    let order = if is_text {
+        NFT_HOST_ENDIAN
+    } else {
+        NFT_BIG_ENDIAN
+    };
+    byte_order.extend_from_slice(&order.to_ne_bytes());
     let attributes = Attributes::of_table()
         .string(2, name)
         .u32(3, flags)
@@ -125,8 +136,8 @@ fn create_set(name: &str, flags: u32, set: &SetDefinition, id: u32, out: &mut Ve
 }
 
 /// Appends the messages that create the set of protocols that have ports.
-pub(super) fn create_port_protocols(next_set_id: &mut u32, out: &mut Vec<Message>) {
-    *next_set_id += 1;
+pub(super) fn create_port_protocols(last_set: &mut u32, out: &mut Vec<Message>) {
+    *last_set += 1;
     let element = |protocol| super::expression::SetElement {
         key: vec![protocol],
         interval_end: false,
@@ -137,7 +148,7 @@ pub(super) fn create_port_protocols(next_set_id: &mut u32, out: &mut Vec<Message
         intervals: false,
         elements: vec![element(6), element(17)],
     };
-    create_set(PORT_PROTOCOLS, CONSTANT, &set, *next_set_id, out);
+    create_set(PORT_PROTOCOLS, CONSTANT, &set, *last_set, out);
 }
 
 /// Where in the kernel a base chain is called.

@@ -3,10 +3,11 @@
 use std::fmt::Write as _;
 use std::sync::Arc;
 
+use super::field::PORT_PROTOCOLS;
 use super::frame::{CLASS_CHAINS, Coverage, class_chain, class_comment, frame};
 use super::layout::{Layout, Rewrite};
 use super::object::{Hook, ObjectBody, PRIORITY, comment_text};
-use super::statement::{PORT_PROTOCOLS, ScratchMark};
+use super::statement::ScratchMark;
 use crate::desired::{Changes, Link, Settings};
 use crate::rule::Rule;
 

@@ -53,3 +53,32 @@ pub fn run(program: &str, arguments: &[&str]) -> String {
 pub fn listing() -> String {
     run("nft", &["list", "table", "inet", "flowacl"])
 }
+
+/// Names the test that is to run in this process, which is inside a user namespace already.
+const INSIDE: &str = "FLOWACL_TEST_IN_USER_NAMESPACE";
+
+/// Runs the test called `name` as root of a user namespace, which has no privilege over the machine.
+///
+/// Only a process with one thread can enter a user namespace: `unshare` starts this program anew for that test alone.
+pub fn in_user_namespace(name: &str, test: impl FnOnce() + Send) {
+    if std::env::var_os(INSIDE).is_some_and(|inside| inside == name) {
+        return test();
+    }
+    if let Err(reason) = try_run(
+        "unshare",
+        &["--map-root-user", "--net", "nft", "list", "ruleset"],
+    ) {
+        assert!(std::env::var_os("CI").is_none(), "{reason}");
+        eprintln!("skipped: {reason}");
+        return;
+    }
+    let program = std::env::current_exe().unwrap();
+    let status = Command::new("unshare")
+        .args(["--map-root-user", "--net"])
+        .arg(program)
+        .args(["--exact", name, "--nocapture"])
+        .env(INSIDE, name)
+        .status()
+        .unwrap();
+    assert!(status.success(), "{name} in a user namespace: {status}");
+}

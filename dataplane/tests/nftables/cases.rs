@@ -1,0 +1,343 @@
+//! Named tables: settings, links and rules, for the tests that look at whole listings.
+
+use std::sync::Arc;
+
+use dataplane::desired::{Guard, InterfacePattern, Link, Sample, Settings};
+use dataplane::rule::*;
+
+use crate::rules::{matches, prefix, rule, set};
+
+/// One table.
+pub struct Case {
+    /// Name of its golden file.
+    pub name: &'static str,
+    /// Settings of the data plane.
+    pub settings: Settings,
+    /// Links of the machine.
+    pub links: Vec<Link>,
+    /// Installed rules.
+    pub rules: Vec<Arc<Rule>>,
+}
+
+/// All tables.
+pub fn all() -> Vec<Case> {
+    let case = |name, rules| Case {
+        name,
+        settings: Settings::default(),
+        links: Vec::new(),
+        rules,
+    };
+    vec![
+        case("matches-ipv4", rules_of(Family::Ipv4)),
+        case("matches-ipv6", rules_of(Family::Ipv6)),
+        case("actions", actions()),
+        case("collected-marks", collected_marks()),
+        Case {
+            settings: sampling(10),
+            ..case("sampling", sampled())
+        },
+        Case {
+            settings: guarded(),
+            ..case("guards", Vec::new())
+        },
+        Case {
+            settings: named_interfaces(),
+            links: switch(),
+            ..case("bridge", Vec::new())
+        },
+    ]
+}
+
+/// One rule for every match of a family.
+pub fn rules_of(family: Family) -> Vec<Arc<Rule>> {
+    let rows = matches(family).into_iter().zip(1..);
+    rows.map(|((name, matches), id)| {
+        Arc::new(Rule {
+            label: name.into(),
+            ..rule(id, family, matches)
+        })
+    })
+    .collect()
+}
+
+/// Rules for UDP from port 123 to addresses of a family, one for each action.
+fn with_actions(actions: Vec<(&str, Action)>) -> Vec<Arc<Rule>> {
+    let rule = |((label, action), id): ((&str, Action), u64)| {
+        let family = if id % 2 == 1 {
+            Family::Ipv4
+        } else {
+            Family::Ipv6
+        };
+        let destination = match family {
+            Family::Ipv4 => prefix(&format!("203.0.113.{id}/32")),
+            Family::Ipv6 => prefix(&format!("2001:db8::{id}/128")),
+        };
+        let matches = Match {
+            destination,
+            ..Match::default()
+        };
+        Arc::new(Rule {
+            label: label.into(),
+            action,
+            ..rule(id, family, matches)
+        })
+    };
+    actions.into_iter().zip(1..).map(rule).collect()
+}
+
+/// A limit.
+pub fn limit(unit: LimitUnit, rate_per_sec: f64) -> Limit {
+    Limit { unit, rate_per_sec }
+}
+
+fn actions() -> Vec<Arc<Rule>> {
+    use LimitUnit::{Bytes, Packets};
+    let a = Action::default;
+    let mut rules = with_actions(vec![
+        ("accept", a()),
+        (
+            "count and go on",
+            Action {
+                continue_evaluation: true,
+                ..a()
+            },
+        ),
+        (
+            "discard",
+            Action {
+                discard: true,
+                ..a()
+            },
+        ),
+        (
+            "discard and sample",
+            Action {
+                discard: true,
+                sample: true,
+                ..a()
+            },
+        ),
+        (
+            "bytes",
+            Action {
+                limits: vec![limit(Bytes, 1e6)],
+                ..a()
+            },
+        ),
+        (
+            "packets",
+            Action {
+                limits: vec![limit(Packets, 1000.0)],
+                ..a()
+            },
+        ),
+        (
+            "both",
+            Action {
+                limits: vec![limit(Bytes, 9e4), limit(Packets, 7.0)],
+                ..a()
+            },
+        ),
+        (
+            "bytes and go on",
+            Action {
+                limits: vec![limit(Bytes, 5e3)],
+                continue_evaluation: true,
+                ..a()
+            },
+        ),
+        (
+            "half a byte",
+            Action {
+                limits: vec![limit(Bytes, 0.5)],
+                ..a()
+            },
+        ),
+        (
+            "next to nothing",
+            Action {
+                limits: vec![limit(Packets, 1e-9)],
+                ..a()
+            },
+        ),
+        (
+            "more than there is",
+            Action {
+                limits: vec![limit(Bytes, 1e12)],
+                ..a()
+            },
+        ),
+        (
+            "mark",
+            Action {
+                mark_dscp: Some(10),
+                ..a()
+            },
+        ),
+        (
+            "mark",
+            Action {
+                mark_dscp: Some(46),
+                ..a()
+            },
+        ),
+        (
+            "limit, sample and mark",
+            Action {
+                limits: vec![limit(Bytes, 1e6)],
+                sample: true,
+                mark_dscp: Some(8),
+                ..a()
+            },
+        ),
+    ]);
+    let ports = Match {
+        port: set("53"),
+        ..Match::default()
+    };
+    let action = Action {
+        limits: vec![limit(Bytes, 1e6)],
+        mark_dscp: Some(0),
+        ..a()
+    };
+    let label = "one limit for alternatives".into();
+    rules.push(Arc::new(Rule {
+        label,
+        action,
+        ..rule(99, Family::Ipv4, ports)
+    }));
+    rules
+}
+
+fn collected_marks() -> Vec<Arc<Rule>> {
+    let a = Action::default;
+    with_actions(vec![
+        (
+            "mark and go on",
+            Action {
+                mark_dscp: Some(10),
+                continue_evaluation: true,
+                ..a()
+            },
+        ),
+        (
+            "mark",
+            Action {
+                mark_dscp: Some(12),
+                ..a()
+            },
+        ),
+        ("accept", a()),
+        (
+            "discard",
+            Action {
+                discard: true,
+                ..a()
+            },
+        ),
+        (
+            "limit, mark and go on",
+            Action {
+                limits: vec![limit(LimitUnit::Bytes, 1e6)],
+                mark_dscp: Some(63),
+                continue_evaluation: true,
+                ..a()
+            },
+        ),
+    ])
+}
+
+/// Settings that sample one in so many.
+fn sampling(one_in: u32) -> Settings {
+    let sample = Sample {
+        group: 7,
+        snap_length: 0,
+        one_in,
+    };
+    Settings {
+        sample,
+        ..Settings::default()
+    }
+}
+
+fn sampled() -> Vec<Arc<Rule>> {
+    let a = Action::default;
+    with_actions(vec![
+        (
+            "sample",
+            Action {
+                sample: true,
+                ..a()
+            },
+        ),
+        (
+            "sample and go on",
+            Action {
+                sample: true,
+                continue_evaluation: true,
+                ..a()
+            },
+        ),
+        (
+            "sample and limit",
+            Action {
+                sample: true,
+                limits: vec![limit(LimitUnit::Packets, 50.0)],
+                ..a()
+            },
+        ),
+    ])
+}
+
+fn guarded() -> Settings {
+    let guard = |family, remote: &str| Guard {
+        family,
+        remote: prefix(remote).unwrap(),
+        port: 179,
+    };
+    Settings {
+        guards: vec![
+            guard(Family::Ipv4, "192.0.2.1/32"),
+            guard(Family::Ipv4, "198.51.100.0/25"),
+            guard(Family::Ipv6, "2001:db8::/64"),
+            guard(Family::Ipv6, "::/0"),
+        ],
+        ..Settings::default()
+    }
+}
+
+/// Settings for some interfaces.
+pub fn named_interfaces() -> Settings {
+    let patterns = ["swp*", "eth0", "eth1", "br0.10"];
+    let interfaces = patterns
+        .map(|pattern| InterfacePattern::new(pattern).unwrap())
+        .into();
+    Settings {
+        interfaces,
+        ..guarded()
+    }
+}
+
+/// A link of a switch.
+fn link(index: u32, name: &str, kind: Option<&str>, master: u32, lower: u32) -> Link {
+    Link {
+        index,
+        name: name.into(),
+        kind: kind.map(String::from),
+        master: (master > 0).then_some(master),
+        lower: (lower > 0).then_some(lower),
+    }
+}
+
+/// Two ports in a bridge with a VLAN on top, and one that is routed.
+pub fn switch() -> Vec<Link> {
+    vec![
+        link(1, "lo", None, 0, 0),
+        link(2, "eth0", None, 0, 0),
+        link(3, "swp1", None, 10, 0),
+        link(4, "swp2", None, 10, 0),
+        link(5, "swp3", None, 0, 0),
+        link(10, "br0", Some("bridge"), 0, 0),
+        link(11, "br0.10", Some("vlan"), 0, 10),
+    ]
+}

@@ -1,0 +1,122 @@
+//! Many rules, and little room to send them.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use dataplane::backend::Backend;
+use dataplane::desired::{Changes, Settings};
+use dataplane::nft::Nftables;
+use dataplane::rule::*;
+
+use crate::namespace::{in_namespace, in_user_namespace, listing};
+use crate::{commit, rules};
+
+/// Rules of a usual kind: one host, one protocol, one port each.
+fn many(count: u64) -> Vec<Arc<Rule>> {
+    let rule = |id: u64| {
+        let address = 0xcb00_0000u128 + u128::from(id);
+        let matches = Match {
+            destination: Some(AddressPattern::new(address << 96, 0, 32)),
+            protocol: rules::set("17"),
+            source_port: rules::set("123"),
+            packet_length: rules::set("36-76,468"),
+            ..Match::default()
+        };
+        let mut rule = rules::rule(id, Family::Ipv4, matches);
+        if id.is_multiple_of(2) {
+            let limit = Limit {
+                unit: LimitUnit::Bytes,
+                rate_per_sec: 125_000.0,
+            };
+            rule.action = Action {
+                limits: vec![limit],
+                ..Action::default()
+            };
+        }
+        Arc::new(rule)
+    };
+    (1..=count).map(rule).collect()
+}
+
+/// Installs many rules, changes one, and removes all.
+fn install_change_remove(count: u64) {
+    let rules = many(count);
+    let mut backend = Nftables::new();
+    backend.start(&Settings::default(), &[]).unwrap();
+    let mut timed = |what: &str, changes: Changes| {
+        let begin = Instant::now();
+        backend.commit(&changes).unwrap();
+        println!("{what}: {:?}", begin.elapsed());
+        let begin = Instant::now();
+        let counters = backend.counters().unwrap().len();
+        println!("  {counters} counters read: {:?}", begin.elapsed());
+        counters
+    };
+    let all = Changes {
+        put: rules.clone(),
+        remove: Vec::new(),
+    };
+    assert_eq!(timed(&format!("{count} rules put"), all), rules.len());
+    let middle = &rules[rules.len() / 2];
+    let key = (Family::Ipv4, middle.order.clone());
+    let one = Changes {
+        put: Vec::new(),
+        remove: vec![key],
+    };
+    assert_eq!(timed("one removed", one), rules.len() - 1);
+    let one = Changes {
+        put: vec![middle.clone()],
+        remove: Vec::new(),
+    };
+    assert_eq!(timed("one put", one), rules.len());
+    let keys = rules
+        .iter()
+        .map(|rule| (Family::Ipv4, rule.order.clone()))
+        .collect();
+    assert_eq!(
+        timed(
+            "all removed",
+            Changes {
+                put: Vec::new(),
+                remove: keys
+            }
+        ),
+        0
+    );
+    assert!(!listing().contains("counter"), "nothing is left behind");
+    backend.stop().unwrap();
+}
+
+#[test]
+fn ten_thousand_rules_are_installed_by_one_commit() {
+    in_namespace(|| install_change_remove(10_000));
+}
+
+#[test]
+fn rules_beyond_the_send_buffer_are_installed_in_parts() {
+    // Only the initial user namespace may have a send buffer for this many.
+    in_user_namespace(
+        "scale::rules_beyond_the_send_buffer_are_installed_in_parts",
+        || {
+            install_change_remove(15_000);
+            let mut backend = Nftables::new();
+            backend.start(&Settings::default(), &[]).unwrap();
+            let rules = many(15_000);
+            commit(&mut backend, &rules);
+            let change = |rule: &Arc<Rule>| {
+                let mut rule = Rule::clone(rule);
+                rule.action = Action {
+                    discard: true,
+                    ..Action::default()
+                };
+                Arc::new(rule)
+            };
+            let changed: Vec<_> = rules.iter().map(change).collect();
+            commit(&mut backend, &changed);
+            let listing = listing();
+            assert!(!listing.contains("limit r"), "limits are gone");
+            // In both classes: none needs the transport header but for its ports.
+            assert_eq!(listing.matches(" drop comment").count(), rules.len());
+        },
+    );
+}
