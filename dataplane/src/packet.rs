@@ -1,8 +1,11 @@
 //! One IP packet as a filter sees it.
 //!
 //! Parsing follows what a router can know without reassembly: transport fields exist only where the transport header
-//! does. The IPv6 header chain is walked as RFC 8200 §4 orders it through Hop-by-Hop Options, Routing, Fragment and
-//! Destination Options; at AH, ESP or a truncated header the upper-layer protocol is unknown.
+//! does. The IPv6 header chain is walked through Hop-by-Hop Options, Routing, Fragment and Destination Options
+//! (RFC 8200 §4); at AH, ESP or a truncated header the upper-layer protocol is unknown.
+
+mod parse;
+mod text;
 
 use crate::rule::{Family, FragmentKind};
 

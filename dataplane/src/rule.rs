@@ -260,9 +260,10 @@ impl MaskedValues {
 }
 
 /// What a packet is with respect to fragmentation.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Default)]
 pub enum FragmentKind {
     /// Not a fragment, or an IPv6 atomic fragment (RFC 6946).
+    #[default]
     Whole,
     /// Offset 0 and more to come.
     First,
