@@ -8,7 +8,6 @@ use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
 use super::connection::{Connection, Direction, Phase};
-use super::shim::Encode;
 use super::statistics::MessageCounts;
 use super::timers::{self, BackOff, Jitter, is_due};
 use super::{

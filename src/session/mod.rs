@@ -15,7 +15,6 @@ mod fsm;
 mod negotiate;
 mod notification;
 mod receive;
-mod shim;
 mod statistics;
 mod timers;
 

@@ -1,7 +1,6 @@
 //! The NOTIFICATIONs that the state machine itself sends; those about malformed messages come from `wire`.
 
 use super::State;
-use super::shim::EncodeTo;
 use crate::wire::capability::Capability;
 use crate::wire::error::Notification;
 use crate::wire::iana::FlowFamily;

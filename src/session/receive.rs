@@ -19,7 +19,7 @@ impl Session {
         connection.buffer.extend_from_slice(octets);
         // A message may close the connection: look it up anew for each.
         while let Some(connection) = self.connection_mut(id) {
-            match super::shim::split(&mut connection.buffer, connection.max_length) {
+            match crate::wire::message::split(&mut connection.buffer, connection.max_length) {
                 Ok(None) => return,
                 Ok(Some(message)) => self.message(now, id, message),
                 Err(error) => self.malformed(now, id, error),

@@ -35,6 +35,36 @@ impl Consequence {
     }
 }
 
+/// Error code 1 of RFC 4271 §6.1 and its subcodes.
+pub mod header_error {
+    /// Message Header Error.
+    pub const CODE: u8 = 1;
+    /// Connection Not Synchronized.
+    pub const NOT_SYNCHRONIZED: u8 = 1;
+    /// Bad Message Length.
+    pub const BAD_LENGTH: u8 = 2;
+    /// Bad Message Type.
+    pub const BAD_TYPE: u8 = 3;
+}
+
+/// Error code 2 of RFC 4271 §6.2 and its subcodes.
+pub mod open_error {
+    /// OPEN Message Error.
+    pub const CODE: u8 = 2;
+    /// Unspecific.
+    pub const UNSPECIFIC: u8 = 0;
+    /// Unsupported Version Number.
+    pub const VERSION: u8 = 1;
+    /// Bad Peer AS.
+    pub const PEER_AS: u8 = 2;
+    /// Bad BGP Identifier.
+    pub const IDENTIFIER: u8 = 3;
+    /// Unsupported Optional Parameter.
+    pub const OPTIONAL_PARAMETER: u8 = 4;
+    /// Unacceptable Hold Time.
+    pub const HOLD_TIME: u8 = 6;
+}
+
 /// Error code 3 of RFC 4271 §6.3 and its subcodes.
 pub mod update_error {
     /// UPDATE Message Error.
@@ -63,6 +93,21 @@ pub struct WireError {
 }
 
 impl WireError {
+    /// An error of the header after which the session cannot go on.
+    pub fn header_reset(
+        offset: usize,
+        subcode: u8,
+        data: &[u8],
+        reason: impl Into<String>,
+    ) -> Self {
+        Self::reset(offset, header_error::CODE, subcode, data, reason)
+    }
+
+    /// An error of OPEN.
+    pub fn open_reset(offset: usize, subcode: u8, data: &[u8], reason: impl Into<String>) -> Self {
+        Self::reset(offset, open_error::CODE, subcode, data, reason)
+    }
+
     /// An UPDATE error after which the session cannot go on.
     pub fn update_reset(
         offset: usize,
@@ -70,8 +115,12 @@ impl WireError {
         data: &[u8],
         reason: impl Into<String>,
     ) -> Self {
+        Self::reset(offset, update_error::CODE, subcode, data, reason)
+    }
+
+    fn reset(offset: usize, code: u8, subcode: u8, data: &[u8], reason: impl Into<String>) -> Self {
         let notification = Notification {
-            code: update_error::CODE,
+            code,
             subcode,
             data: data.to_vec(),
         };

@@ -2,7 +2,18 @@
 
 use std::net::Ipv4Addr;
 
-use super::capability::Capability;
+use super::capability::{self, Capability};
+use super::cursor::{Cursor, Truncated};
+use super::error::{WireError, open_error};
+
+/// The only version there is.
+const VERSION: u8 = 4;
+/// Optional parameter: capabilities (RFC 5492 §4).
+const PARAMETER_CAPABILITIES: u8 = 2;
+/// In the place of the first parameter type: two-octet lengths follow (RFC 9072).
+const PARAMETER_EXTENDED_LENGTH: u8 = 255;
+/// Stands in the two-octet field for an AS that does not fit (RFC 6793 §9).
+const AS_TRANS: u16 = 23456;
 
 /// An OPEN message.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -15,4 +26,203 @@ pub struct Open {
     pub router_id: Ipv4Addr,
     /// All capabilities in the order received.
     pub capabilities: Vec<Capability>,
+}
+
+/// Decodes the body of an OPEN and checks what needs no configuration (RFC 4271 §6.2).
+pub fn decode(body: &[u8]) -> Result<Open, WireError> {
+    let unspecific = |error: Truncated| {
+        let reason = format!("OPEN cut short: {error}");
+        WireError::open_reset(error.offset, open_error::UNSPECIFIC, &[], reason)
+    };
+    let mut cursor = Cursor::new(body, 0);
+    let version = cursor.u8().map_err(unspecific)?;
+    if version != VERSION {
+        let data = [0, VERSION];
+        let reason = format!("version {version}");
+        return Err(WireError::open_reset(0, open_error::VERSION, &data, reason));
+    }
+    let two_octet_as = cursor.u16().map_err(unspecific)?;
+    let hold_time_secs = cursor.u16().map_err(unspecific)?;
+    if matches!(hold_time_secs, 1 | 2) {
+        let reason = format!("hold time {hold_time_secs}");
+        return Err(WireError::open_reset(3, open_error::HOLD_TIME, &[], reason));
+    }
+    let router_id = cursor.array::<4>().map_err(unspecific)?;
+    if router_id == [0; 4] {
+        // RFC 6286 §2.1: any other value is valid.
+        return Err(WireError::open_reset(
+            5,
+            open_error::IDENTIFIER,
+            &[],
+            "BGP identifier 0",
+        ));
+    }
+    let mut capabilities = Vec::new();
+    for (parameter_type, mut value) in parameters(&mut cursor).map_err(unspecific)? {
+        if parameter_type != PARAMETER_CAPABILITIES {
+            let reason = format!("optional parameter of type {parameter_type}");
+            let subcode = open_error::OPTIONAL_PARAMETER;
+            return Err(WireError::open_reset(value.offset(), subcode, &[], reason));
+        }
+        while !value.is_empty() {
+            capabilities.push(capability::read(&mut value).map_err(unspecific)?);
+        }
+    }
+    let four_octet_as = capabilities.iter().find_map(Capability::four_octet_as);
+    let asn = four_octet_as.unwrap_or(u32::from(two_octet_as));
+    if asn == 0 {
+        // RFC 7607 §2.
+        return Err(WireError::open_reset(1, open_error::PEER_AS, &[], "AS 0"));
+    }
+    Ok(Open {
+        asn,
+        hold_time_secs,
+        router_id: router_id.into(),
+        capabilities,
+    })
+}
+
+/// Types and values of the optional parameters, in either of their two forms.
+fn parameters<'a>(cursor: &mut Cursor<'a>) -> Result<Vec<(u8, Cursor<'a>)>, Truncated> {
+    let length = usize::from(cursor.u8()?);
+    let extended = length != 0 && cursor.rest().first() == Some(&PARAMETER_EXTENDED_LENGTH);
+    let mut octets = if extended {
+        cursor.u8()?;
+        let length = usize::from(cursor.u16()?);
+        cursor.take(length)?
+    } else {
+        cursor.take(length)?
+    };
+    // What follows the parameters belongs to nothing: the lengths contradict each other.
+    if !cursor.is_empty() {
+        return Err(Truncated {
+            offset: cursor.offset(),
+            needed: 0,
+            left: cursor.len(),
+        });
+    }
+    let mut parameters = Vec::new();
+    while !octets.is_empty() {
+        let parameter_type = octets.u8()?;
+        let length = if extended {
+            octets.u16()?
+        } else {
+            octets.u8()?.into()
+        };
+        parameters.push((parameter_type, octets.take(length.into())?));
+    }
+    Ok(parameters)
+}
+
+impl Open {
+    /// The body after the header. All capabilities stand in one parameter; RFC 9072's form is used when they need it.
+    pub fn encode(&self) -> Vec<u8> {
+        let two_octet_as = u16::try_from(self.asn).unwrap_or(AS_TRANS);
+        let mut body = vec![VERSION];
+        body.extend(two_octet_as.to_be_bytes());
+        body.extend(self.hold_time_secs.to_be_bytes());
+        body.extend(self.router_id.octets());
+        let mut capabilities = Vec::new();
+        for capability in &self.capabilities {
+            capability.encode(&mut capabilities);
+        }
+        match u8::try_from(capabilities.len()) {
+            Ok(0) => body.push(0),
+            Ok(length @ ..=253) => {
+                body.extend([length + 2, PARAMETER_CAPABILITIES, length]);
+            }
+            Ok(_) | Err(_) => {
+                let length = capabilities.len() as u16;
+                body.extend([u8::MAX, PARAMETER_EXTENDED_LENGTH]);
+                body.extend((length + 3).to_be_bytes());
+                body.push(PARAMETER_CAPABILITIES);
+                body.extend(length.to_be_bytes());
+            }
+        }
+        body.extend(capabilities);
+        body
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::wire::capability::GracefulRestart;
+    use crate::wire::error::Consequence;
+    use crate::wire::iana::FlowFamily;
+
+    fn open(capabilities: Vec<Capability>) -> Open {
+        let router_id = Ipv4Addr::new(192, 0, 2, 1);
+        Open {
+            asn: 4_200_000_000,
+            hold_time_secs: 90,
+            router_id,
+            capabilities,
+        }
+    }
+
+    #[test]
+    fn every_capability_survives_the_wire() {
+        let restart = GracefulRestart {
+            restarting: true,
+            notification: true,
+            restart_time_secs: 4095,
+            families: vec![(FlowFamily::Ipv4Flow.afi_safi(), true)],
+        };
+        let mut capabilities = vec![
+            Capability::MultiProtocol(FlowFamily::Ipv6Flow.afi_safi()),
+            Capability::RouteRefresh,
+            Capability::ExtendedMessage,
+            Capability::GracefulRestart(restart),
+            Capability::FourOctetAs(4_200_000_000),
+            Capability::Unknown {
+                code: 73,
+                value: b"\x01a\x00".to_vec(),
+            },
+        ];
+        let short = open(capabilities.clone());
+        assert_eq!(decode(&short.encode()), Ok(short));
+
+        capabilities.extend((0..3).map(|code| Capability::Unknown {
+            code: 200 + code,
+            value: vec![7; 200],
+        }));
+        let long = open(capabilities);
+        assert_eq!(decode(&long.encode()), Ok(long), "RFC 9072's form");
+    }
+
+    #[test]
+    fn errors_reset_with_their_subcode() {
+        let good = open(vec![Capability::FourOctetAs(65001)]).encode();
+        let with = |at: usize, octets: &[u8]| {
+            let mut body = good.clone();
+            body[at..at + octets.len()].copy_from_slice(octets);
+            body
+        };
+        let rows = [
+            ("version 3", with(0, &[3]), (1, vec![0, 4])),
+            ("AS 0", with(14, &[0, 0, 0, 0]), (2, vec![])),
+            ("identifier 0", with(5, &[0, 0, 0, 0]), (3, vec![])),
+            ("parameter 99", with(10, &[99]), (4, vec![])),
+            ("hold time 1", with(3, &[0, 1]), (6, vec![])),
+            ("hold time 2", with(3, &[0, 2]), (6, vec![])),
+            ("parameters overrun", with(9, &[200]), (0, vec![])),
+            ("parameters underrun", with(9, &[4]), (0, vec![])),
+            ("capability overruns", with(13, &[5]), (0, vec![])),
+        ];
+        for (name, body, expected) in rows {
+            let Consequence::SessionReset(n) = decode(&body).unwrap_err().consequence else {
+                panic!("{name}")
+            };
+            assert_eq!((n.code, (n.subcode, n.data)), (2, expected), "{name}");
+        }
+        assert!(
+            decode(&with(5, &[255; 4])).is_ok(),
+            "RFC 6286 allows any identifier but 0"
+        );
+        assert!(
+            decode(&with(3, &[0, 0])).is_ok(),
+            "hold time 0 means no keepalives"
+        );
+    }
 }

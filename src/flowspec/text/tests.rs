@@ -198,7 +198,11 @@ fn actions_become_communities() {
             &["010c010203040001"],
             &["copy-to-ip 1.2.3.4"],
         ),
-        ("redirect-to-nexthop", &["0800000000000000"], &["accept"]),
+        (
+            "redirect-to-nexthop",
+            &["0800000000000000"],
+            &["redirect in the form 0x0800"],
+        ),
         (
             "extended-community 0x8006000044160000",
             &["8006000044160000"],
