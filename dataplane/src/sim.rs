@@ -1,1 +1,289 @@
 //! The backend that forwards packets in memory: the oracle for all others.
+//!
+//! It does what [`crate::rule`] and [`crate::desired`] say in the most direct way: every packet is held against one
+//! rule after the other. Time is an argument.
+
+mod bucket;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt::Write as _;
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::backend::{Backend, BackendError, Capability, Counter, Unsupported};
+use crate::desired::{Changes, Guard, Link, Settings};
+use crate::packet::Packet;
+use crate::rule::{Action, Family, OrderKey, Rule, RuleId};
+use bucket::TokenBucket;
+
+/// Rules by family, in order.
+type Rules = BTreeMap<(Family, OrderKey), Installed>;
+
+/// A packet filter in memory.
+#[derive(Clone, Debug, Default)]
+pub struct Sim {
+    started: bool,
+    settings: Settings,
+    rules: Rules,
+    local_addresses: BTreeSet<(Family, u128)>,
+    /// Packets that could have been sampled: every `one_in`th is.
+    sample_candidates: u64,
+}
+
+/// A rule and its state.
+#[derive(Clone, Debug)]
+struct Installed {
+    rule: Arc<Rule>,
+    counter: Counter,
+    buckets: Vec<TokenBucket>,
+}
+
+/// What became of one packet.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Verdict {
+    /// False: dropped.
+    pub passed: bool,
+    /// DSCP of the packet as it leaves the filter.
+    pub dscp: u8,
+    /// Rules that handed a copy to the sampling group, in order.
+    pub sampled_by: Vec<RuleId>,
+    /// Rules that matched, in order.
+    pub matched: Vec<RuleId>,
+}
+
+impl Sim {
+    /// A backend that owns nothing yet.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Says which addresses (left-aligned) are this machine's: [`Guard`]s protect sessions that end there.
+    pub fn set_local_addresses(&mut self, addresses: impl IntoIterator<Item = (Family, u128)>) {
+        self.local_addresses = addresses.into_iter().collect();
+    }
+
+    /// Hands one packet to the filter, `now` after an arbitrary start, not before the packet handed in last.
+    ///
+    /// `length_octets` is the length of the IP packet, which counters and limiters count.
+    pub fn forward(&mut self, now: Duration, packet: &Packet, length_octets: u32) -> Verdict {
+        let mut verdict = Verdict {
+            passed: true,
+            dscp: packet.dscp,
+            sampled_by: Vec::new(),
+            matched: Vec::new(),
+        };
+        if self.is_guarded(packet) {
+            return verdict;
+        }
+        let mut mark = None;
+        let of_family = self
+            .rules
+            .iter_mut()
+            .filter(|((family, _), _)| *family == packet.family)
+            .map(|(_, installed)| installed);
+        for installed in of_family {
+            if !installed.rule.matches.contains(packet) {
+                continue;
+            }
+            installed.counter.packets += 1;
+            installed.counter.bytes += u64::from(length_octets);
+            let rule = &installed.rule;
+            verdict.matched.push(rule.id);
+            if rule.action.sample {
+                self.sample_candidates += 1;
+                let one_in = u64::from(self.settings.sample.one_in.max(1));
+                if self.sample_candidates.is_multiple_of(one_in) {
+                    verdict.sampled_by.push(rule.id);
+                }
+            }
+            let admitted = !rule.action.discard
+                && installed
+                    .buckets
+                    .iter_mut()
+                    .all(|bucket| bucket.admit(now, length_octets));
+            if !admitted {
+                verdict.passed = false;
+                return verdict;
+            }
+            mark = mark.or(rule.action.mark_dscp);
+            if !rule.action.continue_evaluation {
+                break;
+            }
+        }
+        verdict.dscp = mark.unwrap_or(packet.dscp);
+        verdict
+    }
+
+    /// True when no rule may touch the packet: TCP with a protected remote side that ends at this machine.
+    fn is_guarded(&self, packet: &Packet) -> bool {
+        let protects = |guard: &Guard| {
+            guard.family == packet.family
+                && guard.remote.contains(packet.source)
+                && packet.protocol == Some(6)
+                && [packet.source_port, packet.destination_port].contains(&Some(guard.port))
+        };
+        self.local_addresses
+            .contains(&(packet.family, packet.destination))
+            && self.settings.guards.iter().any(protects)
+    }
+
+    /// Fails before [`Backend::start`] and after [`Backend::stop`].
+    fn check_started(&self) -> Result<(), BackendError> {
+        if self.started {
+            Ok(())
+        } else {
+            Err(BackendError::Unavailable("not started".into()))
+        }
+    }
+}
+
+impl Installed {
+    /// A rule in the place of `previous`: the counter goes on when the id is the same, limiters when they are too.
+    fn new(rule: &Arc<Rule>, previous: Option<Installed>) -> Self {
+        let previous = previous.filter(|previous| previous.rule.id == rule.id);
+        let counter = previous.as_ref().map_or(Counter::default(), |p| p.counter);
+        let buckets = match previous {
+            Some(previous) if previous.rule.action.limits == rule.action.limits => previous.buckets,
+            Some(_) | None => rule.action.limits.iter().map(TokenBucket::full).collect(),
+        };
+        Self {
+            rule: rule.clone(),
+            counter,
+            buckets,
+        }
+    }
+}
+
+/// Everything can be expressed.
+struct EveryRule;
+
+impl Capability for EveryRule {
+    fn check(&self, _: &Rule) -> Result<(), Unsupported> {
+        Ok(())
+    }
+}
+
+impl Backend for Sim {
+    fn name(&self) -> &'static str {
+        "sim"
+    }
+
+    fn capability(&self) -> Arc<dyn Capability> {
+        Arc::new(EveryRule)
+    }
+
+    fn start(&mut self, settings: &Settings, _: &[Link]) -> Result<(), BackendError> {
+        self.started = true;
+        self.settings = settings.clone();
+        self.rules.clear();
+        Ok(())
+    }
+
+    fn reconfigure(&mut self, settings: &Settings, _: &[Link]) -> Result<(), BackendError> {
+        self.check_started()?;
+        self.settings = settings.clone();
+        Ok(())
+    }
+
+    fn commit(&mut self, changes: &Changes) -> Result<(), BackendError> {
+        self.check_started()?;
+        let mut rules = self.rules.clone();
+        let mut removed = BTreeMap::new();
+        for key in &changes.remove {
+            if let Some(installed) = rules.remove(key) {
+                removed.insert(installed.rule.id, installed);
+            }
+        }
+        for rule in &changes.put {
+            let key = (rule.family, rule.order.clone());
+            // A rule may also move: its state follows the id.
+            let previous = rules.remove(&key).or_else(|| removed.remove(&rule.id));
+            rules.insert(key, Installed::new(rule, previous));
+        }
+        let mut ids = BTreeSet::new();
+        for installed in rules.values() {
+            let id = installed.rule.id;
+            if !ids.insert(id) {
+                return Err(BackendError::Refused {
+                    rule: Some(id),
+                    reason: format!("there are two rules called {id}"),
+                });
+            }
+        }
+        self.rules = rules;
+        Ok(())
+    }
+
+    fn counters(&mut self) -> Result<Vec<(RuleId, Counter)>, BackendError> {
+        self.check_started()?;
+        let counters = self.rules.values();
+        Ok(counters
+            .map(|installed| (installed.rule.id, installed.counter))
+            .collect())
+    }
+
+    fn render(&self, _: &Settings, rules: &[Arc<Rule>]) -> String {
+        let mut sorted: Vec<_> = rules.iter().collect();
+        sorted.sort_by_key(|rule| (rule.family, rule.order.clone()));
+        let mut text = String::new();
+        for rule in sorted {
+            // Writing to a string cannot fail.
+            let _ = writeln!(
+                text,
+                "{} {}: {} # {}",
+                rule.family,
+                rule.id,
+                describe_action(&rule.action),
+                rule.label
+            );
+        }
+        text
+    }
+
+    fn describe(&mut self) -> Result<Vec<(String, String)>, BackendError> {
+        self.check_started()?;
+        Ok(vec![("rules".into(), self.rules.len().to_string())])
+    }
+
+    fn warnings(&mut self) -> Vec<String> {
+        vec!["the sim backend filters no packet of this machine".into()]
+    }
+
+    fn stop(&mut self) -> Result<(), BackendError> {
+        self.started = false;
+        self.rules.clear();
+        Ok(())
+    }
+}
+
+/// An action in words, in the order in which its parts are carried out.
+fn describe_action(action: &Action) -> String {
+    let mut words = Vec::new();
+    if action.sample {
+        words.push("sample".to_string());
+    }
+    if action.discard {
+        words.push("discard".to_string());
+        return words.join(", ");
+    }
+    for limit in &action.limits {
+        words.push(format!(
+            "limit {} {}",
+            limit.rate_per_sec,
+            bucket::unit_name(limit.unit)
+        ));
+    }
+    if let Some(dscp) = action.mark_dscp {
+        words.push(format!("mark dscp {dscp}"));
+    }
+    let end = if action.continue_evaluation {
+        "continue"
+    } else {
+        "accept"
+    };
+    words.push(end.to_string());
+    words.join(", ")
+}
+
+#[cfg(test)]
+mod tests;
