@@ -1,7 +1,17 @@
 //! The command line: one module per subcommand. Exit codes: 0 done, 1 it failed or the answer is no, 2 the command
 //! line or the configuration is wrong.
 
+mod announce;
+mod ask;
 mod check;
+mod decode;
+mod explain;
+mod flows;
+mod hex;
+mod plan;
+mod run;
+mod show;
+mod table;
 
 use std::io::{self, Write};
 use std::process::ExitCode;
@@ -30,11 +40,16 @@ struct Arguments {
     command: Command,
 }
 
-/// What to do.
+/// What to do. The help of each stands with its arguments.
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// Check a configuration file
+    Run(run::Arguments),
     Check(check::Arguments),
+    Show(show::Arguments),
+    Explain(explain::Arguments),
+    Decode(decode::Arguments),
+    Plan(plan::Arguments),
+    Announce(announce::Arguments),
 }
 
 /// Reads the command line, does what it says, and tells how it went.
@@ -42,7 +57,7 @@ pub fn main() -> ExitCode {
     let arguments = Arguments::parse();
     // Nothing above this line starts a thread: `demo` has to enter its namespaces first.
     let mut output = io::BufWriter::new(io::stdout().lock());
-    let result = run(arguments.command, &mut output).and_then(|code| {
+    let result = carry_out(arguments.command, &mut output).and_then(|code| {
         output.flush()?;
         Ok(code)
     });
@@ -63,10 +78,23 @@ pub fn main() -> ExitCode {
 }
 
 /// Carries out one command, printing to `output`.
-fn run(command: Command, output: &mut dyn Write) -> anyhow::Result<ExitCode> {
+fn carry_out(command: Command, output: &mut dyn Write) -> anyhow::Result<ExitCode> {
     match command {
+        Command::Run(arguments) => run::run(&arguments),
         Command::Check(arguments) => check::run(&arguments, output),
+        Command::Show(arguments) => show::run(&arguments, output),
+        Command::Explain(arguments) => explain::run(&arguments, output),
+        Command::Decode(arguments) => decode::run(&arguments, output),
+        Command::Plan(arguments) => plan::run(&arguments, output),
+        Command::Announce(arguments) => announce::run(&arguments, output),
     }
+}
+
+/// Prints `value` as indented JSON.
+fn print_json(output: &mut dyn Write, value: &impl serde::Serialize) -> anyhow::Result<()> {
+    serde_json::to_writer_pretty(&mut *output, value).map_err(io::Error::from)?;
+    writeln!(output)?;
+    Ok(())
 }
 
 /// True when the reader of our output has gone, as in `flowacl show rules | head`: nothing is wrong.

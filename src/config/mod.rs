@@ -12,7 +12,7 @@ mod reader;
 use std::path::Path;
 
 pub use bgp::Bgp;
-pub use control::{Control, Metrics};
+pub use control::{Control, DEFAULT_SOCKET, Metrics};
 pub use dataplane::{BackendKind, Dataplane};
 pub use error::{ConfigError, ConfigErrors};
 pub use neighbor::{Import, Neighbor};

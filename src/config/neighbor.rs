@@ -39,7 +39,7 @@ pub struct Neighbor {
 pub struct Import {
     /// A route's destination must lie inside one of these; empty: no restriction.
     pub destinations: Vec<IpNetwork>,
-    /// Routes beyond this number are refused; the session stays up.
+    /// Routes beyond this number are refused; the session stays up. `None`: the engine's own limit.
     pub max_routes: Option<usize>,
 }
 

@@ -3,8 +3,9 @@
 use std::sync::Arc;
 
 use super::NftablesCapability;
-use super::coverage::Coverage;
-use super::frame::{FrameChain, create_messages, delete_messages, frame, replace_messages};
+use super::frame::{
+    Coverage, FrameChain, create_messages, delete_messages, frame, replace_messages,
+};
 use super::layout::{Layout, Plan, Rewrite};
 use super::message::Message;
 use super::object::PRIORITY;
@@ -15,8 +16,8 @@ use crate::backend::{Backend, BackendError, Capability, Counter};
 use crate::desired::{Changes, Link, Settings};
 use crate::rule::{Rule, RuleId};
 
-/// Anonymous sets of the frame are numbered from here, those of rules from 1.
-const FRAME_SETS: u32 = 1 << 31;
+/// Set ids of the frame begin here, those of rules at 1: both may stand in one transaction.
+const FRAME_SET_IDS: u32 = 1 << 31;
 
 /// The packet filter of the Linux kernel.
 ///
@@ -35,7 +36,7 @@ struct Running {
     frame: Vec<FrameChain>,
     layout: Layout,
     /// Times that the table was found changed by others and made anew.
-    replaced: u64,
+    restored: u64,
 }
 
 impl Nftables {
@@ -75,7 +76,7 @@ impl Running {
         let (layout, plan) = empty
             .plan(&changes, Rewrite::InPlace)
             .expect("ids are unique in a layout");
-        let mut last_set = FRAME_SETS;
+        let mut last_set = FRAME_SET_IDS;
         let table = create_messages(&self.frame, &mut last_set);
         let together: Vec<Message> = table
             .iter()
@@ -113,43 +114,36 @@ impl Running {
             return Ok(());
         }
         let generation = self.transport.generation()?;
-        let mut next = layout;
-        let mut outcome = self.transport.transact(&changes.into_transaction());
-        if let Err(Failure::TooLarge { .. }) = outcome {
-            let (layout, changes) = plan(&self.layout, Rewrite::Beside).map_err(duplicate)?;
-            next = layout;
-            outcome = self.carry_out_in_parts(changes);
-        }
-        let failure = match outcome {
-            Ok(()) => {
-                self.layout = next;
-                return Ok(());
+        match self.transport.transact(&changes.into_transaction()) {
+            Ok(()) => self.layout = layout,
+            Err(Failure::TooLarge { .. }) => {
+                let (layout, changes) = plan(&self.layout, Rewrite::Beside).map_err(duplicate)?;
+                self.carry_out_in_parts(changes)?;
+                self.layout = layout;
             }
-            Err(failure) => failure,
-        };
-        let is_ours_to_answer = match &failure {
-            // Nothing was sent.
-            Failure::TooLarge { .. } | Failure::Socket(_) => true,
-            Failure::Unanswered(_) => self.transport.generation()? == generation,
-            Failure::Refused { rule, .. } => {
-                rule.is_some() && readback::table_exists(&mut self.transport)?
+            Err(Failure::Unanswered(reason)) => {
+                if self.transport.generation()? != generation {
+                    self.restore()?;
+                }
+                return Err(BackendError::Unavailable(reason));
             }
-        };
-        if is_ours_to_answer {
-            return Err(failure.into());
+            Err(failure) => {
+                if !readback::table_exists(&mut self.transport)? {
+                    // Somebody deleted the table: the rules of this commit are not to blame.
+                    self.restore()?;
+                    let reason = "the table was deleted by someone else and has been restored";
+                    return Err(BackendError::Unavailable(reason.into()));
+                }
+                return Err(failure.into());
+            }
         }
-        // No rule is to blame: somebody has changed the table, or nobody knows what became of the transaction.
-        self.replace_table(next)
+        Ok(())
     }
 
-    /// Makes the table anew with the rules of `layout`, whatever it is now. Counters begin at zero.
-    fn replace_table(&mut self, layout: Layout) -> Result<(), BackendError> {
-        let old = std::mem::replace(&mut self.layout, layout);
-        self.replaced += 1;
-        self.create().map_err(|failure| {
-            self.layout = old;
-            failure.into()
-        })
+    /// Makes the table what the layout says, whatever it is now.
+    fn restore(&mut self) -> Result<(), BackendError> {
+        self.restored += 1;
+        self.create().map_err(BackendError::from)
     }
 
     /// Carries out a plan that does not fit one transaction: what is new is built beside the old state, then one
@@ -206,7 +200,7 @@ impl Backend for Nftables {
             frame: frame(settings, &coverage),
             coverage,
             layout: Layout::empty(settings.sample, scratch),
-            replaced: 0,
+            restored: 0,
         };
         running.create()?;
         self.running = Some(running);
@@ -219,18 +213,10 @@ impl Backend for Nftables {
         let coverage = Coverage::of(settings, links);
         let frame = frame(settings, &coverage);
         if frame != running.frame {
-            let old = std::mem::replace(&mut running.frame, frame);
-            let mut last_set = FRAME_SETS;
-            let messages = replace_messages(&old, &running.frame, &mut last_set);
-            let outcome = match running.transport.transact(&messages) {
-                // Somebody may have changed the table.
-                Err(Failure::Refused { .. }) => running.replace_table(running.layout.clone()),
-                outcome => outcome.map_err(BackendError::from),
-            };
-            if let Err(error) = outcome {
-                running.frame = old;
-                return Err(error);
-            }
+            let mut last_set = FRAME_SET_IDS;
+            let messages = replace_messages(&running.frame, &frame, &mut last_set);
+            running.transport.transact(&messages)?;
+            running.frame = frame;
         }
         running.coverage = coverage;
         running.links = links.to_vec();
@@ -254,7 +240,7 @@ impl Backend for Nftables {
         let found: Vec<_> = running.layout.rules().filter_map(of_rule).collect();
         if found.len() < running.layout.len() {
             // Rules do not lose their counters: somebody flushed or edited the table.
-            running.replace_table(running.layout.clone())?;
+            running.restore()?;
         }
         Ok(found)
     }
@@ -284,7 +270,7 @@ impl Backend for Nftables {
             ("bridge ports at ingress", list(&running.coverage.ingress)),
             (
                 "restored after foreign changes",
-                running.replaced.to_string(),
+                running.restored.to_string(),
             ),
         ];
         Ok(facts

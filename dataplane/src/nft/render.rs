@@ -3,9 +3,8 @@
 use std::fmt::Write as _;
 use std::sync::Arc;
 
-use super::coverage::Coverage;
 use super::field::PORT_PROTOCOLS;
-use super::frame::{CLASS_CHAINS, class_chain, class_comment, frame};
+use super::frame::{CLASS_CHAINS, Coverage, class_chain, class_comment, frame};
 use super::layout::{Layout, Rewrite};
 use super::object::{Hook, ObjectBody, PRIORITY, comment_text};
 use super::statement::ScratchMark;

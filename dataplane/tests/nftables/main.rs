@@ -1,7 +1,6 @@
 //! The nftables backend against a real kernel, seen by the real `nft`, in network namespaces of its own.
 
 mod cases;
-mod commits;
 mod listings;
 mod namespace;
 mod rules;

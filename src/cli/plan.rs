@@ -1,0 +1,141 @@
+//! `flowacl plan`: what would be installed, without a daemon and without root.
+
+use std::io::Write;
+use std::net::{IpAddr, Ipv4Addr};
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::time::Instant;
+
+use dataplane::desired::Settings;
+use dataplane::rule::Rule;
+
+use super::flows::{self, Route};
+use super::show::print_plan;
+use crate::config::BackendKind;
+use crate::engine::policy::{ImportPolicy, LocalSpeaker};
+use crate::engine::status::{RouteState, RulesReport};
+use crate::engine::{Engine, Event};
+use crate::io::backends;
+use crate::wire::attribute::{Attributes, Origin};
+use crate::wire::update::Update;
+
+/// Print exactly what would be installed for some flows
+///
+/// Reads flows in the text form of ExaBGP, or lines of a family and an NLRI in hex, and prints the rules in precedence order
+/// in the packet filter's own language. Needs no daemon and no root, and changes nothing. Flows that cannot be
+/// enforced exactly are listed with the reason.
+///
+/// Two flows with the same match are one route: the later one counts.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "\
+Examples:
+  flowacl plan --backend nftables flows.txt
+  echo 'flow route { match { destination 203.0.113.5/32; protocol udp; } then { rate-limit 9600; } }' | \\
+      flowacl plan --backend nftables
+  echo 'ipv4-flow 0a0120cb0071050381110681' | flowacl plan --backend sim --json")]
+pub(super) struct Arguments {
+    /// The packet filter: nftables or sim
+    #[arg(long, value_name = "BACKEND", default_value = "nftables")]
+    backend: BackendKind,
+    /// Print JSON of the shape of `show rules --json`
+    #[arg(long)]
+    json: bool,
+    /// Do not fit the table to the terminal
+    #[arg(long)]
+    wide: bool,
+    /// The flows; - is stdin
+    #[arg(value_name = "FILE", default_value = "-")]
+    file: PathBuf,
+}
+
+/// The neighbor that the flows are taken to come from.
+const NEIGHBOR: IpAddr = IpAddr::V4(Ipv4Addr::UNSPECIFIED);
+
+/// Carries out the command.
+pub(super) fn run(arguments: &Arguments, output: &mut dyn Write) -> anyhow::Result<ExitCode> {
+    let routes = flows::read(&arguments.file)?;
+    let backend = backends::create(arguments.backend);
+    let mut engine = engine_with(&routes, Engine::new(nobody(), backend.capability()));
+    let installed = install(&mut engine);
+    let report = RulesReport {
+        rules: engine.rules(Instant::now()),
+    };
+    if arguments.json {
+        super::print_json(output, &report)?;
+        return Ok(ExitCode::SUCCESS);
+    }
+    let enforced = report
+        .rules
+        .iter()
+        .filter(|rule| rule.state == RouteState::Installed)
+        .count();
+    writeln!(
+        output,
+        "# {enforced} of {} flows would be installed, in this order:",
+        report.rules.len()
+    )?;
+    print_plan(output, &report.rules, arguments.wide)?;
+    writeln!(
+        output,
+        "\n{}",
+        backend.render(&Settings::default(), &installed).trim_end()
+    )?;
+    Ok(ExitCode::SUCCESS)
+}
+
+/// A speaker whose AS is in nobody's path.
+fn nobody() -> LocalSpeaker {
+    LocalSpeaker {
+        asn: 0,
+        router_id: Ipv4Addr::UNSPECIFIED,
+    }
+}
+
+/// The engine after one neighbor has announced all routes.
+fn engine_with(routes: &[Route], mut engine: Engine) -> Engine {
+    let now = Instant::now();
+    engine.step(
+        now,
+        Event::PeerUp {
+            peer: NEIGHBOR,
+            router_id: Ipv4Addr::UNSPECIFIED,
+            ibgp: true,
+            policy: ImportPolicy {
+                destinations: Vec::new(),
+                max_routes: usize::MAX,
+            },
+        },
+    );
+    for route in routes {
+        let attributes = Attributes {
+            origin: Some(Origin::Igp),
+            ..route.attributes()
+        };
+        let announced = vec![route.nlri.clone()];
+        let update = Update {
+            announced,
+            attributes,
+            ..Update::default()
+        };
+        engine.step(
+            now,
+            Event::Update {
+                peer: NEIGHBOR,
+                update,
+            },
+        );
+    }
+    engine
+}
+
+/// Commits everything to a packet filter that takes it all; returns the rules in precedence order.
+fn install(engine: &mut Engine) -> Vec<Arc<Rule>> {
+    let mut rules = Vec::new();
+    while let Some(changes) = engine.poll_commit(Instant::now()) {
+        rules.extend(changes.put);
+        engine.step(Instant::now(), Event::Committed(Ok(())));
+    }
+    rules.sort_by(|a: &Arc<Rule>, b| (a.family, &a.order).cmp(&(b.family, &b.order)));
+    rules
+}

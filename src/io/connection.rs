@@ -1,0 +1,147 @@
+//! One TCP connection: octets in, octets out, both bounded.
+
+use std::io;
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use socket2::SockRef;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
+use tokio::net::{TcpSocket, TcpStream};
+use tokio::sync::mpsc;
+use tokio::time::timeout;
+
+use crate::session::ConnectionId;
+
+/// Octets taken from the socket at once.
+const READ_SIZE: usize = 16 * 1024;
+
+/// Writes that may wait: a neighbor that reads nothing while this many messages are due is cut off.
+pub(super) const OUTBOX_MESSAGES: usize = 256;
+
+/// How long octets may take to leave after the session closed the connection, and the neighbor to close its side.
+const LINGER: Duration = Duration::from_secs(2);
+
+/// What a connection reports.
+#[derive(Debug)]
+pub(super) enum Arrival {
+    /// A dial came to its end.
+    Dialed(io::Result<TcpStream>),
+    /// Octets.
+    Octets(Vec<u8>),
+    /// Nothing more will come or go, and why.
+    Closed(String),
+}
+
+/// Where connections report. Bounded: a connection whose report is not taken stops reading.
+pub(super) type Inbox = mpsc::Sender<(ConnectionId, Arrival)>;
+
+/// Dials `remote`, from `local` where that is given. `send_hold` as for [`run`].
+pub(super) async fn dial(
+    remote: SocketAddr,
+    local: Option<std::net::IpAddr>,
+    send_hold: Duration,
+) -> io::Result<TcpStream> {
+    let socket = if remote.is_ipv4() {
+        TcpSocket::new_v4()?
+    } else {
+        TcpSocket::new_v6()?
+    };
+    if let Some(local) = local {
+        socket.bind((local, 0).into())?;
+    }
+    let stream = socket.connect(remote).await?;
+    prepare(&stream, send_hold)?;
+    Ok(stream)
+}
+
+/// Sets the options that every BGP connection has.
+///
+/// BGP has its own keep-alives, and octets that are not acknowledged for as long as `send_hold` mean a dead neighbor.
+pub(super) fn prepare(stream: &TcpStream, send_hold: Duration) -> io::Result<()> {
+    stream.set_nodelay(true)?;
+    let socket = SockRef::from(stream);
+    socket.set_keepalive(false)?;
+    socket.set_tcp_user_timeout(Some(send_hold))
+}
+
+/// Moves octets between `stream` and the driver until either side ends.
+///
+/// Ends when `outbox` is closed and drained, when the neighbor closes, or when nothing can be written for `send_hold`
+/// (RFC 9687). The driver is told of any end but its own.
+pub(super) async fn run(
+    id: ConnectionId,
+    stream: TcpStream,
+    mut outbox: mpsc::Receiver<Vec<u8>>,
+    inbox: Inbox,
+    send_hold: Duration,
+) {
+    let (mut reader, mut writer) = stream.into_split();
+    let reason = {
+        let reading = read(id, &mut reader, &inbox);
+        let writing = write(&mut writer, &mut outbox, send_hold);
+        tokio::select! {
+            reason = reading => reason,
+            result = writing => match result {
+                Ok(()) => {
+                    linger(&mut reader, &mut writer).await;
+                    return;
+                }
+                Err(error) => error.to_string(),
+            },
+        }
+    };
+    // The driver may have gone: then nobody wants to know.
+    let _ = inbox.send((id, Arrival::Closed(reason))).await;
+    // What the session has to say in answer to the last octets, a NOTIFICATION perhaps, still goes out.
+    let _ = timeout(LINGER, write(&mut writer, &mut outbox, send_hold)).await;
+}
+
+/// Reads until the end; says why it ended.
+async fn read(id: ConnectionId, reader: &mut OwnedReadHalf, inbox: &Inbox) -> String {
+    loop {
+        let Ok(permit) = inbox.reserve().await else {
+            return String::new();
+        };
+        let mut octets = Vec::with_capacity(READ_SIZE);
+        match reader.read_buf(&mut octets).await {
+            Ok(0) => return "closed by the neighbor".into(),
+            Ok(_) => permit.send((id, Arrival::Octets(octets))),
+            Err(error) => return error.to_string(),
+        }
+    }
+}
+
+/// Writes what comes until the other end of `outbox` is dropped.
+async fn write(
+    writer: &mut OwnedWriteHalf,
+    outbox: &mut mpsc::Receiver<Vec<u8>>,
+    send_hold: Duration,
+) -> io::Result<()> {
+    while let Some(octets) = outbox.recv().await {
+        let mut rest = octets.as_slice();
+        while !rest.is_empty() {
+            let written = timeout(send_hold, writer.write(rest)).await.map_err(|_| {
+                let secs = send_hold.as_secs();
+                let reason = format!("the neighbor took nothing for {secs} s (RFC 9687)");
+                io::Error::new(io::ErrorKind::TimedOut, reason)
+            })??;
+            rest = &rest[written..];
+        }
+    }
+    Ok(())
+}
+
+/// Closes our side and waits a moment for the neighbor to close its own.
+///
+/// Closing with unread octets would make the kernel send a reset, which can overtake our NOTIFICATION.
+async fn linger(reader: &mut OwnedReadHalf, writer: &mut OwnedWriteHalf) {
+    let drain = async {
+        writer.shutdown().await?;
+        let mut octets = [0; 1024];
+        while reader.read(&mut octets).await? > 0 {}
+        io::Result::Ok(())
+    };
+    // However it ends, the connection is over.
+    let _ = timeout(LINGER, drain).await;
+}

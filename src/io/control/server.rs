@@ -1,0 +1,175 @@
+//! The daemon's side of the control API.
+
+use std::net::Ipv4Addr;
+use std::time::Instant;
+
+use axum::extract::State;
+use axum::http::StatusCode;
+use axum::response::{IntoResponse, Response};
+use axum::routing::{get, post};
+use axum::{Json, Router};
+use dataplane::packet::Packet;
+use tokio::net::UnixListener;
+use tokio::sync::{mpsc, oneshot};
+
+use crate::engine::explain::Explanation;
+use crate::engine::status::RulesReport;
+use crate::io::dataplane_thread;
+use crate::io::engine_task::{Counts, EngineInput};
+use crate::io::neighbors::{Listing, Request};
+use crate::io::report::{
+    DataplaneReport, ErrorReport, ExplainRequest, NeighborsReport, SummaryReport,
+};
+
+/// Whom to ask for what. Cheap to clone.
+#[derive(Clone)]
+pub(in crate::io) struct Api {
+    pub(in crate::io) engine: mpsc::Sender<EngineInput>,
+    pub(in crate::io) neighbors: mpsc::Sender<Request>,
+    pub(in crate::io) dataplane: dataplane_thread::Handle,
+    pub(in crate::io) local_as: u32,
+    pub(in crate::io) router_id: Ipv4Addr,
+    pub(in crate::io) backend: &'static str,
+    pub(in crate::io) started: Instant,
+}
+
+/// Why there is no answer.
+pub(in crate::io) enum ApiError {
+    /// The daemon is about to end.
+    Ending,
+    /// The question makes no sense.
+    BadRequest(String),
+}
+
+impl IntoResponse for ApiError {
+    fn into_response(self) -> Response {
+        let (status, error) = match self {
+            ApiError::Ending => (
+                StatusCode::SERVICE_UNAVAILABLE,
+                "the daemon is about to end".to_owned(),
+            ),
+            ApiError::BadRequest(error) => (StatusCode::BAD_REQUEST, error),
+        };
+        (status, Json(ErrorReport { error })).into_response()
+    }
+}
+
+/// Serves the API until the task is dropped.
+pub(in crate::io) async fn serve(listener: UnixListener, api: Api) {
+    let router = Router::new()
+        .route(
+            "/v1/rules",
+            get(async |State(api): State<Api>| api.rules().await.map(Json)),
+        )
+        .route(
+            "/v1/neighbors",
+            get(async |State(api): State<Api>| api.neighbors().await.map(Json)),
+        )
+        .route(
+            "/v1/summary",
+            get(async |State(api): State<Api>| api.summary().await.map(Json)),
+        )
+        .route(
+            "/v1/dataplane",
+            get(async |State(api): State<Api>| api.dataplane().await.map(Json)),
+        )
+        .route("/v1/explain", post(explain))
+        .with_state(api);
+    if let Err(error) = axum::serve(listener, router).await {
+        tracing::error!("the control API ended: {error}");
+    }
+}
+
+/// `POST /v1/explain`.
+async fn explain(
+    State(api): State<Api>,
+    Json(request): Json<ExplainRequest>,
+) -> Result<Json<Explanation>, ApiError> {
+    let packet = Packet::from_text(&request.packet)
+        .map_err(|error| ApiError::BadRequest(error.to_string()))?;
+    Ok(Json(
+        api.ask_engine(|answer| EngineInput::Explain(packet, answer))
+            .await?,
+    ))
+}
+
+impl Api {
+    /// `GET /v1/rules`.
+    pub(in crate::io) async fn rules(&self) -> Result<RulesReport, ApiError> {
+        Ok(RulesReport {
+            rules: self.ask_engine(EngineInput::Rules).await?,
+        })
+    }
+
+    /// `GET /v1/neighbors`.
+    pub(in crate::io) async fn neighbors(&self) -> Result<NeighborsReport, ApiError> {
+        let (listing, _) = self.neighbors_with_routes().await?;
+        Ok(NeighborsReport {
+            neighbors: listing.neighbors,
+            dynamic: listing.dynamic,
+        })
+    }
+
+    /// `GET /v1/summary`.
+    pub(in crate::io) async fn summary(&self) -> Result<SummaryReport, ApiError> {
+        let (listing, counts) = self.neighbors_with_routes().await?;
+        let established = |neighbor: &&_| is_established(neighbor);
+        Ok(SummaryReport {
+            version: env!("CARGO_PKG_VERSION").into(),
+            local_as: self.local_as,
+            router_id: self.router_id,
+            uptime_secs: self.started.elapsed().as_secs(),
+            backend: self.backend.into(),
+            settled: counts.settled,
+            neighbors: listing.neighbors.len(),
+            established: listing.neighbors.iter().filter(established).count(),
+            strangers_refused: listing.strangers_refused,
+            routes: counts.total,
+        })
+    }
+
+    /// `GET /v1/dataplane`.
+    pub(in crate::io) async fn dataplane(&self) -> Result<DataplaneReport, ApiError> {
+        self.dataplane.describe().await.ok_or(ApiError::Ending)
+    }
+
+    /// All neighbors with the numbers of their routes, and the numbers of all routes.
+    async fn neighbors_with_routes(&self) -> Result<(Listing, Counts), ApiError> {
+        let (answer, listing) = oneshot::channel();
+        self.neighbors
+            .send(Request::List(answer))
+            .await
+            .map_err(|_| ApiError::Ending)?;
+        let mut listing = listing.await.map_err(|_| ApiError::Ending)?;
+        let peers = listing
+            .neighbors
+            .iter()
+            .map(|neighbor| neighbor.address)
+            .collect();
+        let counts = self
+            .ask_engine(|answer| EngineInput::Counts(peers, answer))
+            .await?;
+        for (neighbor, routes) in listing.neighbors.iter_mut().zip(&counts.peers) {
+            neighbor.routes = *routes;
+        }
+        Ok((listing, counts))
+    }
+
+    /// Asks the engine and waits for the answer.
+    async fn ask_engine<T>(
+        &self,
+        question: impl FnOnce(oneshot::Sender<T>) -> EngineInput,
+    ) -> Result<T, ApiError> {
+        let (sender, answer) = oneshot::channel();
+        self.engine
+            .send(question(sender))
+            .await
+            .map_err(|_| ApiError::Ending)?;
+        answer.await.map_err(|_| ApiError::Ending)
+    }
+}
+
+/// True when the session is up.
+fn is_established(neighbor: &crate::io::report::NeighborStatus) -> bool {
+    neighbor.state == "Established"
+}

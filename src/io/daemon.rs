@@ -1,0 +1,313 @@
+//! The daemon as a value: started, reloaded and stopped from an ordinary thread.
+
+use std::sync::mpsc as std_mpsc;
+use std::thread::{self, JoinHandle};
+use std::time::Instant;
+
+use dataplane::desired::{Guard, Settings};
+use dataplane::rule::{AddressPattern, Family};
+use ipnetwork::IpNetwork;
+use tokio::runtime;
+use tokio::sync::{mpsc, oneshot};
+
+use super::control::{Api, ControlSocket, serve};
+use super::dataplane_thread::{self, REPLIES};
+use super::engine_task::{EngineTask, INPUTS};
+use super::links::LinkWatcher;
+use super::neighbors::{Neighbors, Request};
+use super::{DaemonError, backends};
+use crate::config::Config;
+use crate::engine::Engine;
+use crate::engine::policy::LocalSpeaker;
+
+/// Questions and orders that may wait for the neighbors' task.
+const REQUESTS: usize = 16;
+
+/// What the daemon's thread is told.
+enum Order {
+    Reload(Box<Config>, oneshot::Sender<Result<(), DaemonError>>),
+    Stop,
+}
+
+/// A running daemon. Dropping it stops it.
+///
+/// All its threads are children of the thread that started it, and live in the same network namespace.
+#[derive(Debug)]
+pub struct Daemon {
+    orders: mpsc::Sender<Order>,
+    thread: Option<JoinHandle<Result<(), DaemonError>>>,
+}
+
+impl Daemon {
+    /// Starts a daemon: when this returns, the packet filter is ready, neighbors can connect and the control API answers.
+    pub fn start(config: Config) -> Result<Self, DaemonError> {
+        let (orders, receiver) = mpsc::channel(1);
+        let (started, has_started) = std_mpsc::sync_channel(1);
+        let thread = thread::Builder::new()
+            .name("flowacl-io".into())
+            .spawn(move || run(config, receiver, &started))
+            .map_err(DaemonError::Runtime)?;
+        match has_started.recv() {
+            Ok(()) => Ok(Self {
+                orders,
+                thread: Some(thread),
+            }),
+            // It ended before it started: it says why.
+            Err(_) => match join(thread) {
+                Err(error) => Err(error),
+                Ok(()) => Err(DaemonError::Ended),
+            },
+        }
+    }
+
+    /// Takes over another configuration, as a difference: neighbors that are the same in both keep their sessions.
+    ///
+    /// On failure everything stays as it was.
+    pub fn reload(&self, config: Config) -> Result<(), DaemonError> {
+        let (sender, answer) = oneshot::channel();
+        let order = Order::Reload(Box::new(config), sender);
+        self.orders
+            .blocking_send(order)
+            .map_err(|_| DaemonError::Ended)?;
+        answer.blocking_recv().map_err(|_| DaemonError::Ended)?
+    }
+
+    /// Returns when the daemon has ended by itself, which is a failure: [`Self::stop`] tells why.
+    pub async fn ended(&self) {
+        self.orders.closed().await;
+    }
+
+    /// Ends all sessions with Cease, removes all rules, and waits for it.
+    pub fn stop(mut self) -> Result<(), DaemonError> {
+        self.stop_and_join()
+    }
+
+    /// Stops it, unless that was done before.
+    fn stop_and_join(&mut self) -> Result<(), DaemonError> {
+        // An error means that it has ended by itself: joining tells why.
+        let _ = self.orders.try_send(Order::Stop);
+        self.thread.take().map_or(Ok(()), join)
+    }
+}
+
+impl Drop for Daemon {
+    fn drop(&mut self) {
+        if let Err(error) = self.stop_and_join() {
+            tracing::error!("{error}");
+        }
+    }
+}
+
+/// Waits for the daemon's thread.
+fn join(thread: JoinHandle<Result<(), DaemonError>>) -> Result<(), DaemonError> {
+    thread
+        .join()
+        .unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+}
+
+/// The daemon's thread.
+fn run(
+    config: Config,
+    orders: mpsc::Receiver<Order>,
+    started: &std_mpsc::SyncSender<()>,
+) -> Result<(), DaemonError> {
+    let runtime = runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .map_err(DaemonError::Runtime)?;
+    runtime.block_on(async {
+        let running = Running::start(config).await?;
+        // Whoever started the daemon waits for this.
+        let _ = started.send(());
+        running.serve(orders).await
+    })
+}
+
+/// Everything that runs, from inside.
+struct Running {
+    config: Config,
+    dataplane: dataplane_thread::Handle,
+    neighbors: mpsc::Sender<Request>,
+    engine: tokio::task::JoinHandle<()>,
+    links: LinkWatcher,
+    api: tokio::task::JoinHandle<()>,
+    /// Removes the socket's file in the end.
+    _socket: ControlSocket,
+}
+
+impl Running {
+    /// Starts the packet filter first, then whatever fills it, and the control API last.
+    async fn start(config: Config) -> Result<Self, DaemonError> {
+        let (socket, control) = ControlSocket::bind(&config.control.socket)?;
+        let (links, first_links) = LinkWatcher::start()
+            .await
+            .map_err(|error| DaemonError::Links(error.to_string()))?;
+        let backend = backends::create(config.dataplane.backend);
+        let local = LocalSpeaker {
+            asn: config.bgp.local_as,
+            router_id: config.bgp.router_id,
+        };
+        let engine = Engine::new(local, backend.capability());
+        let (replier, replies) = mpsc::channel(REPLIES);
+        let dataplane = dataplane_thread::start(backend, settings(&config), first_links, replier)?;
+        match Self::start_tasks(
+            config,
+            dataplane.clone(),
+            engine,
+            replies,
+            links,
+            socket,
+            control,
+        ) {
+            Ok(running) => Ok(running),
+            Err(error) => {
+                report_removal(dataplane.stop().await);
+                Err(error)
+            }
+        }
+    }
+
+    /// Starts everything above the packet filter.
+    fn start_tasks(
+        config: Config,
+        dataplane: dataplane_thread::Handle,
+        engine: Engine,
+        replies: mpsc::Receiver<dataplane_thread::Reply>,
+        links: LinkWatcher,
+        socket: ControlSocket,
+        control: tokio::net::UnixListener,
+    ) -> Result<Self, DaemonError> {
+        let (inputs_sender, inputs) = mpsc::channel(INPUTS);
+        let neighbors = Neighbors::start(config.clone(), inputs_sender.clone())?;
+        let (requests_sender, requests) = mpsc::channel(REQUESTS);
+        let engine =
+            tokio::spawn(EngineTask::new(engine, inputs, replies, dataplane.clone()).run());
+        tokio::spawn(neighbors.run(requests));
+        let api = Api {
+            engine: inputs_sender,
+            neighbors: requests_sender.clone(),
+            dataplane: dataplane.clone(),
+            local_as: config.bgp.local_as,
+            router_id: config.bgp.router_id,
+            backend: config.dataplane.backend.name(),
+            started: Instant::now(),
+        };
+        let api = tokio::spawn(serve(control, api));
+        Ok(Self {
+            config,
+            dataplane,
+            neighbors: requests_sender,
+            engine,
+            links,
+            api,
+            _socket: socket,
+        })
+    }
+
+    /// Serves until told to stop; an error means that a part of the daemon has ended by itself.
+    async fn serve(mut self, mut orders: mpsc::Receiver<Order>) -> Result<(), DaemonError> {
+        let result = loop {
+            tokio::select! {
+                order = orders.recv() => match order {
+                    Some(Order::Reload(config, answer)) => {
+                        // Whoever asked may have gone.
+                        let _ = answer.send(self.reload(*config).await);
+                    }
+                    Some(Order::Stop) | None => break Ok(()),
+                },
+                links = self.links.changed() => match links {
+                    Some(links) => self.dataplane.links(links),
+                    None => break Err(DaemonError::Links("the kernel hung up".into())),
+                },
+                _ = &mut self.engine => break Err(DaemonError::Ended),
+            }
+        };
+        self.stop().await;
+        result
+    }
+
+    /// Applies the difference to another configuration.
+    async fn reload(&mut self, config: Config) -> Result<(), DaemonError> {
+        let old = &self.config;
+        let unchangeable = [
+            ("bgp.local_as", old.bgp.local_as == config.bgp.local_as),
+            ("bgp.router_id", old.bgp.router_id == config.bgp.router_id),
+            (
+                "dataplane.backend",
+                old.dataplane.backend == config.dataplane.backend,
+            ),
+            ("control.socket", old.control == config.control),
+            ("metrics.listen", old.metrics == config.metrics),
+        ];
+        if let Some((key, _)) = unchangeable.into_iter().find(|(_, same)| !same) {
+            return Err(DaemonError::NeedsRestart(key));
+        }
+        let (sender, answer) = oneshot::channel();
+        let request = Request::Reload(Box::new(config.clone()), sender);
+        self.neighbors
+            .send(request)
+            .await
+            .map_err(|_| DaemonError::Ended)?;
+        answer.await.map_err(|_| DaemonError::Ended)??;
+        if settings(&config) != settings(&self.config) {
+            self.dataplane.settings(settings(&config));
+        }
+        self.config = config;
+        Ok(())
+    }
+
+    /// Stops everything: the sessions end, and then the rules go.
+    async fn stop(self) {
+        self.api.abort();
+        // Routes that go with their sessions are not removed one by one: everything is, at once.
+        self.engine.abort();
+        let (sender, stopped) = oneshot::channel();
+        if self.neighbors.send(Request::Stop(sender)).await.is_ok() {
+            // An error means that the task has ended, and the sessions with it.
+            let _ = stopped.await;
+        }
+        report_removal(self.dataplane.stop().await);
+    }
+}
+
+/// Logs how the removal of all rules went.
+fn report_removal(result: Result<(), dataplane::backend::BackendError>) {
+    match result {
+        Ok(()) => tracing::info!("removed all rules"),
+        Err(error) => tracing::error!("cannot remove the rules: {error}"),
+    }
+}
+
+/// What holds for the whole packet filter: among it, that no rule ever touches the BGP sessions themselves.
+fn settings(config: &Config) -> Settings {
+    let mut guards = Vec::new();
+    for neighbor in &config.neighbors {
+        let listen_ports = config.bgp.listen.iter().map(std::net::SocketAddr::port);
+        let dialed_port = (!neighbor.passive).then_some(neighbor.port);
+        for port in listen_ports.chain(dialed_port) {
+            let guard = guard(neighbor.remote, port);
+            if !guards.contains(&guard) {
+                guards.push(guard);
+            }
+        }
+    }
+    Settings {
+        interfaces: config.dataplane.interfaces.clone(),
+        guards,
+        sample: config.dataplane.sample,
+        scratch_mark: config.dataplane.scratch_mark,
+    }
+}
+
+/// The BGP sessions with the addresses of `remote`.
+fn guard(remote: IpNetwork, port: u16) -> Guard {
+    let (family, address) = match remote {
+        IpNetwork::V4(remote) => (Family::Ipv4, u128::from(u32::from(remote.network())) << 96),
+        IpNetwork::V6(remote) => (Family::Ipv6, u128::from(remote.network())),
+    };
+    Guard {
+        family,
+        remote: AddressPattern::new(address, 0, remote.prefix()),
+        port,
+    }
+}

@@ -1,0 +1,212 @@
+//! The thread that owns the packet filter: a commit may block, so it does not happen where sessions are kept alive.
+
+use std::sync::mpsc::{self, RecvTimeoutError};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use dataplane::backend::{Backend, BackendError, Counter};
+use dataplane::desired::{Changes, Link, Settings};
+use dataplane::rule::RuleId;
+use tokio::sync::{mpsc as async_mpsc, oneshot};
+
+use super::report::DataplaneReport;
+
+/// How long to wait before settings that were refused are tried again.
+const RETRY: Duration = Duration::from_secs(5);
+
+/// What the thread is asked to do.
+enum Request {
+    Commit(Changes),
+    Counters,
+    Settings(Settings),
+    Links(Vec<Link>),
+    Describe(oneshot::Sender<DataplaneReport>),
+    Stop(oneshot::Sender<Result<(), BackendError>>),
+}
+
+/// What the engine learns.
+#[derive(Debug)]
+pub(super) enum Reply {
+    /// A commit has ended.
+    Committed(Result<(), BackendError>),
+    /// Counters of all rules.
+    Counters(Result<Vec<(RuleId, Counter)>, BackendError>),
+}
+
+/// Replies that may wait for the engine: there is at most one commit and one question for counters under way.
+pub(super) const REPLIES: usize = 2;
+
+/// Asks the thread. Requests are few by construction, so asking never blocks.
+#[derive(Clone)]
+pub(super) struct Handle(mpsc::Sender<Request>);
+
+/// Starts the packet filter, and the thread that owns it from then on.
+pub(super) fn start(
+    mut backend: Box<dyn Backend>,
+    settings: Settings,
+    links: Vec<Link>,
+    replies: async_mpsc::Sender<Reply>,
+) -> Result<Handle, super::DaemonError> {
+    backend
+        .start(&settings, &links)
+        .map_err(|cause| super::DaemonError::Backend {
+            backend: backend.name(),
+            cause,
+        })?;
+    for warning in backend.warnings() {
+        tracing::warn!(backend = backend.name(), "{warning}");
+    }
+    let (sender, requests) = mpsc::channel();
+    let owner = Owner {
+        backend,
+        settings,
+        links,
+        replies,
+        retry_at: None,
+    };
+    thread::Builder::new()
+        .name("flowacl-filter".into())
+        .spawn(move || owner.run(&requests))
+        .map_err(super::DaemonError::Runtime)?;
+    Ok(Handle(sender))
+}
+
+impl Handle {
+    /// Asks for one commit; [`Reply::Committed`] follows.
+    pub(super) fn commit(&self, changes: Changes) {
+        self.ask(Request::Commit(changes));
+    }
+
+    /// Asks for all counters; [`Reply::Counters`] follows.
+    pub(super) fn counters(&self) {
+        self.ask(Request::Counters);
+    }
+
+    /// Says what holds for all rules from now on.
+    pub(super) fn settings(&self, settings: Settings) {
+        self.ask(Request::Settings(settings));
+    }
+
+    /// Says which interfaces there are now.
+    pub(super) fn links(&self, links: Vec<Link>) {
+        self.ask(Request::Links(links));
+    }
+
+    /// Facts for the operator; `None` when the thread has ended.
+    pub(super) async fn describe(&self) -> Option<DataplaneReport> {
+        let (sender, answer) = oneshot::channel();
+        self.ask(Request::Describe(sender));
+        answer.await.ok()
+    }
+
+    /// Removes everything from the packet filter and ends the thread.
+    pub(super) async fn stop(&self) -> Result<(), BackendError> {
+        let (sender, answer) = oneshot::channel();
+        self.ask(Request::Stop(sender));
+        answer.await.unwrap_or_else(|_| {
+            Err(BackendError::Unavailable(
+                "the thread of the packet filter has ended".into(),
+            ))
+        })
+    }
+
+    /// Hands over a request. A thread that has ended answers nothing, which the engine's task notices.
+    fn ask(&self, request: Request) {
+        let _ = self.0.send(request);
+    }
+}
+
+/// The thread's state.
+struct Owner {
+    backend: Box<dyn Backend>,
+    settings: Settings,
+    links: Vec<Link>,
+    replies: async_mpsc::Sender<Reply>,
+    /// When to try settings again that were refused.
+    retry_at: Option<Instant>,
+}
+
+impl Owner {
+    /// Serves requests until told to stop, or until nobody can ask any more.
+    fn run(mut self, requests: &mpsc::Receiver<Request>) {
+        loop {
+            let request = match self.retry_at {
+                None => requests.recv().map_err(|_| RecvTimeoutError::Disconnected),
+                Some(at) => requests.recv_timeout(at.saturating_duration_since(Instant::now())),
+            };
+            match request {
+                Ok(Request::Commit(changes)) => {
+                    let result = self.commit(&changes);
+                    self.reply(Reply::Committed(result));
+                }
+                Ok(Request::Counters) => {
+                    let counters = self.backend.counters();
+                    self.reply(Reply::Counters(counters));
+                }
+                Ok(Request::Settings(settings)) => {
+                    self.settings = settings;
+                    self.reconfigure();
+                }
+                Ok(Request::Links(links)) => {
+                    self.links = links;
+                    self.reconfigure();
+                }
+                Ok(Request::Describe(answer)) => {
+                    // Whoever asked may have gone.
+                    let _ = answer.send(self.describe());
+                }
+                Ok(Request::Stop(answer)) => {
+                    let _ = answer.send(self.backend.stop());
+                    return;
+                }
+                Err(RecvTimeoutError::Timeout) => self.reconfigure(),
+                // The daemon is gone without an orderly stop: the rules stay, as after a crash.
+                Err(RecvTimeoutError::Disconnected) => return,
+            }
+        }
+    }
+
+    /// Carries out one commit.
+    fn commit(&mut self, changes: &Changes) -> Result<(), BackendError> {
+        let start = Instant::now();
+        let result = self.backend.commit(changes);
+        let milliseconds = start.elapsed().as_millis();
+        let (put, removed) = (changes.put.len(), changes.remove.len());
+        match &result {
+            Ok(()) => tracing::info!(put, removed, milliseconds, "commit"),
+            Err(error) => tracing::warn!(put, removed, milliseconds, "commit refused: {error}"),
+        }
+        result
+    }
+
+    /// Applies settings and interfaces; on failure tries again later.
+    fn reconfigure(&mut self) {
+        self.retry_at = match self.backend.reconfigure(&self.settings, &self.links) {
+            Ok(()) => None,
+            Err(error) => {
+                let retry_secs = RETRY.as_secs();
+                tracing::error!(retry_secs, "cannot apply settings or interfaces: {error}");
+                Some(Instant::now() + RETRY)
+            }
+        };
+    }
+
+    /// Facts for the operator.
+    fn describe(&mut self) -> DataplaneReport {
+        let mut warnings = self.backend.warnings();
+        let facts = self.backend.describe().unwrap_or_else(|error| {
+            warnings.push(format!("the packet filter does not answer: {error}"));
+            Vec::new()
+        });
+        DataplaneReport {
+            backend: self.backend.name().into(),
+            facts,
+            warnings,
+        }
+    }
+
+    /// Tells the engine. When its task has ended nobody needs to know.
+    fn reply(&self, reply: Reply) {
+        let _ = self.replies.blocking_send(reply);
+    }
+}

@@ -1,0 +1,183 @@
+//! The task that owns the engine: everything that happens enters here in one order, and commits leave.
+
+use std::net::IpAddr;
+use std::time::{Duration, Instant};
+
+use dataplane::packet::Packet;
+use tokio::sync::{mpsc, oneshot};
+use tokio::time::{MissedTickBehavior, interval};
+
+use super::dataplane_thread::{self, Reply};
+use super::driver::at;
+use crate::engine::explain::Explanation;
+use crate::engine::status::{RouteCounts, RuleStatus};
+use crate::engine::{Engine, Event};
+
+/// Events and questions that may wait. When there are more, neighbors are not read.
+pub(super) const INPUTS: usize = 256;
+
+/// How often counters are read without anybody asking.
+const COUNTER_PERIOD: Duration = Duration::from_secs(5);
+
+/// How long a question waits for fresh counters while the packet filter is busy.
+const PATIENCE: Duration = Duration::from_millis(500);
+
+/// What the task is told and asked.
+#[derive(Debug)]
+pub(super) enum EngineInput {
+    /// Something happened.
+    Event(Event),
+    /// All routes in precedence order, with fresh counters.
+    Rules(oneshot::Sender<Vec<RuleStatus>>),
+    /// Numbers of routes: of all, and of each of these neighbors; and whether nothing is on its way.
+    Counts(Vec<IpAddr>, oneshot::Sender<Counts>),
+    /// Which rule decides this packet.
+    Explain(Packet, oneshot::Sender<Explanation>),
+}
+
+/// Answer to [`EngineInput::Counts`].
+#[derive(Debug)]
+pub(super) struct Counts {
+    /// Of all routes.
+    pub(super) total: RouteCounts,
+    /// Of each neighbor asked for, in that order.
+    pub(super) peers: Vec<RouteCounts>,
+    /// The packet filter is what the routes ask for.
+    pub(super) settled: bool,
+}
+
+/// The engine and what it talks to.
+pub(super) struct EngineTask {
+    engine: Engine,
+    inputs: mpsc::Receiver<EngineInput>,
+    replies: mpsc::Receiver<Reply>,
+    dataplane: dataplane_thread::Handle,
+    /// Questions that wait for counters.
+    asking: Vec<oneshot::Sender<Vec<RuleStatus>>>,
+    /// When they have waited long enough.
+    patience_ends: Option<Instant>,
+    /// Counters were asked for and have not come.
+    counters_under_way: bool,
+}
+
+impl EngineTask {
+    /// A task for an engine without routes.
+    pub(super) fn new(
+        engine: Engine,
+        inputs: mpsc::Receiver<EngineInput>,
+        replies: mpsc::Receiver<Reply>,
+        dataplane: dataplane_thread::Handle,
+    ) -> Self {
+        Self {
+            engine,
+            inputs,
+            replies,
+            dataplane,
+            asking: Vec::new(),
+            patience_ends: None,
+            counters_under_way: false,
+        }
+    }
+
+    /// Runs until nobody can say anything any more, or the thread of the packet filter has ended.
+    pub(super) async fn run(mut self) {
+        let mut counter_timer = interval(COUNTER_PERIOD);
+        counter_timer.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        loop {
+            if let Some(changes) = self.engine.poll_commit(Instant::now()) {
+                self.dataplane.commit(changes);
+            }
+            tokio::select! {
+                input = self.inputs.recv() => match input {
+                    Some(input) => self.inputs(input),
+                    None => return,
+                },
+                reply = self.replies.recv() => match reply {
+                    Some(reply) => self.reply(reply),
+                    None => return tracing::error!("the thread of the packet filter has ended"),
+                },
+                // Only to come back to `poll_commit`.
+                () = at(self.engine.next_deadline()) => {}
+                () = at(self.patience_ends) => self.answer(),
+                _ = counter_timer.tick() => self.ask_for_counters(),
+            }
+        }
+    }
+
+    /// Takes one input and those that wait behind it, so that a burst becomes one commit.
+    fn inputs(&mut self, first: EngineInput) {
+        self.input(first);
+        for _ in 1..INPUTS {
+            match self.inputs.try_recv() {
+                Ok(input) => self.input(input),
+                Err(_) => return,
+            }
+        }
+    }
+
+    /// Takes one input. Whoever asked may have gone: answers are then dropped.
+    fn input(&mut self, input: EngineInput) {
+        match input {
+            EngineInput::Event(event) => self.step(event),
+            EngineInput::Rules(answer) => {
+                self.asking.push(answer);
+                self.patience_ends
+                    .get_or_insert_with(|| Instant::now() + PATIENCE);
+                self.ask_for_counters();
+            }
+            EngineInput::Counts(peers, answer) => {
+                let _ = answer.send(Counts {
+                    total: self.engine.counts(),
+                    peers: peers
+                        .iter()
+                        .map(|peer| self.engine.peer_counts(*peer))
+                        .collect(),
+                    settled: self.engine.is_settled(),
+                });
+            }
+            EngineInput::Explain(packet, answer) => {
+                let _ = answer.send(self.engine.explain(&packet));
+            }
+        }
+    }
+
+    /// Takes one reply of the packet filter.
+    fn reply(&mut self, reply: Reply) {
+        match reply {
+            Reply::Committed(result) => self.step(Event::Committed(result)),
+            Reply::Counters(result) => {
+                self.counters_under_way = false;
+                match result {
+                    Ok(counters) => self.step(Event::Counters(counters)),
+                    Err(error) => tracing::warn!("cannot read counters: {error}"),
+                }
+                self.answer();
+            }
+        }
+    }
+
+    /// Gives the engine one event.
+    fn step(&mut self, event: Event) {
+        self.engine.step(Instant::now(), event);
+    }
+
+    /// Asks for counters, once at a time.
+    fn ask_for_counters(&mut self) {
+        if !self.counters_under_way {
+            self.counters_under_way = true;
+            self.dataplane.counters();
+        }
+    }
+
+    /// Answers all who wait for rules.
+    fn answer(&mut self) {
+        self.patience_ends = None;
+        if self.asking.is_empty() {
+            return;
+        }
+        let rules = self.engine.rules(Instant::now());
+        for answer in self.asking.drain(..) {
+            let _ = answer.send(rules.clone());
+        }
+    }
+}

@@ -1,0 +1,51 @@
+//! Why the daemon cannot start, reload or answer.
+
+use std::io;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+use dataplane::backend::BackendError;
+
+/// Why the daemon does not start, or keeps its old configuration.
+#[derive(Debug, thiserror::Error)]
+pub enum DaemonError {
+    /// No thread, no event loop.
+    #[error("cannot start: {0}")]
+    Runtime(io::Error),
+    /// A BGP or metrics address is taken or not ours.
+    #[error("cannot listen on {address}: {cause}")]
+    Listen {
+        /// The address.
+        address: SocketAddr,
+        /// What the kernel said.
+        cause: io::Error,
+    },
+    /// Another daemon has the control socket.
+    #[error("another daemon answers at {}; two cannot share one control socket", .0.display())]
+    AlreadyRunning(PathBuf),
+    /// The control socket cannot be made.
+    #[error("cannot make the control socket {}: {cause}", path.display())]
+    ControlSocket {
+        /// Its path.
+        path: PathBuf,
+        /// What the kernel said.
+        cause: io::Error,
+    },
+    /// The interfaces of the machine cannot be read.
+    #[error("cannot read the interfaces of this machine: {0}")]
+    Links(String),
+    /// The packet filter does not work.
+    #[error("the {backend} backend does not start: {cause}")]
+    Backend {
+        /// Its name.
+        backend: &'static str,
+        /// What it said.
+        cause: BackendError,
+    },
+    /// A setting that a running daemon cannot change.
+    #[error("{0} cannot be changed while flowacl runs; restart it")]
+    NeedsRestart(&'static str),
+    /// The daemon has ended.
+    #[error("the daemon has ended")]
+    Ended,
+}

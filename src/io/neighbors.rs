@@ -1,0 +1,397 @@
+//! Who may have a session: starts, stops and replaces the tasks of all neighbors, and refuses everybody else.
+
+use std::collections::HashMap;
+use std::net::{IpAddr, SocketAddr};
+use std::time::{Duration, Instant};
+
+use tokio::net::TcpStream;
+use tokio::sync::{mpsc, oneshot};
+use tokio::task::{JoinError, JoinHandle, JoinSet};
+
+use super::DaemonError;
+use super::engine_task::EngineInput;
+use super::listener::{self, Accepted};
+use super::peer::{
+    CEASE_CONFIGURATION_CHANGE, CEASE_DECONFIGURED, CEASE_SHUTDOWN, Command, Peer, SharedStatus,
+};
+use super::rate_limit::RateLimit;
+use super::report::{DynamicStatus, NeighborStatus};
+use crate::config::{Config, Import, Neighbor};
+use crate::engine::Event;
+
+/// Connections that wait to be told apart. Small: each is an open file that anybody in the world can make us keep.
+const ACCEPTED: usize = 8;
+
+/// Connections of one neighbor that wait for its task.
+const COMMANDS: usize = 4;
+
+/// Neighbors of prefixes at most. Everybody in such a prefix can make us keep a session.
+const MAX_DYNAMIC_NEIGHBORS: usize = 1000;
+
+/// Refused connections that are logged in each period.
+const STRANGER_LINES: (u32, Duration) = (5, Duration::from_secs(60));
+
+/// What the task is told and asked.
+#[derive(Debug)]
+pub(super) enum Request {
+    /// Take over another configuration, which differs only in what can change while flowacl runs.
+    Reload(Box<Config>, oneshot::Sender<Result<(), DaemonError>>),
+    /// Who is there.
+    List(oneshot::Sender<Listing>),
+    /// Stop all sessions, and then the task.
+    Stop(oneshot::Sender<()>),
+}
+
+/// Answer to [`Request::List`].
+#[derive(Debug)]
+pub(super) struct Listing {
+    /// Without the numbers of their routes.
+    pub(super) neighbors: Vec<NeighborStatus>,
+    /// Prefixes from which neighbors may connect.
+    pub(super) dynamic: Vec<DynamicStatus>,
+    /// Connections that were closed at once.
+    pub(super) strangers_refused: u64,
+}
+
+/// One neighbor's task, seen from outside.
+struct Running {
+    neighbor: Neighbor,
+    commands: mpsc::Sender<Command>,
+    status: SharedStatus,
+    /// It was told to stop. Its successor starts when it has ended, so that the engine sees one after the other.
+    leaving: bool,
+}
+
+/// The task.
+pub(super) struct Neighbors {
+    config: Config,
+    engine: mpsc::Sender<EngineInput>,
+    running: HashMap<IpAddr, Running>,
+    /// Each returns its address and the commands that it has not taken.
+    tasks: JoinSet<(IpAddr, mpsc::Receiver<Command>)>,
+    listeners: HashMap<SocketAddr, JoinHandle<()>>,
+    accepted: mpsc::Receiver<Accepted>,
+    accepted_sender: mpsc::Sender<Accepted>,
+    strangers_refused: u64,
+    stranger_log: RateLimit,
+}
+
+impl Neighbors {
+    /// Opens all listening sockets, and starts the sessions of the configured neighbors.
+    pub(super) fn start(
+        config: Config,
+        engine: mpsc::Sender<EngineInput>,
+    ) -> Result<Self, DaemonError> {
+        let (accepted_sender, accepted) = mpsc::channel(ACCEPTED);
+        let mut neighbors = Self {
+            config,
+            engine,
+            running: HashMap::new(),
+            tasks: JoinSet::new(),
+            listeners: HashMap::new(),
+            accepted,
+            accepted_sender,
+            strangers_refused: 0,
+            stranger_log: RateLimit::new(STRANGER_LINES.0, STRANGER_LINES.1),
+        };
+        let listen = neighbors.config.bgp.listen.clone();
+        neighbors.listen(&listen)?;
+        neighbors.start_configured();
+        Ok(neighbors)
+    }
+
+    /// Runs until told to stop, or until nobody can tell any more.
+    pub(super) async fn run(mut self, mut requests: mpsc::Receiver<Request>) {
+        let answer = loop {
+            tokio::select! {
+                request = requests.recv() => match request {
+                    Some(Request::Reload(config, answer)) => {
+                        // Whoever asked may have gone; here and below.
+                        let _ = answer.send(self.reload(*config).await);
+                    }
+                    Some(Request::List(answer)) => {
+                        let _ = answer.send(self.list());
+                    }
+                    Some(Request::Stop(answer)) => break Some(answer),
+                    None => break None,
+                },
+                Some((stream, address)) = self.accepted.recv() => self.accepted(stream, address),
+                Some(ended) = self.tasks.join_next(), if !self.tasks.is_empty() => match ended {
+                    Ok((address, commands)) => self.ended(address, commands),
+                    Err(error) => self.failed(&error).await,
+                },
+            }
+        };
+        self.stop_all().await;
+        if let Some(answer) = answer {
+            let _ = answer.send(());
+        }
+    }
+
+    /// Opens those of `addresses` that are not open; opens none if one cannot be opened.
+    fn listen(&mut self, addresses: &[SocketAddr]) -> Result<(), DaemonError> {
+        let mut opened = Vec::new();
+        for address in addresses.iter().copied() {
+            if self.listeners.contains_key(&address) {
+                continue;
+            }
+            match listener::bind(address) {
+                Ok(listener) => opened.push((address, listener)),
+                // A machine without IPv6 can live with the default of listening on both families.
+                Err(error) if is_no_ipv6(&error) && addresses.len() > 1 => {
+                    tracing::warn!(%address, "not listening: this machine has no IPv6");
+                }
+                Err(cause) => return Err(DaemonError::Listen { address, cause }),
+            }
+        }
+        for (address, listener) in opened {
+            tracing::info!(%address, "listening");
+            let task = tokio::spawn(listener::run(listener, self.accepted_sender.clone()));
+            self.listeners.insert(address, task);
+        }
+        Ok(())
+    }
+
+    /// Starts the configured neighbors that have no task.
+    fn start_configured(&mut self) {
+        let missing: Vec<_> = self
+            .config
+            .neighbors
+            .iter()
+            .filter(|neighbor| !neighbor.is_dynamic())
+            .filter(|neighbor| !self.running.contains_key(&neighbor.remote.ip()))
+            .cloned()
+            .collect();
+        for neighbor in missing {
+            self.spawn(neighbor.remote.ip(), neighbor);
+        }
+    }
+
+    /// Starts one neighbor's task.
+    fn spawn(&mut self, address: IpAddr, neighbor: Neighbor) {
+        let (commands, receiver) = mpsc::channel(COMMANDS);
+        let status = SharedStatus::new(address, &neighbor);
+        let engine = self.engine.clone();
+        let peer = Peer::new(
+            &self.config.bgp,
+            address,
+            neighbor.clone(),
+            engine,
+            status.clone(),
+        );
+        self.tasks
+            .spawn(async move { (address, peer.run(receiver).await) });
+        self.running.insert(
+            address,
+            Running {
+                neighbor,
+                commands,
+                status,
+                leaving: false,
+            },
+        );
+    }
+
+    /// A neighbor's task has ended. What came too late for it is for its successor.
+    fn ended(&mut self, address: IpAddr, mut commands: mpsc::Receiver<Command>) {
+        self.running.remove(&address);
+        self.start_configured();
+        while let Ok(command) = commands.try_recv() {
+            match command {
+                Command::Accept(stream) => self.accepted(stream, address),
+                Command::Import(_) | Command::Stop { .. } => {}
+            }
+        }
+    }
+
+    /// A neighbor's task has panicked: its routes go, and it starts again.
+    async fn failed(&mut self, error: &JoinError) {
+        let dead = self
+            .running
+            .iter()
+            .filter(|(_, running)| running.commands.is_closed());
+        let dead: Vec<_> = dead.map(|(address, _)| *address).collect();
+        for peer in dead {
+            tracing::error!(neighbor = %peer, "the task of the neighbor failed: {error}");
+            self.running.remove(&peer);
+            // An engine that has gone has forgotten all routes.
+            let _ = self
+                .engine
+                .send(EngineInput::Event(Event::PeerDown { peer }))
+                .await;
+        }
+        self.start_configured();
+    }
+
+    /// Hands a connection to the neighbor it belongs to, or closes it.
+    fn accepted(&mut self, stream: TcpStream, address: IpAddr) {
+        let Some(neighbor) = self.config.neighbor_for(address).cloned() else {
+            return self.refuse(address, "no such neighbor is configured");
+        };
+        if let Some(wanted) = neighbor.local_address {
+            let local = stream.local_addr().map(|local| local.ip().to_canonical());
+            if local.ok() != Some(wanted) {
+                return self.refuse(
+                    address,
+                    "the connection is not to the neighbor's local_address",
+                );
+            }
+        }
+        if !self.running.contains_key(&address) {
+            let dynamic = self
+                .running
+                .values()
+                .filter(|running| running.neighbor.is_dynamic());
+            if neighbor.is_dynamic() && dynamic.count() >= MAX_DYNAMIC_NEIGHBORS {
+                return self.refuse(address, "there are too many neighbors of prefixes");
+            }
+            self.spawn(address, neighbor);
+        }
+        let running = &self.running[&address];
+        if running.commands.try_send(Command::Accept(stream)).is_err() {
+            self.refuse(
+                address,
+                "the neighbor connects faster than it can be answered",
+            );
+        }
+    }
+
+    /// Counts and logs a connection that is being closed.
+    fn refuse(&mut self, address: IpAddr, reason: &str) {
+        self.strangers_refused += 1;
+        if let Some(left_out) = self.stranger_log.admit(Instant::now()) {
+            tracing::warn!(%address, left_out, "connection refused: {reason}");
+        }
+    }
+
+    /// Takes over another configuration. Neighbors that are the same in both keep their sessions.
+    async fn reload(&mut self, config: Config) -> Result<(), DaemonError> {
+        self.listen(&config.bgp.listen)?;
+        self.listeners.retain(|address, task| {
+            let keep = config.bgp.listen.contains(address);
+            if !keep {
+                tracing::info!(%address, "no longer listening");
+                task.abort();
+            }
+            keep
+        });
+        self.config = config;
+        let mut leaving = Vec::new();
+        for (address, running) in &mut self.running {
+            if running.leaving {
+                continue;
+            }
+            let new = self.config.neighbor_for(*address);
+            match new {
+                Some(new) if *new == running.neighbor => {}
+                Some(new) if differs_in_import_only(new, &running.neighbor) => {
+                    running.neighbor.import.clone_from(&new.import);
+                    let import = Command::Import(new.import.clone());
+                    // An error means that the task is about to end.
+                    let _ = running.commands.send(import).await;
+                }
+                Some(_) => leaving.push((*address, CEASE_CONFIGURATION_CHANGE)),
+                None => leaving.push((*address, CEASE_DECONFIGURED)),
+            }
+        }
+        for (address, subcode) in leaving {
+            self.stop(address, subcode).await;
+        }
+        self.start_configured();
+        Ok(())
+    }
+
+    /// Tells one neighbor's task to end, which it does in its own time.
+    async fn stop(&mut self, address: IpAddr, subcode: u8) {
+        let Some(running) = self.running.get_mut(&address) else {
+            return;
+        };
+        running.leaving = true;
+        let message = if subcode == CEASE_SHUTDOWN {
+            "flowacl stops"
+        } else {
+            ""
+        };
+        // An error means that it has ended already.
+        let _ = running
+            .commands
+            .send(Command::Stop { subcode, message })
+            .await;
+    }
+
+    /// Ends all sessions and waits for them.
+    async fn stop_all(&mut self) {
+        for (_, listener) in self.listeners.drain() {
+            listener.abort();
+        }
+        let addresses: Vec<_> = self.running.keys().copied().collect();
+        for address in addresses {
+            self.stop(address, CEASE_SHUTDOWN).await;
+        }
+        while self.tasks.join_next().await.is_some() {}
+    }
+
+    /// Who is there.
+    fn list(&self) -> Listing {
+        let now = Instant::now();
+        let place = |address: IpAddr| {
+            let neighbors = self.config.neighbors.iter();
+            neighbors
+                .clone()
+                .position(|neighbor| neighbor.remote.ip() == address)
+        };
+        let mut neighbors: Vec<_> = self
+            .running
+            .values()
+            .map(|running| running.status.report(now))
+            .collect();
+        neighbors.sort_by_key(|neighbor| {
+            let place = if neighbor.dynamic {
+                None
+            } else {
+                place(neighbor.address)
+            };
+            (place.unwrap_or(usize::MAX), neighbor.address)
+        });
+        let dynamic = self
+            .config
+            .neighbors
+            .iter()
+            .filter(|neighbor| neighbor.is_dynamic());
+        let dynamic = dynamic.map(|neighbor| DynamicStatus {
+            prefix: neighbor.remote,
+            remote_as: neighbor.remote_as,
+            neighbors: self
+                .running
+                .values()
+                .filter(|running| running.neighbor.remote == neighbor.remote)
+                .count(),
+        });
+        let dynamic = dynamic.collect();
+        Listing {
+            neighbors,
+            dynamic,
+            strangers_refused: self.strangers_refused,
+        }
+    }
+}
+
+/// True when a session need not end for the difference.
+fn differs_in_import_only(new: &Neighbor, old: &Neighbor) -> bool {
+    Neighbor {
+        import: Import::default(),
+        ..new.clone()
+    } == Neighbor {
+        import: Import::default(),
+        ..old.clone()
+    }
+}
+
+/// True when the machine has no IPv6.
+fn is_no_ipv6(error: &std::io::Error) -> bool {
+    let number = error.raw_os_error().map(nix::errno::Errno::from_raw);
+    matches!(
+        number,
+        Some(nix::errno::Errno::EAFNOSUPPORT | nix::errno::Errno::EADDRNOTAVAIL)
+    )
+}

@@ -1,0 +1,517 @@
+//! The daemon on loopback with the `sim` backend, through the built program: no root, no packet filter.
+
+use std::fs;
+use std::io::{Read, Write};
+use std::net::{TcpListener, TcpStream};
+use std::path::PathBuf;
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use serde_json::Value;
+use tempfile::TempDir;
+
+/// How long anything may take.
+const PATIENCE: Duration = Duration::from_secs(20);
+
+/// Tries until `attempt` gives something; shows the last complaint when it never does.
+fn eventually<T>(what: &str, mut attempt: impl FnMut() -> Result<T, String>) -> T {
+    let end = Instant::now() + PATIENCE;
+    loop {
+        match attempt() {
+            Ok(value) => return value,
+            Err(complaint) if Instant::now() > end => panic!("{what}: {complaint}"),
+            Err(_) => std::thread::sleep(Duration::from_millis(20)),
+        }
+    }
+}
+
+/// A program that ends with the test.
+struct Program(Child);
+
+impl Program {
+    /// Starts flowacl, its stdin and stdout closed.
+    fn start(arguments: &[&str], log: Stdio) -> Self {
+        let child = Command::new(env!("CARGO_BIN_EXE_flowacl"))
+            .args(arguments)
+            .env_remove("NOTIFY_SOCKET")
+            .env_remove("FLOWACL_LOG")
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(log)
+            .spawn()
+            .unwrap();
+        Self(child)
+    }
+
+    /// Sends a signal.
+    fn signal(&self, name: &str) {
+        let status = Command::new("kill")
+            .args([name, &self.0.id().to_string()])
+            .status()
+            .unwrap();
+        assert!(status.success());
+    }
+
+    /// Sends SIGTERM and waits; returns the exit code.
+    fn stop(&mut self) -> Option<i32> {
+        self.signal("-TERM");
+        eventually("the program ends", || {
+            let status = self.0.try_wait().unwrap();
+            status
+                .map(|status| status.code())
+                .ok_or_else(|| "still there".to_owned())
+        })
+    }
+}
+
+impl Drop for Program {
+    fn drop(&mut self) {
+        // It may have ended before.
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+/// A daemon that is ready.
+struct Daemon {
+    program: Program,
+    directory: TempDir,
+    port: u16,
+}
+
+/// Neighbors of most tests: everybody on this machine.
+const ANYBODY: &str = "[[neighbor]]\naddress = \"127.0.0.0/8\"\nremote_as = 65070\n";
+
+impl Daemon {
+    /// Starts a daemon with these neighbors.
+    fn start(neighbors: &str) -> Self {
+        let port = TcpListener::bind("127.0.0.1:0")
+            .unwrap()
+            .local_addr()
+            .unwrap()
+            .port();
+        let directory = tempfile::tempdir().unwrap();
+        let log = fs::File::create(directory.path().join("log")).unwrap();
+        fs::write(directory.path().join("flowacl.toml"), "").unwrap();
+        let path = directory.path().join("flowacl.toml");
+        fs::write(&path, configuration(port, &directory, neighbors)).unwrap();
+        let program = Program::start(&["run", "--config", path.to_str().unwrap()], log.into());
+        let daemon = Self {
+            program,
+            directory,
+            port,
+        };
+        eventually("the daemon answers", || daemon.try_show("summary"));
+        daemon
+    }
+
+    /// Replaces the configuration and sends SIGHUP.
+    fn reload(&self, text: &str) {
+        fs::write(self.path("flowacl.toml"), text).unwrap();
+        self.program.signal("-HUP");
+    }
+
+    /// A file of the daemon's directory.
+    fn path(&self, name: &str) -> PathBuf {
+        self.directory.path().join(name)
+    }
+
+    /// What the daemon has logged.
+    fn log(&self) -> String {
+        fs::read_to_string(self.path("log")).unwrap()
+    }
+
+    /// Waits for words in the log.
+    fn logged(&self, words: &str) {
+        eventually(words, || match self.log() {
+            log if log.contains(words) => Ok(()),
+            log => Err(log),
+        });
+    }
+
+    /// Asks the daemon with `show WHAT --json`.
+    fn try_show(&self, what: &str) -> Result<Value, String> {
+        let socket = self.path("flowacl.sock");
+        let output = Command::new(env!("CARGO_BIN_EXE_flowacl"))
+            .args(["show", what, "--json", "--socket", socket.to_str().unwrap()])
+            .output()
+            .unwrap();
+        match output.status.success() {
+            true => Ok(serde_json::from_slice(&output.stdout).unwrap()),
+            false => Err(String::from_utf8_lossy(&output.stderr).into_owned() + &self.log()),
+        }
+    }
+
+    /// As [`Self::try_show`], which must work.
+    fn show(&self, what: &str) -> Value {
+        self.try_show(what).unwrap()
+    }
+
+    /// NLRI, neighbor and state of all rules.
+    fn rules(&self) -> Vec<(String, String, String)> {
+        let report = self.show("rules");
+        let field = |rule: &Value, name: &str| rule[name].as_str().unwrap().to_owned();
+        let rules = report["rules"].as_array().unwrap().iter();
+        rules
+            .map(|rule| {
+                (
+                    field(rule, "nlri"),
+                    field(rule, "neighbor"),
+                    field(rule, "state"),
+                )
+            })
+            .collect()
+    }
+
+    /// Waits until the rules are these.
+    fn has_rules(&self, expected: &[(&str, &str, &str)]) {
+        eventually(&format!("{expected:?}"), || {
+            let rules = self.rules();
+            let found: Vec<_> = rules
+                .iter()
+                .map(|(a, b, c)| (a.as_str(), b.as_str(), c.as_str()))
+                .collect();
+            if found == expected {
+                Ok(())
+            } else {
+                Err(format!("{found:?}\n{}", self.log()))
+            }
+        });
+    }
+
+    /// State of one neighbor.
+    fn neighbor(&self, address: &str) -> Option<Value> {
+        let report = self.show("neighbors");
+        let mut neighbors = report["neighbors"].as_array().unwrap().iter();
+        neighbors
+            .find(|neighbor| neighbor["address"] == address)
+            .cloned()
+    }
+
+    /// Announces flows from an address of this machine for as long as the program is kept.
+    fn announce(&self, from: &str, arguments: &[&str]) -> Program {
+        let to = format!("127.0.0.1:{}", self.port);
+        let common = [
+            "announce",
+            "--to",
+            &to,
+            "--from",
+            from,
+            "--router-id",
+            from,
+            "--local-as",
+            "65070",
+            "--remote-as",
+            "65140",
+        ];
+        let log = fs::File::create(self.path(&format!("log-{from}"))).unwrap();
+        Program::start(&[&common, arguments].concat(), log.into())
+    }
+}
+
+/// A configuration that needs no privilege.
+fn configuration(port: u16, directory: &TempDir, neighbors: &str) -> String {
+    let directory = directory.path().display();
+    format!(
+        "[bgp]\nlocal_as = 65140\nrouter_id = \"192.0.2.2\"\nlisten = [\"127.0.0.1:{port}\"]\n\
+         [dataplane]\nbackend = \"sim\"\n\
+         [control]\nsocket = \"{directory}/flowacl.sock\"\n\
+         {neighbors}"
+    )
+}
+
+const FLOW: &str = "flow route { match { destination 203.0.113.5/32; } then { discard; } }";
+const NLRI: &str = "060120cb007105";
+const OTHER_FLOW: &str =
+    "flow route { match { destination 203.0.113.0/24; protocol udp; } then { rate-limit 9600; } }";
+const OTHER_NLRI: &str = "080118cb0071038111";
+
+#[test]
+fn rules_come_with_the_announcement_and_go_with_the_session() {
+    let daemon = Daemon::start(ANYBODY);
+    assert_eq!(daemon.rules(), []);
+    let mut controller = daemon.announce("127.0.0.2", &[OTHER_FLOW, FLOW]);
+    daemon.has_rules(&[
+        (NLRI, "127.0.0.2", "installed"),
+        (OTHER_NLRI, "127.0.0.2", "installed"),
+    ]);
+    let rule = &daemon.show("rules")["rules"][0];
+    assert_eq!(rule["family"], "ipv4-flow");
+    assert_eq!(rule["actions"][0], "discard");
+    assert_eq!(rule["reason"], Value::Null);
+    let neighbor = daemon.neighbor("127.0.0.2").unwrap();
+    assert_eq!(neighbor["state"], "Established");
+    assert_eq!(neighbor["received"], 2);
+    assert_eq!(neighbor["accepted"], 2);
+    assert_eq!(neighbor["rejected"], 0);
+
+    assert_eq!(controller.stop(), Some(0));
+    daemon.has_rules(&[]);
+    eventually("the neighbor of a prefix is forgotten", || {
+        daemon
+            .neighbor("127.0.0.2")
+            .map_or(Ok(()), |neighbor| Err(neighbor.to_string()))
+    });
+    daemon.logged("session down");
+}
+
+#[test]
+fn a_withdrawal_empties_and_the_session_stays() {
+    let daemon = Daemon::start(ANYBODY);
+    let _controller = daemon.announce("127.0.0.2", &["--withdraw-after", "1", FLOW]);
+    daemon.has_rules(&[(NLRI, "127.0.0.2", "installed")]);
+    daemon.has_rules(&[]);
+    assert_eq!(
+        daemon.neighbor("127.0.0.2").unwrap()["state"],
+        "Established"
+    );
+}
+
+#[test]
+fn two_neighbors_with_the_same_flow() {
+    let daemon = Daemon::start(ANYBODY);
+    let mut first = daemon.announce("127.0.0.2", &[FLOW]);
+    daemon.has_rules(&[(NLRI, "127.0.0.2", "installed")]);
+    let _second = daemon.announce("127.0.0.3", &[FLOW]);
+    daemon.has_rules(&[
+        (NLRI, "127.0.0.2", "installed"),
+        (NLRI, "127.0.0.3", "shadowed"),
+    ]);
+    assert_eq!(first.stop(), Some(0));
+    daemon.has_rules(&[(NLRI, "127.0.0.3", "installed")]);
+}
+
+#[test]
+fn a_killed_controller_takes_its_rules_along() {
+    let daemon = Daemon::start(ANYBODY);
+    let mut controller = daemon.announce("127.0.0.2", &[FLOW]);
+    daemon.has_rules(&[(NLRI, "127.0.0.2", "installed")]);
+    controller.0.kill().unwrap();
+    daemon.has_rules(&[]);
+}
+
+#[test]
+fn import_settings_refuse_with_a_reason() {
+    let daemon = Daemon::start(&format!(
+        "{ANYBODY}[neighbor.import]\ndestinations = [\"203.0.113.4/30\"]\n"
+    ));
+    let _controller = daemon.announce("127.0.0.2", &[FLOW, OTHER_FLOW]);
+    daemon.has_rules(&[
+        (NLRI, "127.0.0.2", "installed"),
+        (OTHER_NLRI, "127.0.0.2", "rejected"),
+    ]);
+    let rules = daemon.show("rules");
+    assert!(
+        rules["rules"][1]["reason"]
+            .as_str()
+            .unwrap()
+            .contains("import.destinations")
+    );
+}
+
+#[test]
+fn strangers_get_no_further_than_the_accept() {
+    let daemon = Daemon::start("[[neighbor]]\naddress = \"127.0.0.9\"\nremote_as = 65070\n");
+    for _ in 0..50 {
+        let mut stream = TcpStream::connect(("127.0.0.1", daemon.port)).unwrap();
+        stream.set_read_timeout(Some(PATIENCE)).unwrap();
+        let mut octets = Vec::new();
+        // Not even an OPEN; a reset is as good as an end.
+        let _ = stream.read_to_end(&mut octets);
+        assert!(octets.is_empty(), "{octets:02x?}");
+    }
+    assert_eq!(daemon.show("summary")["strangers_refused"], 50);
+    let lines = daemon.log().matches("connection refused").count();
+    assert!((1..=5).contains(&lines), "{lines} lines for 50 strangers");
+}
+
+#[test]
+fn the_wrong_as_is_refused_in_words() {
+    let daemon = Daemon::start(ANYBODY);
+    let to = format!("127.0.0.1:{}", daemon.port);
+    let output = Command::new(env!("CARGO_BIN_EXE_flowacl"))
+        .args([
+            "announce",
+            "--to",
+            &to,
+            "--local-as",
+            "65071",
+            "--remote-as",
+            "65140",
+            FLOW,
+        ])
+        .output()
+        .unwrap();
+    assert_eq!(output.status.code(), Some(1));
+    let stderr = String::from_utf8(output.stderr).unwrap();
+    assert!(
+        stderr.contains("2/2 (OPEN message error: bad peer AS)"),
+        "{stderr}"
+    );
+}
+
+#[test]
+fn octets_that_are_no_bgp_end_the_connection_and_nothing_else() {
+    let daemon = Daemon::start(ANYBODY);
+    let _controller = daemon.announce("127.0.0.2", &[FLOW]);
+    daemon.has_rules(&[(NLRI, "127.0.0.2", "installed")]);
+    let mut stream = TcpStream::connect(("127.0.0.1", daemon.port)).unwrap();
+    stream.set_read_timeout(Some(PATIENCE)).unwrap();
+    stream
+        .write_all(b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n")
+        .unwrap();
+    let mut octets = Vec::new();
+    stream.read_to_end(&mut octets).unwrap();
+    // OPEN, and a NOTIFICATION: connection not synchronized.
+    assert_eq!(octets[octets.len() - 3..][..3], [3, 1, 1], "{octets:02x?}");
+    daemon.has_rules(&[(NLRI, "127.0.0.2", "installed")]);
+}
+
+#[test]
+fn a_wrong_configuration_keeps_the_old_one() {
+    let daemon = Daemon::start(ANYBODY);
+    let _controller = daemon.announce("127.0.0.2", &[FLOW]);
+    daemon.has_rules(&[(NLRI, "127.0.0.2", "installed")]);
+    let ups = |daemon: &Daemon| daemon.neighbor("127.0.0.2").unwrap()["ups"].clone();
+
+    daemon.reload("[bgp]\nlocal_as = 0\n");
+    daemon.logged("flowacl.toml:2:12: bgp.local_as: 0 is not in the range 1 to 4294967295");
+    daemon.logged("flowacl.toml:1:1: bgp.router_id: is missing");
+    daemon.logged("keeping the old configuration");
+    daemon.has_rules(&[(NLRI, "127.0.0.2", "installed")]);
+
+    let text = configuration(daemon.port, &daemon.directory, ANYBODY);
+    daemon.reload(&text.replace("65140", "65141"));
+    daemon.logged("bgp.local_as cannot be changed while flowacl runs; restart it");
+    daemon.has_rules(&[(NLRI, "127.0.0.2", "installed")]);
+    assert_eq!(ups(&daemon), 1, "the session was never down");
+}
+
+#[test]
+fn a_reload_changes_what_changed() {
+    let neighbors = |import: &str, third: &str| {
+        format!(
+            "[[neighbor]]\naddress = \"127.0.0.2\"\nremote_as = 65070\n\
+             [[neighbor]]\naddress = \"127.0.0.3\"\nremote_as = 65070\n{import}{third}"
+        )
+    };
+    let daemon = Daemon::start(&neighbors("", ""));
+    let _second = daemon.announce("127.0.0.2", &[FLOW]);
+    let _third = daemon.announce("127.0.0.3", &[OTHER_FLOW]);
+    daemon.has_rules(&[
+        (NLRI, "127.0.0.2", "installed"),
+        (OTHER_NLRI, "127.0.0.3", "installed"),
+    ]);
+
+    let import = "[neighbor.import]\ndestinations = [\"198.51.100.0/24\"]\n";
+    let added = "[[neighbor]]\naddress = \"127.0.0.4\"\nremote_as = 65070\n";
+    let text = configuration(daemon.port, &daemon.directory, &neighbors(import, added));
+    daemon.reload(&text);
+    daemon.has_rules(&[
+        (NLRI, "127.0.0.2", "installed"),
+        (OTHER_NLRI, "127.0.0.3", "rejected"),
+    ]);
+    let _fourth = daemon.announce("127.0.0.4", &[OTHER_FLOW]);
+    daemon.has_rules(&[
+        (NLRI, "127.0.0.2", "installed"),
+        (OTHER_NLRI, "127.0.0.3", "rejected"),
+        (OTHER_NLRI, "127.0.0.4", "installed"),
+    ]);
+    for address in ["127.0.0.2", "127.0.0.3", "127.0.0.4"] {
+        assert_eq!(
+            daemon.neighbor(address).unwrap()["ups"],
+            1,
+            "{address} kept its session"
+        );
+    }
+
+    let only_fourth = configuration(daemon.port, &daemon.directory, added);
+    daemon.reload(&only_fourth);
+    daemon.has_rules(&[(OTHER_NLRI, "127.0.0.4", "installed")]);
+    assert_eq!(daemon.neighbor("127.0.0.2"), None);
+    let told = fs::read_to_string(daemon.path("log-127.0.0.2")).unwrap();
+    assert!(told.contains("6/3 (cease: peer de-configured)"), "{told}");
+}
+
+#[test]
+fn the_daemon_dials_an_active_neighbor() {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = listener.local_addr().unwrap().port();
+    let _daemon = Daemon::start(&format!(
+        "[[neighbor]]\naddress = \"127.0.0.1\"\nremote_as = 65070\npassive = false\n\
+         port = {port}\nlocal_address = \"127.0.0.7\"\n"
+    ));
+    let (mut stream, remote) = listener.accept().unwrap();
+    assert_eq!(remote.ip().to_string(), "127.0.0.7");
+    let mut header = [0; 19];
+    stream.read_exact(&mut header).unwrap();
+    assert_eq!(header[18], 1, "an OPEN");
+}
+
+#[test]
+fn stopping_says_goodbye_and_cleans_up() {
+    let mut daemon = Daemon::start(ANYBODY);
+    let mut controller = daemon.announce("127.0.0.2", &[FLOW]);
+    daemon.has_rules(&[(NLRI, "127.0.0.2", "installed")]);
+    assert_eq!(daemon.program.stop(), Some(0));
+    assert!(!daemon.path("flowacl.sock").exists());
+    let code = eventually("the controller learns of it", || {
+        let status = controller.0.try_wait().unwrap();
+        status
+            .map(|status| status.code())
+            .ok_or_else(|| "still there".to_owned())
+    });
+    assert_eq!(code, Some(1));
+    let told = fs::read_to_string(daemon.path("log-127.0.0.2")).unwrap();
+    assert!(
+        told.contains("6/2 (cease: administrative shutdown) \"flowacl stops\""),
+        "{told}"
+    );
+}
+
+#[test]
+fn two_daemons_cannot_share_a_socket() {
+    let daemon = Daemon::start(ANYBODY);
+    let config = daemon.path("flowacl.toml");
+    let output = Command::new(env!("CARGO_BIN_EXE_flowacl"))
+        .args(["run", "--config", config.to_str().unwrap()])
+        .output()
+        .unwrap();
+    assert_eq!(output.status.code(), Some(1));
+    let stderr = String::from_utf8(output.stderr).unwrap();
+    assert!(stderr.contains("another daemon answers"), "{stderr}");
+    daemon.show("summary");
+}
+
+#[test]
+fn explain_names_the_deciding_rule() {
+    let daemon = Daemon::start(ANYBODY);
+    let _controller = daemon.announce("127.0.0.2", &[FLOW]);
+    daemon.has_rules(&[(NLRI, "127.0.0.2", "installed")]);
+    let socket = daemon.path("flowacl.sock");
+    let explain = |packet: &str| {
+        let output = Command::new(env!("CARGO_BIN_EXE_flowacl"))
+            .args([
+                "explain",
+                "--json",
+                "--socket",
+                socket.to_str().unwrap(),
+                packet,
+            ])
+            .output()
+            .unwrap();
+        assert!(
+            output.status.success(),
+            "{}",
+            String::from_utf8_lossy(&output.stderr)
+        );
+        serde_json::from_slice::<Value>(&output.stdout).unwrap()
+    };
+    let hit = explain("udp 198.51.100.7:123 > 203.0.113.5:4444 len 468");
+    assert_eq!(hit["verdict"], "discard");
+    assert_eq!(hit["matched"][0]["nlri"], NLRI);
+    assert_eq!(hit["matched"][0]["neighbor"], "127.0.0.2");
+    let miss = explain("udp 198.51.100.7:123 > 203.0.113.6:4444 len 468");
+    assert_eq!(miss["verdict"], "accept");
+    assert_eq!(miss["decided"], false);
+}
