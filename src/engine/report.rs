@@ -7,7 +7,8 @@ use super::Engine;
 use super::enforcement::Enforced;
 use super::status::{RouteCounts, RouteState, RuleStatus};
 use crate::flowspec::text::format_flow;
-use crate::rib::{Entry, Path, RouteKey, best_path};
+use crate::rib::{Entry, Path, RouteKey, best_path, route_key};
+use crate::wire::nlri::Nlri;
 
 impl Engine {
     /// All routes in precedence order, families in the order of their code points.
@@ -20,6 +21,26 @@ impl Engine {
             }
         }
         rules
+    }
+
+    /// Flow and reason of a route that is not enforced and will not be as things stand: refused by policy, or not
+    /// expressible. `None` for any other route.
+    pub fn refusal(&self, peer: IpAddr, nlri: &Nlri) -> Option<(String, String)> {
+        let key = route_key(nlri);
+        let entry = self.rib.get(&key)?;
+        let path = self.rib.path(peer, nlri)?;
+        match self.route_state(&key, entry.best(), path) {
+            (RouteState::Rejected | RouteState::Unsupported, reason) => {
+                Some((format_flow(nlri, &path.actions), reason.unwrap_or_default()))
+            }
+            (
+                RouteState::Installed
+                | RouteState::Pending
+                | RouteState::Shadowed
+                | RouteState::Stale,
+                _,
+            ) => None,
+        }
     }
 
     fn rule_status(

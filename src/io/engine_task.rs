@@ -9,6 +9,7 @@ use tokio::time::{MissedTickBehavior, interval};
 
 use super::dataplane_thread::{self, Reply};
 use super::driver::at;
+use super::rate_limit::RateLimit;
 use crate::engine::explain::Explanation;
 use crate::engine::status::{RouteCounts, RuleStatus};
 use crate::engine::{Engine, Event};
@@ -22,11 +23,14 @@ const COUNTER_PERIOD: Duration = Duration::from_secs(5);
 /// How long a question waits for fresh counters while the packet filter is busy.
 const PATIENCE: Duration = Duration::from_millis(500);
 
+/// Refused routes that are logged in each period.
+const REFUSAL_LINES: (u32, Duration) = (20, Duration::from_secs(10));
+
 /// What the task is told and asked.
 #[derive(Debug)]
 pub(super) enum EngineInput {
     /// Something happened.
-    Event(Event),
+    Event(Box<Event>),
     /// All routes in precedence order, with fresh counters.
     Rules(oneshot::Sender<Vec<RuleStatus>>),
     /// Numbers of routes: of all, and of each of these neighbors; and whether nothing is on its way.
@@ -58,6 +62,7 @@ pub(super) struct EngineTask {
     patience_ends: Option<Instant>,
     /// Counters were asked for and have not come.
     counters_under_way: bool,
+    refusal_log: RateLimit,
 }
 
 impl EngineTask {
@@ -76,6 +81,7 @@ impl EngineTask {
             asking: Vec::new(),
             patience_ends: None,
             counters_under_way: false,
+            refusal_log: RateLimit::new(REFUSAL_LINES.0, REFUSAL_LINES.1),
         }
     }
 
@@ -118,7 +124,7 @@ impl EngineTask {
     /// Takes one input. Whoever asked may have gone: answers are then dropped.
     fn input(&mut self, input: EngineInput) {
         match input {
-            EngineInput::Event(event) => self.step(event),
+            EngineInput::Event(event) => self.event(*event),
             EngineInput::Rules(answer) => {
                 self.asking.push(answer);
                 self.patience_ends
@@ -137,6 +143,30 @@ impl EngineTask {
             }
             EngineInput::Explain(packet, answer) => {
                 let _ = answer.send(self.engine.explain(&packet));
+            }
+        }
+    }
+
+    /// Gives the engine an event of a neighbor, and logs which of its routes are refused.
+    fn event(&mut self, event: Event) {
+        let announced = match &event {
+            Event::Update { peer, update } => Some((*peer, update.announced.clone())),
+            Event::PeerUp { .. }
+            | Event::PeerDown { .. }
+            | Event::PolicyChanged { .. }
+            | Event::Committed(_)
+            | Event::Counters(_) => None,
+        };
+        self.step(event);
+        let Some((peer, announced)) = announced else {
+            return;
+        };
+        for nlri in announced {
+            let Some((flow, reason)) = self.engine.refusal(peer, &nlri) else {
+                continue;
+            };
+            if let Some(left_out) = self.refusal_log.admit(Instant::now()) {
+                tracing::info!(neighbor = %peer, flow, left_out, "route refused: {reason}");
             }
         }
     }

@@ -217,7 +217,7 @@ impl Neighbors {
             // An engine that has gone has forgotten all routes.
             let _ = self
                 .engine
-                .send(EngineInput::Event(Event::PeerDown { peer }))
+                .send(EngineInput::Event(Event::PeerDown { peer }.into()))
                 .await;
         }
         self.start_configured();

@@ -180,7 +180,7 @@ impl Peer {
                     None => break (CEASE_SHUTDOWN, "flowacl ends"),
                 },
                 permit = engine.reserve(), if !may_read => match (permit, self.pending.pop_front()) {
-                    (Ok(permit), Some(event)) => permit.send(EngineInput::Event(event)),
+                    (Ok(permit), Some(event)) => permit.send(EngineInput::Event(event.into())),
                     // The engine has gone, and the daemon with it.
                     _ => break (CEASE_SHUTDOWN, "flowacl ends"),
                 },
@@ -198,7 +198,7 @@ impl Peer {
         self.publish();
         for event in self.pending.drain(..) {
             // An engine that has gone has forgotten all routes.
-            let _ = self.engine.send(EngineInput::Event(event)).await;
+            let _ = self.engine.send(EngineInput::Event(event.into())).await;
         }
         commands
     }

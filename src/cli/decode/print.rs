@@ -21,7 +21,7 @@ use crate::wire::update::{DecodeContext, Update};
 pub(super) fn print(output: &mut dyn Write, reading: &Reading) -> io::Result<()> {
     match &reading.content {
         Content::Nlri => {}
-        Content::Update(Some((update, context))) => print_update(output, update, context)?,
+        Content::Update(Some(update)) => print_update(output, &update.0, &update.1)?,
         Content::Message(Some(message)) => print_message(output, message)?,
         Content::Update(None) | Content::Message(None) => {}
     }
@@ -151,7 +151,11 @@ fn print_route(output: &mut dyn Write, route: &Route) -> io::Result<()> {
         ::hex::encode(nlri.encoded())
     )?;
     if let Some(distinguisher) = nlri.route_distinguisher() {
-        writeln!(output, "RD          {}", format_route_distinguisher(distinguisher))?;
+        writeln!(
+            output,
+            "RD          {}",
+            format_route_distinguisher(distinguisher)
+        )?;
     }
     for component in nlri.components() {
         let alone = Nlri::new(

@@ -30,7 +30,7 @@ pub(super) enum Content {
     /// Bare NLRI.
     Nlri,
     /// An UPDATE, if it could be understood, and the kind of session that it was read for.
-    Update(Option<(Update, DecodeContext)>),
+    Update(Option<Box<(Update, DecodeContext)>>),
     /// A message of another type, if it could be understood.
     Message(Option<Message>),
 }
@@ -220,7 +220,7 @@ fn read_update_for(body: &[u8], context: DecodeContext) -> Reading {
     });
     let routes = announced.chain(withdrawn).collect();
     Reading {
-        content: Content::Update(Some((update, context))),
+        content: Content::Update(Some(Box::new((update, context)))),
         routes,
         faults,
     }
