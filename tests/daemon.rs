@@ -3,10 +3,16 @@
 use std::fs;
 use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
+use std::os::unix::net::UnixDatagram;
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
+use flowacl::config::Config;
+use flowacl::wire::capability::Capability;
+use flowacl::wire::iana::FlowFamily;
+use flowacl::wire::message::Message;
+use flowacl::wire::open::Open;
 use serde_json::Value;
 use tempfile::TempDir;
 
@@ -514,4 +520,203 @@ fn explain_names_the_deciding_rule() {
     let miss = explain("udp 198.51.100.7:123 > 203.0.113.6:4444 len 468");
     assert_eq!(miss["verdict"], "accept");
     assert_eq!(miss["decided"], false);
+}
+
+/// ORIGIN IGP, AS_PATH 65070, traffic-rate 0.
+const ATTRIBUTES: &str = "4001010040020602010000fe2ec010088006000000000000";
+
+/// A controller that says whatever the test wants.
+struct RawController(TcpStream);
+
+impl RawController {
+    /// Brings the session up.
+    fn connect(port: u16) -> Self {
+        let open = Open {
+            asn: 65070,
+            hold_time_secs: 90,
+            router_id: "192.0.2.1".parse().unwrap(),
+            capabilities: vec![
+                Capability::MultiProtocol(FlowFamily::Ipv4Flow.afi_safi()),
+                Capability::FourOctetAs(65070),
+            ],
+        };
+        let mut stream = TcpStream::connect(("127.0.0.1", port)).unwrap();
+        stream.write_all(&Message::Open(open).encode()).unwrap();
+        stream.write_all(&Message::Keepalive.encode()).unwrap();
+        Self(stream)
+    }
+
+    /// Sends an UPDATE with ORIGIN, AS_PATH, traffic-rate 0 and these NLRI in MP_REACH_NLRI.
+    fn announce(&mut self, nlri: &str) {
+        let nlri = hex::decode(nlri).unwrap();
+        let mut attributes = hex::decode(ATTRIBUTES).unwrap();
+        attributes.extend([
+            0x80,
+            14,
+            5 + u8::try_from(nlri.len()).unwrap(),
+            0,
+            1,
+            133,
+            0,
+            0,
+        ]);
+        attributes.extend(nlri);
+        let mut body = vec![0, 0, 0, u8::try_from(attributes.len()).unwrap()];
+        body.extend(attributes);
+        self.0.write_all(&Message::Update(body).encode()).unwrap();
+    }
+}
+
+#[test]
+fn a_malformed_update_is_logged_and_the_session_stays() {
+    let daemon = Daemon::start(ANYBODY);
+    let mut controller = RawController::connect(daemon.port);
+    controller.announce(NLRI);
+    daemon.has_rules(&[(NLRI, "127.0.0.1", "installed")]);
+    // The known route, and one whose components are out of order: both are withdrawn (RFC 7606).
+    controller.announce(&format!("{NLRI}06038111028100"));
+    daemon.has_rules(&[]);
+    let neighbor = daemon.neighbor("127.0.0.1").unwrap();
+    assert_eq!(neighbor["state"], "Established");
+    assert_eq!(neighbor["malformed_updates"], 1);
+    let log = daemon.log();
+    let line = log
+        .lines()
+        .find(|line| line.contains("malformed UPDATE"))
+        .expect(&log);
+    for word in ["neighbor=127.0.0.1", "offset=", "treat-as-withdraw"] {
+        assert!(line.contains(word), "{line}");
+    }
+}
+
+#[test]
+fn refused_routes_are_logged_with_the_reason() {
+    let daemon = Daemon::start(&format!("{ANYBODY}[neighbor.import]\nmax_routes = 1\n"));
+    let mut controller = RawController::connect(daemon.port);
+    controller.announce(NLRI);
+    controller.announce(OTHER_NLRI);
+    daemon.logged("route refused: ");
+    let log = daemon.log();
+    let line = log
+        .lines()
+        .find(|line| line.contains("route refused"))
+        .unwrap();
+    assert!(
+        line.contains("203.0.113.0/24") && line.contains("max_routes"),
+        "{line}"
+    );
+}
+
+#[test]
+fn systemd_learns_of_start_reload_and_stop() {
+    let directory = tempfile::tempdir().unwrap();
+    let notify = UnixDatagram::bind(directory.path().join("notify")).unwrap();
+    notify.set_read_timeout(Some(PATIENCE)).unwrap();
+    let expect = |wanted: &str| {
+        let mut octets = [0; 256];
+        let length = notify.recv(&mut octets).expect(wanted);
+        let told = String::from_utf8_lossy(&octets[..length]).into_owned();
+        assert!(told.contains(wanted), "{told:?} instead of {wanted}");
+    };
+    let port = TcpListener::bind("127.0.0.1:0")
+        .unwrap()
+        .local_addr()
+        .unwrap()
+        .port();
+    let config = directory.path().join("flowacl.toml");
+    fs::write(&config, configuration(port, &directory, ANYBODY)).unwrap();
+    let child = Command::new(env!("CARGO_BIN_EXE_flowacl"))
+        .args(["run", "--config", config.to_str().unwrap()])
+        .env("NOTIFY_SOCKET", directory.path().join("notify"))
+        .stderr(Stdio::null())
+        .spawn()
+        .unwrap();
+    let mut program = Program(child);
+    expect("READY=1");
+    program.signal("-HUP");
+    expect("RELOADING=1\nMONOTONIC_USEC=");
+    expect("READY=1");
+    assert_eq!(program.stop(), Some(0));
+    expect("STOPPING=1");
+}
+
+#[test]
+fn tables_fit_80_columns() {
+    let daemon = Daemon::start(ANYBODY);
+    let long = "flow route { match { destination 203.0.113.5/32; source 198.51.100.0/24; protocol [ tcp udp ]; \
+        port [ =53 =123 =161 =389 =1900 =11211 ]; packet-length >=400&<=1500; } \
+        then { rate-limit 1000000; } }";
+    let _controller = daemon.announce("127.0.0.2", &[FLOW, long]);
+    eventually("both rules are there", || match daemon.rules().len() {
+        2 => Ok(()),
+        rules => Err(format!("{rules} rules")),
+    });
+    let socket = daemon.path("flowacl.sock");
+    let show = |what: &str, options: &[&str]| {
+        let output = Command::new(env!("CARGO_BIN_EXE_flowacl"))
+            .args(["show", what, "--socket", socket.to_str().unwrap()])
+            .args(options)
+            .env("COLUMNS", "80")
+            .output()
+            .unwrap();
+        assert!(
+            output.status.success(),
+            "{}",
+            String::from_utf8_lossy(&output.stderr)
+        );
+        String::from_utf8(output.stdout).unwrap()
+    };
+    for what in ["rules", "neighbors"] {
+        let text = show(what, &[]);
+        assert!(
+            text.lines().all(|line| line.chars().count() <= 80),
+            "{text}"
+        );
+        assert!(text.contains("127.0.0.2"), "{text}");
+    }
+    let wide = show("rules", &["--wide"]);
+    assert!(
+        wide.contains("[ =53 =123 =161 =389 =1900 =11211 ]"),
+        "{wide}"
+    );
+    assert_eq!(wide.lines().count(), 3, "{wide}");
+    assert!(show("summary", &[]).contains("1 of 1 established"));
+    assert!(show("dataplane", &[]).contains("sim"));
+}
+
+#[test]
+fn the_daemon_runs_within_a_program() {
+    let port = TcpListener::bind("127.0.0.1:0")
+        .unwrap()
+        .local_addr()
+        .unwrap()
+        .port();
+    let directory = tempfile::tempdir().unwrap();
+    let config = Config::parse(&configuration(port, &directory, ANYBODY)).unwrap();
+    let daemon = flowacl::io::Daemon::start(config.clone()).unwrap();
+    assert!(TcpStream::connect(("127.0.0.1", port)).is_ok());
+    daemon.reload(config.clone()).unwrap();
+    let error = flowacl::io::Daemon::start(config.clone()).unwrap_err();
+    assert!(
+        error.to_string().contains("another daemon answers"),
+        "{error}"
+    );
+    daemon.stop().unwrap();
+    assert!(TcpStream::connect(("127.0.0.1", port)).is_err());
+    // Dropping stops as well.
+    drop(flowacl::io::Daemon::start(config).unwrap());
+    assert!(!directory.path().join("flowacl.sock").exists());
+}
+
+#[test]
+fn a_port_that_is_taken_is_named() {
+    let taken = TcpListener::bind("127.0.0.1:0").unwrap();
+    let directory = tempfile::tempdir().unwrap();
+    let port = taken.local_addr().unwrap().port();
+    let config = Config::parse(&configuration(port, &directory, ANYBODY)).unwrap();
+    let error = flowacl::io::Daemon::start(config).unwrap_err().to_string();
+    assert!(
+        error.starts_with(&format!("cannot listen on 127.0.0.1:{port}: ")),
+        "{error}"
+    );
 }

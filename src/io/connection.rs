@@ -145,3 +145,102 @@ async fn linger(reader: &mut OwnedReadHalf, writer: &mut OwnedWriteHalf) {
     // However it ends, the connection is over.
     let _ = timeout(LINGER, drain).await;
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use tokio::net::TcpListener;
+
+    /// Both ends of a connection on loopback.
+    async fn pair() -> (TcpStream, TcpStream) {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let (dialed, accepted) = tokio::join!(
+            dial(address, None, Duration::from_secs(5)),
+            listener.accept()
+        );
+        (dialed.unwrap(), accepted.unwrap().0)
+    }
+
+    /// Runs a test that waits.
+    fn block_on(test: impl Future<Output = ()>) {
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()
+            .unwrap();
+        runtime.block_on(async { timeout(Duration::from_secs(20), test).await.unwrap() });
+    }
+
+    #[test]
+    fn a_neighbor_that_reads_nothing_is_given_up() {
+        block_on(async {
+            let (ours, _theirs) = pair().await;
+            let (outbox, due) = mpsc::channel(OUTBOX_MESSAGES);
+            let (inbox, mut reports) = mpsc::channel(1);
+            let send_hold = Duration::from_millis(100);
+            let id = ConnectionId(7);
+            tokio::spawn(run(id, ours, due, inbox, send_hold));
+            // More than the kernel takes for both ends.
+            for _ in 0..OUTBOX_MESSAGES {
+                outbox.send(vec![0; 1 << 18]).await.unwrap();
+                if let Ok((reported, Arrival::Closed(reason))) = reports.try_recv() {
+                    assert_eq!(reported, id);
+                    assert!(reason.contains("RFC 9687"), "{reason}");
+                    return;
+                }
+            }
+            let report = reports.recv().await;
+            assert!(
+                matches!(report, Some((_, Arrival::Closed(_)))),
+                "{report:?}"
+            );
+        });
+    }
+
+    #[test]
+    fn what_is_due_goes_out_before_the_end() {
+        block_on(async {
+            let (ours, mut theirs) = pair().await;
+            let (outbox, due) = mpsc::channel(OUTBOX_MESSAGES);
+            let (inbox, _reports) = mpsc::channel(1);
+            let task = tokio::spawn(run(ConnectionId(1), ours, due, inbox, LINGER));
+            outbox.send(b"NOTIFI".to_vec()).await.unwrap();
+            outbox.send(b"CATION".to_vec()).await.unwrap();
+            drop(outbox);
+            // Octets that nobody reads would turn the end into a reset.
+            theirs.write_all(&[0; 100]).await.unwrap();
+            let mut octets = Vec::new();
+            theirs.read_to_end(&mut octets).await.unwrap();
+            assert_eq!(octets, b"NOTIFICATION");
+            drop(theirs);
+            task.await.unwrap();
+        });
+    }
+
+    #[test]
+    fn reading_stops_while_nobody_takes_the_reports() {
+        block_on(async {
+            let (ours, theirs) = pair().await;
+            let (_outbox, due) = mpsc::channel(OUTBOX_MESSAGES);
+            let (inbox, mut reports) = mpsc::channel(1);
+            tokio::spawn(run(ConnectionId(1), ours, due, inbox, LINGER));
+            // The neighbor sends until TCP takes no more.
+            let mut sent = 0;
+            while let Ok(result) = timeout(Duration::from_millis(300), theirs.writable()).await {
+                result.unwrap();
+                sent += theirs.try_write(&[0; READ_SIZE]).unwrap_or(0);
+            }
+            assert!(sent > READ_SIZE, "TCP took something");
+            drop(theirs);
+            let mut received = 0;
+            while let Some((_, arrival)) = reports.recv().await {
+                match arrival {
+                    Arrival::Octets(octets) => received += octets.len(),
+                    Arrival::Closed(_) => break,
+                    Arrival::Dialed(_) => unreachable!("nobody dialed"),
+                }
+            }
+            assert_eq!(received, sent, "nothing is lost");
+        });
+    }
+}
