@@ -53,7 +53,7 @@ fn check_nlri(nlri: &Nlri) {
     );
 
     assert!(!precedence_key(nlri).is_empty());
-    let lowered = lower(nlri, &actions, dataplane::rule::RuleId(1), "".into());
+    let lowered = lower(nlri, &actions, dataplane::rule::RuleId(1));
     assert_eq!(lowered.is_err(), nlri.family().is_vpn());
 }
 

@@ -14,7 +14,7 @@ use crate::flowspec::action::TrafficFilteringActions;
 use crate::flowspec::matches::protocol;
 use crate::flowspec::operator::{fragment_set, numeric_set, tcp_flags_set};
 use crate::flowspec::precedence::precedence_key;
-use crate::flowspec::text::format_route_distinguisher;
+use crate::flowspec::text::{format_match, format_route_distinguisher};
 use crate::wire::nlri::{BitmaskType, Component, Nlri, NumericType, PrefixPattern};
 
 /// The greatest IPv4 packet: the largest Total Length.
@@ -35,14 +35,13 @@ pub struct Lowered {
 
 /// Compiles a route.
 ///
-/// `label` is what an operator reads beside the rule. Fails when no rule can do what the route asks
+/// Fails when no rule can do what the route asks
 /// for; the reason names the part at fault. A route that no packet can match is compiled like any
 /// other, with a note.
 pub fn lower(
     nlri: &Nlri,
     actions: &TrafficFilteringActions,
     id: RuleId,
-    label: Arc<str>,
 ) -> Result<Lowered, Unsupported> {
     if let Some(distinguisher) = nlri.route_distinguisher() {
         let distinguisher = format_route_distinguisher(distinguisher);
@@ -65,11 +64,22 @@ pub fn lower(
         id,
         family,
         order: precedence_key(nlri),
-        label,
+        label: label(nlri, actions),
         matches,
         action,
     };
     Ok(Lowered { rule, notes })
+}
+
+/// What an operator reads beside the rule. Packet filters cut long comments, so it begins with what
+/// tells rules apart.
+fn label(nlri: &Nlri, actions: &TrafficFilteringActions) -> Arc<str> {
+    format!(
+        "{} then {}",
+        format_match(nlri),
+        actions.describe().join(", ")
+    )
+    .into()
 }
 
 /// Compiles the actions; fails on one that restricts traffic in a way that rules cannot.

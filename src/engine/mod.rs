@@ -21,7 +21,6 @@ use dataplane::backend::{BackendError, Capability, Counter};
 use dataplane::desired::Changes;
 use dataplane::rule::RuleId;
 
-use crate::flowspec::text::format_flow;
 use crate::rib::{Entry, Peer, Rib, RouteKey};
 use crate::wire::update::Update;
 use adj_rib_in::AdjRibIn;
@@ -171,8 +170,7 @@ impl Engine {
         let Some(path) = entry.best() else {
             return Desired::Nothing;
         };
-        let label = format_flow(&entry.nlri, &path.actions);
-        let lowered = lower::lower(&entry.nlri, &path.actions, id, label.into())
+        let lowered = lower::lower(&entry.nlri, &path.actions, id)
             .and_then(|lowered| self.capability.check(&lowered.rule).map(|()| lowered));
         match lowered {
             Ok(lowered) => Desired::Rule(Arc::new(lowered.rule)),
