@@ -3,9 +3,8 @@
 use std::sync::Arc;
 
 use super::NftablesCapability;
-use super::frame::{
-    Coverage, FrameChain, create_messages, delete_messages, frame, replace_messages,
-};
+use super::coverage::Coverage;
+use super::frame::{FrameChain, create_messages, delete_messages, frame, replace_messages};
 use super::layout::{Layout, Plan, Rewrite};
 use super::message::Message;
 use super::object::PRIORITY;
@@ -16,8 +15,8 @@ use crate::backend::{Backend, BackendError, Capability, Counter};
 use crate::desired::{Changes, Link, Settings};
 use crate::rule::{Rule, RuleId};
 
-/// Set ids of the frame begin here, those of rules at 1: both may stand in one transaction.
-const FRAME_SET_IDS: u32 = 1 << 31;
+/// Anonymous sets of the frame are numbered from here, those of rules from 1.
+const FRAME_SETS: u32 = 1 << 31;
 
 /// The packet filter of the Linux kernel.
 ///
@@ -36,7 +35,7 @@ struct Running {
     frame: Vec<FrameChain>,
     layout: Layout,
     /// Times that the table was found changed by others and made anew.
-    restored: u64,
+    replaced: u64,
 }
 
 impl Nftables {
@@ -64,8 +63,8 @@ fn scratch(settings: &Settings) -> Result<ScratchMark, BackendError> {
 }
 
 impl Running {
-    /// Makes the table anew with all rules of a layout, as one transaction or, where that does not fit, the rules
-    /// after the empty table.
+    /// Makes the table anew with all rules of a layout, as one transaction or, where that does not
+    /// fit, the rules after the empty table.
     fn create(&mut self) -> Result<(), Failure> {
         let rules = self.layout.rules().cloned().collect();
         let changes = Changes {
@@ -76,7 +75,7 @@ impl Running {
         let (layout, plan) = empty
             .plan(&changes, Rewrite::InPlace)
             .expect("ids are unique in a layout");
-        let mut last_set = FRAME_SET_IDS;
+        let mut last_set = FRAME_SETS;
         let table = create_messages(&self.frame, &mut last_set);
         let together: Vec<Message> = table
             .iter()
@@ -114,40 +113,48 @@ impl Running {
             return Ok(());
         }
         let generation = self.transport.generation()?;
-        match self.transport.transact(&changes.into_transaction()) {
-            Ok(()) => self.layout = layout,
-            Err(Failure::TooLarge { .. }) => {
-                let (layout, changes) = plan(&self.layout, Rewrite::Beside).map_err(duplicate)?;
-                self.carry_out_in_parts(changes)?;
-                self.layout = layout;
-            }
-            Err(Failure::Unanswered(reason)) => {
-                if self.transport.generation()? != generation {
-                    self.restore()?;
-                }
-                return Err(BackendError::Unavailable(reason));
-            }
-            Err(failure) => {
-                if !readback::table_exists(&mut self.transport)? {
-                    // Somebody deleted the table: the rules of this commit are not to blame.
-                    self.restore()?;
-                    let reason = "the table was deleted by someone else and has been restored";
-                    return Err(BackendError::Unavailable(reason.into()));
-                }
-                return Err(failure.into());
-            }
+        let mut next = layout;
+        let mut outcome = self.transport.transact(&changes.into_transaction());
+        if let Err(Failure::TooLarge { .. }) = outcome {
+            let (layout, changes) = plan(&self.layout, Rewrite::Beside).map_err(duplicate)?;
+            next = layout;
+            outcome = self.carry_out_in_parts(changes);
         }
-        Ok(())
+        let failure = match outcome {
+            Ok(()) => {
+                self.layout = next;
+                return Ok(());
+            }
+            Err(failure) => failure,
+        };
+        let is_ours_to_answer = match &failure {
+            // Nothing was sent.
+            Failure::TooLarge { .. } | Failure::Socket(_) => true,
+            Failure::Unanswered(_) => self.transport.generation()? == generation,
+            Failure::Refused { rule, .. } => {
+                rule.is_some() && readback::table_exists(&mut self.transport)?
+            }
+        };
+        if is_ours_to_answer {
+            return Err(failure.into());
+        }
+        // No rule is to blame: somebody has changed the table, or nobody knows what became of the
+        // transaction.
+        self.replace_table(next)
     }
 
-    /// Makes the table what the layout says, whatever it is now.
-    fn restore(&mut self) -> Result<(), BackendError> {
-        self.restored += 1;
-        self.create().map_err(BackendError::from)
+    /// Makes the table anew with the rules of `layout`, whatever it is now. Counters begin at zero.
+    fn replace_table(&mut self, layout: Layout) -> Result<(), BackendError> {
+        let old = std::mem::replace(&mut self.layout, layout);
+        self.replaced += 1;
+        self.create().map_err(|failure| {
+            self.layout = old;
+            failure.into()
+        })
     }
 
-    /// Carries out a plan that does not fit one transaction: what is new is built beside the old state, then one
-    /// transaction switches over. On failure the old state stays.
+    /// Carries out a plan that does not fit one transaction: what is new is built beside the old
+    /// state, then one transaction switches over. On failure the old state stays.
     fn carry_out_in_parts(&mut self, plan: Plan) -> Result<(), Failure> {
         let built = self
             .in_parts(&plan.build)
@@ -200,7 +207,7 @@ impl Backend for Nftables {
             frame: frame(settings, &coverage),
             coverage,
             layout: Layout::empty(settings.sample, scratch),
-            restored: 0,
+            replaced: 0,
         };
         running.create()?;
         self.running = Some(running);
@@ -213,10 +220,18 @@ impl Backend for Nftables {
         let coverage = Coverage::of(settings, links);
         let frame = frame(settings, &coverage);
         if frame != running.frame {
-            let mut last_set = FRAME_SET_IDS;
-            let messages = replace_messages(&running.frame, &frame, &mut last_set);
-            running.transport.transact(&messages)?;
-            running.frame = frame;
+            let old = std::mem::replace(&mut running.frame, frame);
+            let mut last_set = FRAME_SETS;
+            let messages = replace_messages(&old, &running.frame, &mut last_set);
+            let outcome = match running.transport.transact(&messages) {
+                // Somebody may have changed the table.
+                Err(Failure::Refused { .. }) => running.replace_table(running.layout.clone()),
+                outcome => outcome.map_err(BackendError::from),
+            };
+            if let Err(error) = outcome {
+                running.frame = old;
+                return Err(error);
+            }
         }
         running.coverage = coverage;
         running.links = links.to_vec();
@@ -240,7 +255,7 @@ impl Backend for Nftables {
         let found: Vec<_> = running.layout.rules().filter_map(of_rule).collect();
         if found.len() < running.layout.len() {
             // Rules do not lose their counters: somebody flushed or edited the table.
-            running.restore()?;
+            running.replace_table(running.layout.clone())?;
         }
         Ok(found)
     }
@@ -270,7 +285,7 @@ impl Backend for Nftables {
             ("bridge ports at ingress", list(&running.coverage.ingress)),
             (
                 "restored after foreign changes",
-                running.restored.to_string(),
+                running.replaced.to_string(),
             ),
         ];
         Ok(facts

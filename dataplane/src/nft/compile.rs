@@ -1,8 +1,8 @@
 //! From a [`Rule`] to nft rules. Pure.
 //!
-//! A rule becomes the nft rules of one or two *classes*: packets that may have a transport header, and later fragments.
-//! The frame of the table sends later fragments to lists of their own, since the kernel reads whatever stands
-//! in their payload as if it were a transport header.
+//! A rule becomes the nft rules of one or two *classes*: packets that may have a transport header,
+//! and later fragments. The frame of the table sends later fragments to lists of their own, since
+//! the kernel reads whatever stands in their payload as if it were a transport header.
 
 use super::expression::Verdict;
 use super::field::{Field, Test};
@@ -17,12 +17,13 @@ use crate::rule::{
 
 /// The chain that applies the chosen DSCP at the end of evaluation.
 pub(super) const FINISH_CHAIN: &str = "finish";
-/// All TCP flags. nft lists "not equal" of all of them as two conditions, which says something else.
+/// All TCP flags. nft lists "not equal" of all of them as two conditions, which says something
+/// else.
 const TCP_FLAGS: u128 = 0xfff;
 /// IPv6 header length, which payload lengths leave out.
 const IPV6_HEADER_LEN: u32 = 40;
-/// Protocol numbers at which the walk of IPv6 headers goes on or ends without an upper layer: Hop-by-Hop, Routing,
-/// Fragment, ESP, AH, Destination Options.
+/// Protocol numbers at which the walk of IPv6 headers goes on or ends without an upper layer:
+/// Hop-by-Hop, Routing, Fragment, ESP, AH, Destination Options.
 const NO_UPPER_LAYER: [(u32, u32); 6] = [(0, 0), (43, 43), (44, 44), (50, 50), (51, 51), (60, 60)];
 
 /// Packets that are evaluated by the same list of rules.
@@ -49,7 +50,8 @@ impl Class {
 pub(super) struct Context {
     /// Where samples go.
     pub(super) sample: Sample,
-    /// Set while a marking rule lets evaluation go on: then marks are collected and written at the end.
+    /// Set while a marking rule lets evaluation go on: then marks are collected and written at the
+    /// end.
     pub(super) collect_marks: Option<ScratchMark>,
 }
 
@@ -107,7 +109,8 @@ pub(super) fn compile(
     rules
 }
 
-/// What happens to a packet that matches: one list for each nft rule that the same condition must stand in.
+/// What happens to a packet that matches: one list for each nft rule that the same condition must
+/// stand in.
 fn tails(rule: &Rule, context: &Context, names: &ObjectNames) -> Vec<Vec<Statement>> {
     let action = &rule.action;
     let mut tails = Vec::new();
@@ -286,7 +289,8 @@ impl Alternatives {
         }
     }
 
-    /// Ports. "Either port" becomes two conditions that exclude each other, so that no packet is counted twice.
+    /// Ports. "Either port" becomes two conditions that exclude each other, so that no packet is
+    /// counted twice.
     fn ports(&mut self, matches: &Match) {
         let (source, destination) = (
             matches.source_port.as_ref(),
@@ -351,8 +355,8 @@ impl Alternatives {
         }
     }
 
-    /// Length of the whole packet. IPv6 counts without its header, and an IPv6 jumbogram (payload length 0, first
-    /// header Hop-by-Hop) has no length that could match.
+    /// Length of the whole packet. IPv6 counts without its header, and an IPv6 jumbogram (payload
+    /// length 0, first header Hop-by-Hop) has no length that could match.
     fn packet_length(&mut self, family: Family, length: &IntervalSet) {
         if family == Family::Ipv4 {
             if !length.is_full(0xffff) {

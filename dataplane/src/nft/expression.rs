@@ -1,6 +1,7 @@
 //! The instructions of the kernel's nf_tables machine, and their netlink encoding.
 //!
-//! Every instruction works on register 1, which holds up to 16 octets: a load is followed by what compares it.
+//! Every instruction works on register 1, which holds up to 16 octets: a load is followed by what
+//! compares it.
 
 use super::message::Attributes;
 
@@ -118,7 +119,8 @@ pub(super) enum Expression {
         offset: u32,
         length: u32,
     },
-    /// Stores the register in the network header; `checksum_offset` is where an Internet checksum is to be mended.
+    /// Stores the register in the network header; `checksum_offset` is where an Internet checksum
+    /// is to be mended.
     SetPayload {
         offset: u32,
         length: u32,
@@ -149,7 +151,8 @@ pub(super) enum Expression {
 }
 
 impl Expression {
-    /// The kernel's name of the instruction and its attributes. `set_id` is that of the anonymous set looked up.
+    /// The kernel's name of the instruction and its attributes. `set_id` is that of the anonymous
+    /// set looked up.
     fn encode_parts(&self, set_id: u32) -> (&'static str, Attributes) {
         let list = Attributes::new();
         match self {
@@ -255,7 +258,8 @@ impl Expression {
 
 /// The name of the anonymous set of this number.
 ///
-/// The kernel would number sets itself, but parses the names of all sets of the table each time it does.
+/// The kernel would number sets itself, but parses the names of all sets of the table each time it
+/// does.
 pub(super) fn anonymous_set_name(number: u32) -> String {
     format!("__set{number}")
 }

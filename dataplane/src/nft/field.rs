@@ -74,7 +74,8 @@ struct Access {
     data_type: u32,
 }
 
-/// Data types of nft (`enum datatypes` in its `datatype.h`); sets tell it how to print their elements.
+/// Data types of nft (`enum datatypes` in its `datatype.h`); sets tell it how to print their
+/// elements.
 pub(super) mod data_type {
     pub const INTEGER: u32 = 4;
     pub const IPV4_ADDRESS: u32 = 7;
@@ -334,7 +335,8 @@ impl Test {
         }
     }
 
-    /// The cheapest test that the bits in `mask` are one of `values`, which are ascending and two at least.
+    /// The cheapest test that the bits in `mask` are one of `values`, which are ascending and two
+    /// at least.
     pub(super) fn for_masked(mask: u128, values: &[u16]) -> Self {
         let mut runs: Vec<(u128, u128)> = Vec::new();
         for value in values.iter().copied().map(u128::from) {
@@ -350,8 +352,8 @@ impl Test {
 
     /// Comparisons for a few runs of values; `None` when they are so many that a set is better.
     ///
-    /// Sets look nicer in a listing. But for every set that is created or looked up the kernel walks the list of all
-    /// sets of the table, which makes thousands of them take minutes.
+    /// Sets look nicer in a listing. But for every set that is created or looked up the kernel
+    /// walks the list of all sets of the table, which makes thousands of them take minutes.
     fn within(mask: Option<u128>, runs: &[(u128, u128)]) -> Option<Self> {
         if runs.len() > COMPARED_RUNS {
             return None;
@@ -411,7 +413,8 @@ impl Test {
                     list.push(compare(Comparison::AtLeast, *first));
                     list.push(compare(Comparison::AtMost, *last));
                 }
-                // nft lists "not equal" of masked TCP flags as two conditions, which says something else.
+                // nft lists "not equal" of masked TCP flags as two conditions, which says something
+                // else.
                 list.extend(gaps.iter().map(|&(first, last)| {
                     if first == last && mask.is_none() {
                         compare(Comparison::NotEqual, first)
@@ -558,7 +561,8 @@ impl Test {
     }
 }
 
-/// Octets to compare when the mask of an address is a prefix of whole octets, which needs no masking.
+/// Octets to compare when the mask of an address is a prefix of whole octets, which needs no
+/// masking.
 fn prefix_octets(field: Field, mask: u128, width: usize) -> Option<usize> {
     if !matches!(field, Field::Source(_) | Field::Destination(_)) {
         return None;
@@ -579,7 +583,8 @@ fn interval_set(set: &IntervalSet, access: &Access) -> SetDefinition {
         elements.push(SetElement { key, interval_end });
     };
     if intervals && set.ranges().first().is_some_and(|(first, _)| *first > 0) {
-        // nft begins every interval set with the end of an interval before it, and expects to find it.
+        // nft begins every interval set with the end of an interval before it, and expects to find
+        // it.
         push(0, true);
     }
     for &(first, last) in set.ranges() {

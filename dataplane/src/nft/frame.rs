@@ -1,13 +1,12 @@
-//! The frame of the table: base chains that choose packets and hand them to the lists of rules. Pure.
+//! The frame of the table: base chains that choose packets and hand them to the lists of rules.
+//! Pure.
 //!
-//! A packet is evaluated once. Whatever arrives by a bridge's port is evaluated when the port receives it, since bridged
-//! packets never reach prerouting; everything else in prerouting. Links on top of such ports are left out there.
-
-use std::collections::BTreeSet;
+//! Which devices are evaluated in which base chain is for [`super::coverage`] to say.
 
 use netlink_packet_core::NLM_F_CREATE;
 
 use super::compile::Class;
+use super::coverage::Coverage;
 use super::expression::Verdict;
 use super::field::{Field, Test};
 use super::message::{Attributes, Kind, Message};
@@ -15,7 +14,7 @@ use super::object::{
     Hook, NftRule, create_chain, create_port_protocols, delete_chain, flush_chain,
 };
 use super::statement::{InterfaceTest, Statement};
-use crate::desired::{Guard, Link, Settings};
+use crate::desired::{Guard, Settings};
 use crate::rule::Family;
 
 /// The base chain of most packets.
@@ -51,114 +50,6 @@ pub(super) fn class_comment(class: Class) -> &'static str {
     }
 }
 
-/// Which devices are evaluated where.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(super) struct Coverage {
-    /// Bridge ports, evaluated as they receive.
-    pub(super) ingress: Vec<String>,
-    /// Links that see packets of those ports again, left out in prerouting.
-    pub(super) evaluated_before: Vec<String>,
-    /// Links evaluated in prerouting.
-    pub(super) prerouting: Vec<String>,
-    /// What an operator should know.
-    pub(super) warnings: Vec<String>,
-}
-
-impl Coverage {
-    /// Finds out from the links of the machine what the interface patterns mean.
-    pub(super) fn of(settings: &Settings, links: &[Link]) -> Self {
-        let wanted = |link: &Link| {
-            settings
-                .interfaces
-                .iter()
-                .any(|pattern| pattern.matches(&link.name))
-        };
-        let by_index = |index: u32| links.iter().find(|link| link.index == index);
-        let kind = |link: &Link, kind: &str| link.kind.as_deref() == Some(kind);
-        let bridge_of = |link: &Link| {
-            link.master
-                .and_then(by_index)
-                .filter(|master| kind(master, "bridge"))
-        };
-        let is_ingress =
-            |link: &Link| bridge_of(link).is_some_and(|bridge| wanted(link) || wanted(bridge));
-        let mut coverage = Self::default();
-        let ingress: BTreeSet<&str> = links
-            .iter()
-            .filter(|link| is_ingress(link))
-            .map(|link| link.name.as_str())
-            .collect();
-
-        // A link sees only packets evaluated before if what it stands on is evaluated at ingress, or is a bridge
-        // all of whose ports are.
-        let complete = |bridge: &Link| {
-            let mut ports = links
-                .iter()
-                .filter(|link| link.master == Some(bridge.index))
-                .peekable();
-            ports.peek().is_some() && ports.all(is_ingress)
-        };
-        let evaluated_before = |link: &Link| {
-            let mut link = link;
-            // A stack deeper than the number of links would be a loop.
-            for _ in 0..links.len() {
-                if is_ingress(link) || kind(link, "bridge") && complete(link) {
-                    return true;
-                }
-                match link.lower.and_then(by_index) {
-                    Some(lower) => link = lower,
-                    None => return false,
-                }
-            }
-            false
-        };
-        for link in links
-            .iter()
-            .filter(|link| wanted(link) && link.name != "lo")
-        {
-            if ingress.contains(link.name.as_str()) {
-                continue;
-            }
-            if evaluated_before(link) {
-                coverage.evaluated_before.push(link.name.clone());
-                continue;
-            }
-            coverage.prerouting.push(link.name.clone());
-            if let Some(master) = link.master.and_then(by_index)
-                && (kind(master, "bond") || kind(master, "team"))
-                && !wanted(master)
-            {
-                coverage.warnings.push(format!(
-                    "{} is a member of {}, which no interface pattern matches: its packets are not \
-                     filtered; add {} to dataplane.interfaces",
-                    link.name, master.name, master.name
-                ));
-            }
-            if kind(link, "vrf") {
-                let members = links
-                    .iter()
-                    .filter(|member| member.master == Some(link.index));
-                for member in members.filter(|member| !wanted(member)) {
-                    coverage.warnings.push(format!(
-                        "packets that VRF {} gets by {} are not filtered: name {} in dataplane.interfaces",
-                        link.name, member.name, member.name
-                    ));
-                }
-            }
-        }
-        for pattern in &settings.interfaces {
-            let found = links.iter().any(|link| pattern.matches(&link.name));
-            if !found && pattern.split() != ("", true) {
-                coverage
-                    .warnings
-                    .push(format!("no interface matches {}", pattern.as_str()));
-            }
-        }
-        coverage.ingress = ingress.into_iter().map(String::from).collect();
-        coverage
-    }
-}
-
 /// One chain of the frame.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct FrameChain {
@@ -170,7 +61,8 @@ pub(super) struct FrameChain {
     pub(super) rules: Vec<NftRule>,
 }
 
-/// The chains of the frame, each after those it refers to; the chains of the classes stand before them.
+/// The chains of the frame, each after those it refers to; the chains of the classes stand before
+/// them.
 pub(super) fn frame(settings: &Settings, coverage: &Coverage) -> Vec<FrameChain> {
     let vrf = NftRule::of_frame(
         vec![Statement::FromVrf, Statement::Verdict(Verdict::Accept)],
@@ -248,8 +140,8 @@ fn interfaces(settings: &Settings, coverage: &Coverage) -> Vec<NftRule> {
 
 /// Sends every packet to the list of its family and class, except those that no rule may touch.
 ///
-/// The guards come after later fragments are gone, in whose payload the kernel would read ports. `routed`: the hook
-/// knows whether an address is local.
+/// The guards come after later fragments are gone, in whose payload the kernel would read ports.
+/// `routed`: the hook knows whether an address is local.
 fn dispatch(guards: &[Guard], routed: bool) -> Vec<NftRule> {
     let goto = |family, class| Statement::Verdict(Verdict::Goto(class_chain(family, class).into()));
     let not_first = [
@@ -281,8 +173,8 @@ fn dispatch(guards: &[Guard], routed: bool) -> Vec<NftRule> {
     rules
 }
 
-/// Without neighbour discovery (RFC 4861, types 133 to 136) no IPv6 session would live. A hop limit of 255 proves
-/// that the sender is on the link.
+/// Without neighbour discovery (RFC 4861, types 133 to 136) no IPv6 session would live. A hop limit
+/// of 255 proves that the sender is on the link.
 fn neighbour_discovery() -> NftRule {
     let statements = vec![
         Statement::Family(Family::Ipv6),
@@ -295,6 +187,9 @@ fn neighbour_discovery() -> NftRule {
 }
 
 /// Lets a protected TCP session pass, whichever side opened it.
+///
+/// Before routing a bridge port does not know which addresses are local: there the same ports of
+/// other hosts pass, too.
 fn guard_rules(guard: &Guard, routed: bool) -> Vec<NftRule> {
     let source = Field::Source(guard.family);
     let unused = 128 - source.bits();
@@ -359,7 +254,8 @@ pub(super) fn replace_messages(
             .any(|new| new.name == chain.name && new.hook == chain.hook)
     };
     for chain in from.iter().filter(changed_hook) {
-        // The kernel may have taken the chain away with its last device: create what is to be deleted.
+        // The kernel may have taken the chain away with its last device: create what is to be
+        // deleted.
         messages.push(create_chain(chain.name, None, ""));
         messages.push(flush_chain(chain.name));
         messages.push(delete_chain(chain.name));

@@ -1,30 +1,23 @@
 //! How rules lie in chains, and the messages that take a commit from one state to the next. Pure.
 //!
-//! The rules of a family and class are one ordered list, cut into *chunks* like the leaves of a B-tree. Each chunk is a
-//! chain; the chain of the class jumps to its chunks in order. A commit rewrites only the chunks whose rules change,
-//! and the jumps when chunks come or go. A jump is taken only by packets to the destinations in its chunk: rules
-//! are ordered by destination first, so that a packet visits few chunks.
+//! The rules of a family and class are one ordered list, which [`super::chunk`] cuts into chains. A
+//! commit rewrites only the chains whose rules change, in an order that never leaves a chain in use
+//! undefined: objects first, then the chains that refer to them, then those that jump there, and
+//! removal in reverse.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
+use super::chunk::{Chunk, arrange, index, take_id};
 use super::compile::{Class, Context, FINISH_CHAIN, ObjectNames, buckets, collects_marks, compile};
 use super::expression::Verdict;
-use super::field::{Field, Test};
-use super::frame::{CLASS_CHAINS, class_chain};
+use super::frame::CLASS_CHAINS;
 use super::limit::Bucket;
 use super::message::Message;
 use super::object::{NamedObject, NftRule, ObjectBody, create_chain, delete_chain, flush_chain};
 use super::statement::{ScratchMark, Statement};
 use crate::desired::{Changes, Sample};
 use crate::rule::{Family, LimitUnit, OrderKey, Rule, RuleId};
-
-/// Rules in a chunk that has just been cut.
-const CHUNK_TARGET: usize = 48;
-/// Rules at which a chunk is cut.
-const CHUNK_MAX: usize = 96;
-/// Neighbours that have no more rules than this together are joined.
-const CHUNK_JOIN: usize = 32;
 
 /// An installed rule and what it owns.
 #[derive(Debug)]
@@ -40,8 +33,8 @@ pub(super) struct Installed {
 }
 
 impl Installed {
-    /// Names the objects of a rule. Limits that did not change keep their name, and so their bucket: the kernel
-    /// silently ignores a new rate for an existing name.
+    /// Names the objects of a rule. Limits that did not change keep their name, and so their
+    /// bucket: the kernel silently ignores a new rate for an existing name.
     fn new(rule: Arc<Rule>, previous: Option<&Installed>, context: &Context) -> Self {
         let counter = NamedObject {
             name: rule.id.to_string(),
@@ -97,73 +90,6 @@ impl Installed {
         };
         compile(&self.rule, class, context, &names)
     }
-}
-
-/// Rules that stand in one chain.
-#[derive(Debug)]
-struct Chunk {
-    /// Makes its chain's name unique.
-    id: u64,
-    /// Ascending by key, never empty.
-    rules: Vec<Arc<Installed>>,
-    /// First and last of the destinations that the rules name, left-aligned; `None` when a rule names any.
-    destinations: Option<(u128, u128)>,
-}
-
-impl Chunk {
-    /// A chunk of these rules.
-    fn new(id: u64, rules: Vec<Arc<Installed>>) -> Arc<Self> {
-        let destinations = destinations(&rules);
-        Arc::new(Self {
-            id,
-            rules,
-            destinations,
-        })
-    }
-
-    /// The chain's name.
-    fn chain(&self, list: usize) -> String {
-        let (family, class) = CLASS_CHAINS[list];
-        format!("{}-{}", class_chain(family, class), self.id)
-    }
-
-    /// The order key of the first rule.
-    fn first_key(&self) -> &OrderKey {
-        &self.rules[0].rule.order
-    }
-
-    /// The rule of the class's chain that leads here.
-    fn jump(&self, list: usize) -> NftRule {
-        let (family, _) = CLASS_CHAINS[list];
-        let mut statements = vec![Statement::Family(family)];
-        if let Some((first, last)) = self.destinations {
-            let field = Field::Destination(family);
-            let unused = 128 - field.bits();
-            let (first, last) = (first >> unused, last >> unused);
-            let test = if first == last {
-                Test::Is(first)
-            } else {
-                Test::between(first, last)
-            };
-            statements.push(Statement::Match(field, test));
-        }
-        statements.push(Statement::Verdict(Verdict::Jump(self.chain(list))));
-        NftRule::of_frame(statements, "")
-    }
-}
-
-/// The span of the destinations of some rules.
-fn destinations(rules: &[Arc<Installed>]) -> Option<(u128, u128)> {
-    let mut span: Option<(u128, u128)> = None;
-    for installed in rules {
-        let pattern = installed.rule.matches.destination?;
-        pattern.prefix_length().filter(|length| *length > 0)?;
-        let (first, last) = (pattern.value, pattern.value | !pattern.mask);
-        span = Some(span.map_or((first, last), |(low, high)| {
-            (low.min(first), high.max(last))
-        }));
-    }
-    span
 }
 
 /// Everything that is installed beside the frame.
@@ -270,23 +196,20 @@ impl Layout {
         }
     }
 
-    /// What the chain of a class holds.
-    fn class_rules(&self, list: usize) -> Vec<NftRule> {
-        let mut rules = Vec::new();
-        let mark = self.context().collect_marks;
-        if let Some(mark) = mark {
+    /// The chains that lead to the chunks of a list, each after those that it refers to; last that
+    /// of the class.
+    fn index(&self, list: usize) -> Vec<(String, Vec<NftRule>)> {
+        let mut chains = index(&self.lists[list], list);
+        if let (Some(mark), Some((_, rules))) = (self.context().collect_marks, chains.last_mut()) {
             let clear = Statement::SetMark {
                 mask: mark.mask(),
                 value: 0,
             };
-            rules.push(NftRule::of_frame(vec![clear], "no DSCP chosen yet"));
-        }
-        rules.extend(self.lists[list].iter().map(|chunk| chunk.jump(list)));
-        if mark.is_some() {
+            rules.insert(0, NftRule::of_frame(vec![clear], "no DSCP chosen yet"));
             let goto = Statement::Verdict(Verdict::Goto(FINISH_CHAIN.into()));
             rules.push(NftRule::of_frame(vec![goto], ""));
         }
-        rules
+        chains
     }
 
     /// What the chain holds that writes the chosen DSCP. Empty when no rule needs it.
@@ -323,15 +246,15 @@ impl Layout {
         rules
     }
 
-    /// Every chain with its rules, in the order in which a packet meets them.
+    /// Every chain with its rules, each after those that it refers to.
     pub(super) fn chains(&self) -> Vec<(String, Vec<NftRule>)> {
         let context = self.context();
         let mut chains = Vec::new();
-        for (list, (family, class)) in CLASS_CHAINS.into_iter().enumerate() {
-            chains.push((
-                class_chain(family, class).to_string(),
-                self.class_rules(list),
-            ));
+        let finish = self.finish_rules();
+        if !finish.is_empty() {
+            chains.push((FINISH_CHAIN.into(), finish));
+        }
+        for (list, (_, class)) in CLASS_CHAINS.into_iter().enumerate() {
             for chunk in &self.lists[list] {
                 let rules = chunk
                     .rules
@@ -339,10 +262,7 @@ impl Layout {
                     .flat_map(|rule| rule.compile(class, &context));
                 chains.push((chunk.chain(list), rules.collect()));
             }
-        }
-        let finish = self.finish_rules();
-        if !finish.is_empty() {
-            chains.push((FINISH_CHAIN.into(), finish));
+            chains.extend(self.index(list));
         }
         chains
     }
@@ -358,7 +278,8 @@ impl Layout {
         objects.collect()
     }
 
-    /// The layout after `changes`, and how to get there. Fails when two rules would have the same id.
+    /// The layout after `changes`, and how to get there. Fails when two rules would have the same
+    /// id.
     pub(super) fn plan(
         &self,
         changes: &Changes,
@@ -397,7 +318,8 @@ impl Layout {
         old: &Layout,
         wanted: BTreeMap<(Family, OrderKey), Option<Arc<Rule>>>,
     ) -> Result<Vec<Edit>, RuleId> {
-        // Without rules to look at, whether anything is collected does not change what a rule owns or where it stands.
+        // Without rules to look at, whether anything is collected does not change what a rule owns
+        // or where it stands.
         let context = old.context();
         let mut edits = Vec::with_capacity(wanted.len());
         let rules = Arc::make_mut(&mut self.rules);
@@ -446,7 +368,8 @@ impl Layout {
         Ok(edits)
     }
 
-    /// Arranges the edited rules of `next` in chunks and lists the messages that make the difference.
+    /// Arranges the edited rules of `next` in chunks and lists the messages that make the
+    /// difference.
     fn plan_to(
         &self,
         mut next: Layout,
@@ -481,7 +404,7 @@ impl Layout {
                 plan.build.push(vec![create_chain(FINISH_CHAIN, None, "")]);
             }
         }
-        let mut sweep_chunks = Vec::new();
+        let mut sweep_chains = Vec::new();
         for (list, (family, class)) in CLASS_CHAINS.into_iter().enumerate() {
             let place = |installed: &Option<Arc<Installed>>| {
                 installed
@@ -543,25 +466,33 @@ impl Layout {
                     Rewrite::InPlace => plan.switch.extend(groups.into_iter().flatten()),
                 }
             }
-            for old in &self.lists[list] {
-                if !chunks.iter().any(|chunk| chunk.id == old.id) {
-                    sweep_chunks.push(old.chain(list));
-                }
-            }
+            let gone = |old: &&Arc<Chunk>| !chunks.iter().any(|chunk| chunk.id == old.id);
+            let gone: Vec<String> = self.lists[list]
+                .iter()
+                .filter(gone)
+                .map(|old| old.chain(list))
+                .collect();
             next.lists[list] = chunks;
-            let rules = next.class_rules(list);
-            if rules != self.class_rules(list) {
-                let chain = class_chain(family, class);
-                plan.switch.push(flush_chain(chain));
-                for rule in &rules {
+            let (old_index, index) = (self.index(list), next.index(list));
+            for (chain, rules) in &index {
+                match old_index.iter().find(|(old, _)| old == chain) {
+                    Some((_, old_rules)) if old_rules == rules => continue,
+                    Some(_) => plan.switch.push(flush_chain(chain)),
+                    None => plan.switch.push(create_chain(chain, None, "")),
+                }
+                for rule in rules {
                     rule.create(chain, &mut last_set, &mut plan.switch);
                 }
             }
+            // What refers to other chains goes before them.
+            let gone_index = old_index.into_iter().map(|(chain, _)| chain);
+            sweep_chains.extend(gone_index.filter(|old| !index.iter().any(|(new, _)| new == old)));
+            sweep_chains.extend(gone);
         }
         if finish.is_empty() && !old_finish.is_empty() {
-            sweep_chunks.push(FINISH_CHAIN.into());
+            sweep_chains.push(FINISH_CHAIN.into());
         }
-        let sweep = sweep_chunks
+        let sweep = sweep_chains
             .iter()
             .map(|chain| vec![flush_chain(chain), delete_chain(chain)]);
         plan.sweep.extend(sweep);
@@ -572,7 +503,8 @@ impl Layout {
     }
 }
 
-/// Objects that come and go with the edits: those that a rule keeps, or hands to its successor, do neither.
+/// Objects that come and go with the edits: those that a rule keeps, or hands to its successor, do
+/// neither.
 fn object_changes(edits: &[Edit]) -> (Vec<(&NamedObject, &Rule)>, Vec<&NamedObject>) {
     let of = |installed: &'_ Option<Arc<Installed>>| -> Vec<String> {
         let objects = installed.iter().flat_map(|installed| &installed.objects);
@@ -598,96 +530,4 @@ fn object_changes(edits: &[Edit]) -> (Vec<(&NamedObject, &Rule)>, Vec<&NamedObje
         }
     }
     (added, deleted)
-}
-
-/// The chunks after the edits, which are ascending by key. Chunks without edits stay the same objects.
-fn arrange(
-    old: &[Arc<Chunk>],
-    edits: &[(&OrderKey, Option<Arc<Installed>>)],
-    next_chunk: &mut u64,
-) -> Vec<Arc<Chunk>> {
-    let mut chunks: Vec<Arc<Chunk>> = Vec::with_capacity(old.len());
-    let mut rest = edits;
-    for index in 0..old.len().max(1) {
-        let upper = old.get(index + 1).map(|chunk| chunk.first_key());
-        let count = match upper {
-            Some(upper) => rest.partition_point(|(key, _)| *key < upper),
-            None => rest.len(),
-        };
-        let (mine, others) = rest.split_at(count);
-        rest = others;
-        let current = old.get(index);
-        match current {
-            Some(chunk) if mine.is_empty() => chunks.push(chunk.clone()),
-            _ => {
-                let rules = current.map_or(&[][..], |chunk| &chunk.rules);
-                let id = current.map(|chunk| chunk.id);
-                cut(merge(rules, mine), id, next_chunk, &mut chunks);
-            }
-        }
-    }
-    join_small(chunks, old)
-}
-
-/// The rules of a chunk after edits.
-fn merge(
-    rules: &[Arc<Installed>],
-    edits: &[(&OrderKey, Option<Arc<Installed>>)],
-) -> Vec<Arc<Installed>> {
-    let mut merged = Vec::with_capacity(rules.len() + edits.len());
-    let mut rules = rules.iter().peekable();
-    for (key, new) in edits {
-        while let Some(rule) = rules.next_if(|installed| installed.rule.order < **key) {
-            merged.push(rule.clone());
-        }
-        rules.next_if(|installed| installed.rule.order == **key);
-        merged.extend(new.clone());
-    }
-    merged.extend(rules.cloned());
-    merged
-}
-
-/// Appends the rules as one chunk, or as several when they are many. The first keeps the id.
-fn cut(
-    rules: Vec<Arc<Installed>>,
-    id: Option<u64>,
-    next_chunk: &mut u64,
-    chunks: &mut Vec<Arc<Chunk>>,
-) {
-    let pieces = if rules.len() > CHUNK_MAX {
-        rules.len().div_ceil(CHUNK_TARGET)
-    } else {
-        1
-    };
-    let mut id = id;
-    for piece in rules.chunks(rules.len().div_ceil(pieces).max(1)) {
-        let id = id.take().unwrap_or_else(|| take_id(next_chunk));
-        chunks.push(Chunk::new(id, piece.to_vec()));
-    }
-}
-
-/// Joins changed chunks with small neighbours, so that removals do not leave many small chains.
-fn join_small(chunks: Vec<Arc<Chunk>>, old: &[Arc<Chunk>]) -> Vec<Arc<Chunk>> {
-    let changed = |chunk: &Arc<Chunk>| !old.iter().any(|old| Arc::ptr_eq(old, chunk));
-    let mut joined: Vec<Arc<Chunk>> = Vec::with_capacity(chunks.len());
-    for chunk in chunks {
-        match joined.last_mut() {
-            Some(last)
-                if last.rules.len() + chunk.rules.len() <= CHUNK_JOIN
-                    && (changed(last) || changed(&chunk)) =>
-            {
-                let rules = last.rules.iter().chain(&chunk.rules).cloned().collect();
-                *last = Chunk::new(last.id, rules);
-            }
-            _ => joined.push(chunk),
-        }
-    }
-    joined
-}
-
-/// Takes the next number.
-fn take_id(next: &mut u64) -> u64 {
-    let id = *next;
-    *next += 1;
-    id
 }

@@ -1,8 +1,9 @@
 //! Rates as the kernel's token buckets.
 //!
-//! The kernel counts whole units per second, minute, hour, day or week, and its bucket for octets holds one unit's worth
-//! plus the burst. A packet longer than the bucket never passes, and receive offloads hand over up to 65,535 octets at
-//! once: the bucket for octets therefore holds at least that many.
+//! The kernel counts whole units per second, minute, hour, day or week, and its bucket for octets
+//! holds one unit's worth plus the burst. A packet longer than the bucket never passes, and receive
+//! offloads hand over up to 65,535 octets at once: the bucket for octets therefore holds at least
+//! that many.
 
 use crate::rule::{Limit, LimitUnit};
 

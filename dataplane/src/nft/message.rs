@@ -1,7 +1,8 @@
 //! Netlink framing of nf_tables requests: attributes, messages, batches, and reading them back.
 //!
-//! Numbers in nf_tables attributes are big-endian, the netlink header is in host order. The constants are those of
-//! `linux/netfilter/nf_tables.h`, named as there without the `NFT_`/`NFTA_` prefix.
+//! Numbers in nf_tables attributes are big-endian, the netlink header is in host order. The
+//! constants are those of `linux/netfilter/nf_tables.h`, named as there without the `NFT_`/`NFTA_`
+//! prefix.
 
 use netlink_packet_core::{
     Emitable, NLA_F_NESTED, NLA_HEADER_SIZE, NLM_F_ACK, NLM_F_REQUEST, NetlinkHeader, NlaBuffer,
@@ -176,11 +177,11 @@ impl Message {
 /// Octets that the begin and end markers add to a batch.
 pub(super) const BATCH_OVERHEAD: usize = 2 * HEADERS_LEN;
 
-/// Encodes messages as one transaction. Message `i` has sequence number `first_sequence + 1 + i`; the begin marker
-/// `first_sequence` itself, which errors of the transaction as a whole name.
+/// Encodes messages as one transaction. Message `i` has sequence number `first_sequence + 1 + i`;
+/// the begin marker `first_sequence` itself, which errors of the transaction as a whole name.
 ///
-/// Only the last message asks for an acknowledgement: errors come back for all of them, and thousands of
-/// acknowledgements would overrun the receive buffer.
+/// Only the last message asks for an acknowledgement: errors come back for all of them, and
+/// thousands of acknowledgements would overrun the receive buffer.
 pub(super) fn encode_batch(messages: &[Message], first_sequence: u32) -> Vec<u8> {
     let length = messages.iter().map(Message::encoded_len).sum::<usize>() + BATCH_OVERHEAD;
     let mut out = Vec::with_capacity(length);
@@ -239,7 +240,8 @@ fn frame(
     out.extend_from_slice(payload);
 }
 
-/// The value of the first attribute of this kind; `None` when it is absent or the list is broken off before it.
+/// The value of the first attribute of this kind; `None` when it is absent or the list is broken
+/// off before it.
 pub(super) fn find_attribute(attributes: &[u8], kind: u16) -> Option<&[u8]> {
     for attribute in NlasIterator::new(attributes) {
         let attribute: NlaBuffer<&[u8]> = attribute.ok()?;

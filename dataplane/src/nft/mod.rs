@@ -1,14 +1,17 @@
 //! The nftables backend.
 //!
-//! It owns the table `inet flowacl` and speaks to nf_tables itself: one netlink transaction for each commit. The modules in
-//! the order of the data flow: [`compile`] turns a rule into nft rules made of [`statement`]s about [`field`]s, [`layout`]
-//! arranges them in chains and plans what a commit changes, [`frame`] says which packets reach them, [`object`] and
+//! It owns the table `inet flowacl` and speaks to nf_tables itself: one netlink transaction for
+//! each commit. The modules in the order of the data flow: [`compile`] turns a rule into nft rules
+//! made of [`statement`]s about [`field`]s, [`layout`] arranges them in [`chunk`]s and plans what a
+//! commit changes, [`coverage`] and [`frame`] say which packets reach them, [`object`] and
 //! [`expression`] encode it all as [`message`]s, and [`transport`] sends them.
 
 // Without a kernel to talk to the messages have no reader.
 #![cfg_attr(not(feature = "os"), allow(dead_code))]
 
+mod chunk;
 mod compile;
+mod coverage;
 mod expression;
 mod field;
 mod frame;

@@ -1,4 +1,5 @@
-//! What the table contains, as values: rules, chains, counters and limits, and the messages that create them.
+//! What the table contains, as values: rules, chains, counters and limits, and the messages that
+//! create them.
 
 use std::fmt;
 use std::sync::Arc;
@@ -160,10 +161,12 @@ pub(super) enum Hook {
     Ingress(Vec<String>),
 }
 
-/// The priority of our base chains: before defragmentation (-400), so that fragments are seen as they came.
+/// The priority of our base chains: before defragmentation (-400), so that fragments are seen as
+/// they came.
 pub(super) const PRIORITY: i32 = -450;
 
-/// The message that creates a chain, or does nothing when it exists. Base chains accept what they do not decide.
+/// The message that creates a chain, or does nothing when it exists. Base chains accept what they
+/// do not decide.
 pub(super) fn create_chain(name: &str, hook: Option<&Hook>, comment: &str) -> Message {
     let mut attributes = Attributes::of_table().string(3, name);
     if let Some(hook) = hook {
@@ -266,7 +269,8 @@ fn comment_userdata(comment: &str) -> Vec<u8> {
     octets
 }
 
-/// A comment that nft can print and read back: no quotes or control characters, cut with `…` to 127 octets.
+/// A comment that nft can print and read back: no quotes or control characters, cut with `…` to 127
+/// octets.
 pub(super) fn comment_text(comment: &str) -> String {
     let clean = |c: char| match c {
         '"' => '\'',

@@ -3,8 +3,9 @@
 use std::fmt::Write as _;
 use std::sync::Arc;
 
+use super::coverage::Coverage;
 use super::field::PORT_PROTOCOLS;
-use super::frame::{CLASS_CHAINS, Coverage, class_chain, class_comment, frame};
+use super::frame::{CLASS_CHAINS, class_chain, class_comment, frame};
 use super::layout::{Layout, Rewrite};
 use super::object::{Hook, ObjectBody, PRIORITY, comment_text};
 use super::statement::ScratchMark;
@@ -53,21 +54,8 @@ pub(super) fn text(settings: &Settings, links: &[Link], layout: &Layout) -> Stri
         "\tset {PORT_PROTOCOLS} {{\n\t\ttype inet_proto\n\t\tflags constant\n\
          \t\telements = {{ tcp, udp }}\n\t}}\n"
     );
-    let chains = layout.chains();
-    // A chain must be known before a rule names it: chunks before the chains of classes, those before the frame.
-    let is_class = |name: &str| {
-        CLASS_CHAINS
-            .iter()
-            .any(|(family, class)| class_chain(*family, *class) == name)
-    };
-    let finish = chains
-        .iter()
-        .filter(|(name, _)| name == super::compile::FINISH_CHAIN);
-    let chunks = chains
-        .iter()
-        .filter(|(name, _)| !is_class(name) && name != super::compile::FINISH_CHAIN);
-    let classes = chains.iter().filter(|(name, _)| is_class(name));
-    for (name, rules) in finish.chain(chunks).chain(classes) {
+    // A chain must be known before a rule names it: the frame comes last.
+    for (name, rules) in layout.chains() {
         let _ = write!(out, "\n\tchain {name} {{\n");
         let class = CLASS_CHAINS
             .iter()

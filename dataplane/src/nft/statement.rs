@@ -1,7 +1,7 @@
 //! Statements of nft rules: what they say in nft's language, and the instructions they are made of.
 //!
-//! The text and the instructions come from the same value, and tests have `nft` itself compile the text and compare
-//! the results.
+//! The text and the instructions come from the same value, and tests have `nft` itself compile the
+//! text and compare the results.
 
 use std::fmt;
 
@@ -12,7 +12,8 @@ use super::expression::{
 use super::field::{Field, Test, data_type};
 use crate::rule::Family;
 
-/// The bits of the packet mark that carry a DSCP from the rule that sets it to the end of evaluation.
+/// The bits of the packet mark that carry a DSCP from the rule that sets it to the end of
+/// evaluation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct ScratchMark {
     shift: u32,

@@ -100,7 +100,8 @@ impl Transport {
     /// Makes the send buffer hold `octets` if that is allowed, and says how many it holds.
     fn reserve(&mut self, octets: usize) -> usize {
         if self.send_limit < octets {
-            // The kernel doubles the number for its own bookkeeping; what counts here is the doubled one.
+            // The kernel doubles the number for its own bookkeeping; what counts here is the
+            // doubled one.
             let wanted = octets + SEND_OVERHEAD;
             if setsockopt(&self.socket, sockopt::SndBufForce, &wanted).is_err() {
                 let _ = setsockopt(&self.socket, sockopt::SndBuf, &wanted);
@@ -142,7 +143,8 @@ impl Transport {
         self.read_outcome(messages, begin)
     }
 
-    /// Reads what the kernel has said about a transaction. It has answered by the time that the send returns.
+    /// Reads what the kernel has said about a transaction. It has answered by the time that the
+    /// send returns.
     fn read_outcome(&mut self, messages: &[Message], begin: u32) -> Result<(), Failure> {
         let last = begin.wrapping_add(messages.len() as u32);
         let mut acknowledged = false;
@@ -332,11 +334,13 @@ impl Transport {
     }
 }
 
-/// The error that an `NLMSG_ERROR` reply carries, with the kernel's explanation; `None`: it acknowledges.
+/// The error that an `NLMSG_ERROR` reply carries, with the kernel's explanation; `None`: it
+/// acknowledges.
 fn error_of(reply: &Reply) -> Option<(Errno, String)> {
     let error = ErrorBuffer::new_checked(reply.payload.as_slice()).ok()?;
     let errno = Errno::from_raw(error.code()?.get().wrapping_neg());
-    // Behind the code stands the header of the request, and the whole request unless the reply is capped.
+    // Behind the code stands the header of the request, and the whole request unless the reply is
+    // capped.
     let header = error.payload();
     let request_len = match reply.flags & NLM_F_CAPPED {
         0 => NetlinkBuffer::new_checked(header).map_or(0, |request| request.length() as usize),

@@ -1,4 +1,5 @@
-//! Whole tables as `nft` lists them: reviewed by hand, and compared with what it makes of our text form.
+//! Whole tables as `nft` lists them: reviewed by hand, and compared with what it makes of our text
+//! form.
 
 use std::path::Path;
 
@@ -117,7 +118,8 @@ fn text_form_means_what_is_installed() {
     }
 }
 
-/// The lines of a listing by chain and object, in an order that does not depend on that of creation.
+/// The lines of a listing by chain and object, in an order that does not depend on that of
+/// creation.
 fn blocks(listing: &str) -> Vec<String> {
     let inner = listing
         .trim_start_matches("table inet flowacl {\n")

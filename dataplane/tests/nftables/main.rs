@@ -1,6 +1,8 @@
-//! The nftables backend against a real kernel, seen by the real `nft`, in network namespaces of its own.
+//! The nftables backend against a real kernel, seen by the real `nft`, in network namespaces of its
+//! own.
 
 mod cases;
+mod commits;
 mod listings;
 mod namespace;
 mod rules;

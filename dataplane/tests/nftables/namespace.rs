@@ -4,7 +4,8 @@ use std::process::{Command, Stdio};
 
 use nix::sched::{CloneFlags, unshare};
 
-/// Runs `test` in a thread with a network namespace of its own, where everything it starts lives too.
+/// Runs `test` in a thread with a network namespace of its own, where everything it starts lives
+/// too.
 ///
 /// Where that is not allowed the test is skipped, or fails if the environment variable `CI` is set.
 pub fn in_namespace(test: impl FnOnce() + Send) {
@@ -57,9 +58,11 @@ pub fn listing() -> String {
 /// Names the test that is to run in this process, which is inside a user namespace already.
 const INSIDE: &str = "FLOWACL_TEST_IN_USER_NAMESPACE";
 
-/// Runs the test called `name` as root of a user namespace, which has no privilege over the machine.
+/// Runs the test called `name` as root of a user namespace, which has no privilege over the
+/// machine.
 ///
-/// Only a process with one thread can enter a user namespace: `unshare` starts this program anew for that test alone.
+/// Only a process with one thread can enter a user namespace: `unshare` starts this program anew
+/// for that test alone.
 pub fn in_user_namespace(name: &str, test: impl FnOnce() + Send) {
     if std::env::var_os(INSIDE).is_some_and(|inside| inside == name) {
         return test();
