@@ -720,3 +720,41 @@ fn a_port_that_is_taken_is_named() {
         "{error}"
     );
 }
+
+#[test]
+fn metrics_and_the_page() {
+    let port = TcpListener::bind("127.0.0.1:0")
+        .unwrap()
+        .local_addr()
+        .unwrap()
+        .port();
+    let daemon = Daemon::start(&format!(
+        "{ANYBODY}[metrics]\nlisten = \"127.0.0.1:{port}\"\n"
+    ));
+    let _controller = daemon.announce("127.0.0.2", &[FLOW]);
+    daemon.has_rules(&[(NLRI, "127.0.0.2", "installed")]);
+    let get = |path: &str| {
+        let mut stream = TcpStream::connect(("127.0.0.1", port)).unwrap();
+        let request = format!("GET {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n");
+        stream.write_all(request.as_bytes()).unwrap();
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).unwrap();
+        answer
+    };
+    let metrics = get("/metrics");
+    for line in [
+        "flowacl_routes{state=\"installed\"} 1\n",
+        "flowacl_neighbor_up{neighbor=\"127.0.0.2\"} 1\n",
+        "flowacl_neighbor_session_ups_total{neighbor=\"127.0.0.2\"} 1\n",
+        "flowacl_settled 1\n",
+        "flowacl_strangers_refused_total 0\n",
+        "# EOF\n",
+    ] {
+        assert!(metrics.contains(line), "{line} is missing in {metrics}");
+    }
+    let page = get("/");
+    assert!(
+        page.contains("203.0.113.5/32") && page.contains("Established"),
+        "{page}"
+    );
+}

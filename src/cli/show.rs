@@ -195,7 +195,7 @@ fn print_neighbors(
                 .unwrap_or_default(),
             routes.received.to_string(),
             routes.installed.to_string(),
-            (routes.rejected + routes.unsupported).to_string(),
+            refused(routes).to_string(),
             neighbor
                 .last_error
                 .clone()
@@ -223,17 +223,16 @@ fn print_neighbors(
     Ok(())
 }
 
+/// Routes that a neighbor announced in vain.
+fn refused(routes: &RouteCounts) -> u64 {
+    let kept = routes.rejected + routes.unsupported;
+    routes
+        .not_kept
+        .saturating_add(u64::try_from(kept).unwrap_or(u64::MAX))
+}
+
 /// Prints the whole in a few lines.
 fn print_summary(output: &mut dyn Write, report: &SummaryReport) -> anyhow::Result<()> {
-    let RouteCounts {
-        received,
-        installed,
-        pending,
-        rejected,
-        unsupported,
-        shadowed,
-        ..
-    } = report.routes;
     writeln!(
         output,
         "flowacl {}: AS {}, router id {}, up {}",
@@ -247,10 +246,15 @@ fn print_summary(output: &mut dyn Write, report: &SummaryReport) -> anyhow::Resu
         "neighbors   {} of {} established",
         report.established, report.neighbors
     )?;
+    let routes = &report.routes;
     writeln!(
         output,
-        "routes      {received} received: {installed} installed, {pending} pending, {rejected} rejected, \
-         {unsupported} unsupported, {shadowed} shadowed"
+        "routes      {} received: {} installed, {} pending, {} shadowed, {} refused",
+        routes.received,
+        routes.installed,
+        routes.pending,
+        routes.shadowed,
+        refused(routes)
     )?;
     let settled = if report.settled {
         "up to date"

@@ -7,16 +7,18 @@ use std::time::Instant;
 use dataplane::desired::{Guard, Settings};
 use dataplane::rule::{AddressPattern, Family};
 use ipnetwork::IpNetwork;
+use tokio::net::{TcpListener, UnixListener};
 use tokio::runtime;
 use tokio::sync::{mpsc, oneshot};
+use tokio::task::JoinSet;
 
 use super::control::{Api, ControlSocket, serve};
 use super::dataplane_thread::{self, REPLIES};
 use super::engine_task::{EngineTask, INPUTS};
 use super::links::LinkWatcher;
 use super::neighbors::{Neighbors, Request};
-use super::{DaemonError, backends};
-use crate::config::Config;
+use super::{DaemonError, backends, web};
+use crate::config::{Config, Metrics};
 use crate::engine::Engine;
 use crate::engine::policy::LocalSpeaker;
 
@@ -123,6 +125,33 @@ fn run(
     })
 }
 
+/// Where people and their programs ask the daemon.
+struct Doors {
+    socket: ControlSocket,
+    control: UnixListener,
+    metrics: Option<TcpListener>,
+}
+
+impl Doors {
+    /// Opens them all.
+    async fn open(config: &Config) -> Result<Self, DaemonError> {
+        let (socket, control) = ControlSocket::bind(&config.control.socket)?;
+        let metrics = match &config.metrics {
+            Some(Metrics { listen }) => {
+                let address = *listen;
+                let listener = TcpListener::bind(address).await;
+                Some(listener.map_err(|cause| DaemonError::Listen { address, cause })?)
+            }
+            None => None,
+        };
+        Ok(Self {
+            socket,
+            control,
+            metrics,
+        })
+    }
+}
+
 /// Everything that runs, from inside.
 struct Running {
     config: Config,
@@ -130,7 +159,8 @@ struct Running {
     neighbors: mpsc::Sender<Request>,
     engine: tokio::task::JoinHandle<()>,
     links: LinkWatcher,
-    api: tokio::task::JoinHandle<()>,
+    /// The servers behind the doors.
+    servers: JoinSet<()>,
     /// Removes the socket's file in the end.
     _socket: ControlSocket,
 }
@@ -138,7 +168,7 @@ struct Running {
 impl Running {
     /// Starts the packet filter first, then whatever fills it, and the control API last.
     async fn start(config: Config) -> Result<Self, DaemonError> {
-        let (socket, control) = ControlSocket::bind(&config.control.socket)?;
+        let doors = Doors::open(&config).await?;
         let (links, first_links) = LinkWatcher::start()
             .await
             .map_err(|error| DaemonError::Links(error.to_string()))?;
@@ -150,15 +180,7 @@ impl Running {
         let engine = Engine::new(local, backend.capability());
         let (replier, replies) = mpsc::channel(REPLIES);
         let dataplane = dataplane_thread::start(backend, settings(&config), first_links, replier)?;
-        match Self::start_tasks(
-            config,
-            dataplane.clone(),
-            engine,
-            replies,
-            links,
-            socket,
-            control,
-        ) {
+        match Self::start_tasks(config, dataplane.clone(), engine, replies, links, doors) {
             Ok(running) => Ok(running),
             Err(error) => {
                 report_removal(dataplane.stop().await);
@@ -174,8 +196,7 @@ impl Running {
         engine: Engine,
         replies: mpsc::Receiver<dataplane_thread::Reply>,
         links: LinkWatcher,
-        socket: ControlSocket,
-        control: tokio::net::UnixListener,
+        doors: Doors,
     ) -> Result<Self, DaemonError> {
         let (inputs_sender, inputs) = mpsc::channel(INPUTS);
         let neighbors = Neighbors::start(config.clone(), inputs_sender.clone())?;
@@ -192,15 +213,19 @@ impl Running {
             backend: config.dataplane.backend.name(),
             started: Instant::now(),
         };
-        let api = tokio::spawn(serve(control, api));
+        let mut servers = JoinSet::new();
+        if let Some(listener) = doors.metrics {
+            servers.spawn(web::serve(listener, api.clone()));
+        }
+        servers.spawn(serve(doors.control, api));
         Ok(Self {
             config,
             dataplane,
             neighbors: requests_sender,
             engine,
             links,
-            api,
-            _socket: socket,
+            servers,
+            _socket: doors.socket,
         })
     }
 
@@ -257,8 +282,8 @@ impl Running {
     }
 
     /// Stops everything: the sessions end, and then the rules go.
-    async fn stop(self) {
-        self.api.abort();
+    async fn stop(mut self) {
+        self.servers.abort_all();
         // Routes that go with their sessions are not removed one by one: everything is, at once.
         self.engine.abort();
         let (sender, stopped) = oneshot::channel();

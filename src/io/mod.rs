@@ -14,11 +14,13 @@ mod engine_task;
 mod error;
 mod links;
 mod listener;
+mod metrics;
 mod neighbors;
 mod peer;
 mod rate_limit;
 pub mod report;
 pub mod service;
+mod web;
 pub(crate) mod words;
 
 pub use daemon::Daemon;

@@ -55,6 +55,13 @@ pub struct NeighborStatus {
     pub routes: RouteCounts,
 }
 
+impl NeighborStatus {
+    /// True when the session is up.
+    pub fn is_established(&self) -> bool {
+        self.state == "Established"
+    }
+}
+
 /// A prefix from which neighbors may connect.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct DynamicStatus {

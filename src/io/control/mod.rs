@@ -4,5 +4,5 @@ pub mod client;
 mod server;
 mod socket;
 
-pub(super) use server::{Api, serve};
+pub(super) use server::{Api, ApiError, serve};
 pub(super) use socket::ControlSocket;

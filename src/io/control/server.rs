@@ -113,7 +113,6 @@ impl Api {
     /// `GET /v1/summary`.
     pub(in crate::io) async fn summary(&self) -> Result<SummaryReport, ApiError> {
         let (listing, counts) = self.neighbors_with_routes().await?;
-        let established = |neighbor: &&_| is_established(neighbor);
         Ok(SummaryReport {
             version: env!("CARGO_PKG_VERSION").into(),
             local_as: self.local_as,
@@ -122,7 +121,11 @@ impl Api {
             backend: self.backend.into(),
             settled: counts.settled,
             neighbors: listing.neighbors.len(),
-            established: listing.neighbors.iter().filter(established).count(),
+            established: listing
+                .neighbors
+                .iter()
+                .filter(|neighbor| neighbor.is_established())
+                .count(),
             strangers_refused: listing.strangers_refused,
             routes: counts.total,
         })
@@ -167,9 +170,4 @@ impl Api {
             .map_err(|_| ApiError::Ending)?;
         answer.await.map_err(|_| ApiError::Ending)
     }
-}
-
-/// True when the session is up.
-fn is_established(neighbor: &crate::io::report::NeighborStatus) -> bool {
-    neighbor.state == "Established"
 }
