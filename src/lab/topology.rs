@@ -1,0 +1,246 @@
+//! The three nodes and the way of packets through them.
+
+use std::collections::HashMap;
+use std::net::IpAddr;
+use std::time::{Duration, Instant};
+
+use nix::sched::{CpuSet, sched_getaffinity, sched_setaffinity};
+use nix::unistd::Pid;
+
+use super::link::{self, End, MacAddress};
+use super::packet::{Header, PacketBuilder};
+use super::{LabError, Namespace, Tap};
+
+/// The router's interface to the attacker: the one to filter.
+pub const UPSTREAM: &str = "upstream";
+/// The router's interface to the victim.
+pub const CUSTOMER: &str = "customer";
+/// The router's interface for packets that nobody filters.
+const FENCE: &str = "fence";
+/// The bridge, where the router is a switch.
+const BRIDGE: &str = "bridge";
+
+/// Ethernet address of the router's interface to the attacker.
+const UPSTREAM_MAC: MacAddress = [2, 0, 0, 0, 1, 1];
+/// Ethernet address of the router's interface to the victim.
+const CUSTOMER_MAC: MacAddress = [2, 0, 0, 0, 2, 1];
+/// Ethernet address of the router's interface for the fence.
+const FENCE_MAC: MacAddress = [2, 0, 0, 0, 3, 1];
+/// Ethernet address of the victim.
+const VICTIM_MAC: MacAddress = [2, 0, 0, 0, 2, 2];
+
+/// How long a packet that nothing filters may take.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// What became of one packet.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Passed {
+    /// It arrived at the victim, as these octets.
+    Arrived(Vec<u8>),
+    /// It did not.
+    Dropped,
+}
+
+/// Attacker — router — victim.
+///
+/// The router forwards everything to the victim, which has no addresses and answers nothing. Packets of the attacker
+/// enter the router by [`UPSTREAM`], a *fence* by an interface of its own: interfaces of one CPU are served first come,
+/// first served, so that what arrives after the fence's arrival was sent after it.
+pub struct Lab {
+    /// Sends what [`Lab::pass`] is given.
+    pub attacker: Namespace,
+    /// Forwards; rules belong here.
+    pub router: Namespace,
+    /// Receives.
+    pub victim: Namespace,
+    upstream: Tap,
+    fence: Tap,
+    customer: Tap,
+    next_hop: MacAddress,
+    hops: u8,
+    fences: u16,
+}
+
+impl Lab {
+    /// A network whose middle routes.
+    ///
+    /// The router has the addresses 192.168.255.1/30 and fd00:1::1/64 towards the attacker, 192.168.255.5/30 and
+    /// fd00:2::1/64 towards the victim.
+    pub fn routed() -> Result<Self, LabError> {
+        let lab = Self::cabled(UPSTREAM_MAC, 1)?;
+        let router = &lab.router;
+        let address = |text: &str| -> IpAddr { text.parse().expect("a constant address") };
+        for (interface, ipv4, ipv6) in [
+            (UPSTREAM, "192.168.255.1", "fd00:1::1"),
+            (CUSTOMER, "192.168.255.5", "fd00:2::1"),
+        ] {
+            link::add_address(router, interface, address(ipv4), 30)?;
+            link::add_address(router, interface, address(ipv6), 64)?;
+        }
+        for gateway in ["192.168.255.6", "fd00:2::2"].map(address) {
+            link::add_neighbor(router, CUSTOMER, gateway, VICTIM_MAC)?;
+            link::add_default_route(router, CUSTOMER, gateway)?;
+        }
+        Ok(lab)
+    }
+
+    /// A network whose middle is a switch: [`UPSTREAM`] and [`CUSTOMER`] are ports of a bridge.
+    pub fn bridged() -> Result<Self, LabError> {
+        let lab = Self::cabled(VICTIM_MAC, 0)?;
+        link::bridge(&lab.router, BRIDGE, &[UPSTREAM, CUSTOMER, FENCE])?;
+        Ok(lab)
+    }
+
+    /// The nodes and the cables between them.
+    fn cabled(next_hop: MacAddress, hops: u8) -> Result<Self, LabError> {
+        let attacker = Namespace::new("attacker")?;
+        let router = Namespace::new("router")?;
+        let victim = Namespace::new("victim")?;
+        for silent in [&attacker, &victim] {
+            silent.set_sysctl("ipv6/conf/all/disable_ipv6", "1")?;
+            silent.set_sysctl("ipv6/conf/default/disable_ipv6", "1")?;
+        }
+        for name in ["all", "default"] {
+            for (sysctl, value) in [
+                ("ipv4/conf/NAME/rp_filter", "0"),
+                ("ipv4/conf/NAME/forwarding", "1"),
+                ("ipv6/conf/NAME/forwarding", "1"),
+                ("ipv6/conf/NAME/accept_dad", "0"),
+            ] {
+                router.set_sysctl(&sysctl.replace("NAME", name), value)?;
+            }
+        }
+        let end = |namespace, interface, mac| End {
+            namespace,
+            interface,
+            mac,
+        };
+        link::set_up(&router, "lo")?;
+        for (a, b) in [
+            (
+                end(&attacker, "router", [2, 0, 0, 0, 1, 2]),
+                end(&router, UPSTREAM, UPSTREAM_MAC),
+            ),
+            (
+                end(&router, CUSTOMER, CUSTOMER_MAC),
+                end(&victim, "router", VICTIM_MAC),
+            ),
+            (
+                end(&attacker, FENCE, [2, 0, 0, 0, 3, 2]),
+                end(&router, FENCE, FENCE_MAC),
+            ),
+        ] {
+            link::connect(a, b)?;
+        }
+        Ok(Self {
+            upstream: Tap::open(&attacker, "router")?,
+            fence: Tap::open(&attacker, FENCE)?,
+            customer: Tap::open(&victim, "router")?,
+            attacker,
+            router,
+            victim,
+            next_hop,
+            hops,
+            fences: 0,
+        })
+    }
+
+    /// Sends IP packets through the router and says of each, in order, what became of it.
+    ///
+    /// The packets must differ in more than what the router may change: DSCP, the hop limit and the header checksum.
+    pub fn pass(&mut self, packets: &[Vec<u8>]) -> Result<Vec<Passed>, LabError> {
+        let _pinned = Pinned::new()?;
+        let mut sent = HashMap::with_capacity(packets.len());
+        for (index, packet) in packets.iter().enumerate() {
+            let previous = sent.insert(identity(packet, self.hops), index);
+            assert!(
+                previous.is_none(),
+                "two packets are the same: {packet:02x?}"
+            );
+        }
+        let mut results = vec![Passed::Dropped; packets.len()];
+        let mut collect = |customer: &mut Tap, fence: &[u8]| -> Result<bool, LabError> {
+            while let Some(packet) = customer.receive()? {
+                let identity = identity(packet, 0);
+                if identity == fence {
+                    return Ok(true);
+                }
+                if let Some(index) = sent.get(&identity) {
+                    results[*index] = Passed::Arrived(packet.to_vec());
+                }
+            }
+            Ok(false)
+        };
+        for packet in packets {
+            self.upstream.send(self.next_hop, packet)?;
+            collect(&mut self.customer, &[])?;
+        }
+        self.fences = self.fences.wrapping_add(1);
+        let fence = fence_packet(self.fences);
+        let next_hop = match self.hops {
+            0 => VICTIM_MAC,
+            _ => FENCE_MAC,
+        };
+        self.fence.send(next_hop, &fence)?;
+        let fence = identity(&fence, self.hops);
+        let start = Instant::now();
+        while !collect(&mut self.customer, &fence)? {
+            if start.elapsed() > PATIENCE {
+                return Err(LabError::Lost);
+            }
+            std::thread::yield_now();
+        }
+        Ok(results)
+    }
+}
+
+/// The packet that says that all before it have come through.
+fn fence_packet(number: u16) -> Vec<u8> {
+    let header = Header::between("198.18.0.1", "198.18.0.2").identification(number);
+    PacketBuilder::new(header).protocol(253, b"fence").build()
+}
+
+/// What of a packet stays the same on its way, after `hops` routers.
+fn identity(packet: &[u8], hops: u8) -> Vec<u8> {
+    let mut identity = packet.to_vec();
+    match packet.first().map_or(0, |octet| octet >> 4) {
+        4 if packet.len() >= 20 => {
+            let length = usize::from(u16::from_be_bytes([packet[2], packet[3]]));
+            identity.truncate(length);
+            identity[1] &= 0x03;
+            identity[8] = packet[8].wrapping_sub(hops);
+            identity[10..12].fill(0);
+        }
+        6 if packet.len() >= 40 => {
+            identity[0] &= 0xf0;
+            identity[1] &= 0x3f;
+            identity[7] = packet[7].wrapping_sub(hops);
+        }
+        _ => {}
+    }
+    identity
+}
+
+/// Keeps the thread on one CPU while it lives: the order of packets holds on a CPU.
+struct Pinned {
+    before: CpuSet,
+}
+
+impl Pinned {
+    fn new() -> Result<Self, LabError> {
+        let this_thread = Pid::from_raw(0);
+        let before = sched_getaffinity(this_thread)?;
+        let mut one = CpuSet::new();
+        let first = (0..CpuSet::count()).find(|cpu| before.is_set(*cpu).unwrap_or(false));
+        one.set(first.unwrap_or(0))?;
+        sched_setaffinity(this_thread, &one)?;
+        Ok(Self { before })
+    }
+}
+
+impl Drop for Pinned {
+    fn drop(&mut self) {
+        // Staying on one CPU does no harm.
+        let _ = sched_setaffinity(Pid::from_raw(0), &self.before);
+    }
+}
