@@ -4,7 +4,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use futures_util::TryStreamExt;
 use rtnetlink::packet_route::address::{AddressAttribute, AddressFlags};
-use rtnetlink::packet_route::link::LinkMessage;
+use rtnetlink::packet_route::link::{InfoData, InfoVeth, LinkMessage};
 use rtnetlink::{Handle, LinkBridge, LinkUnspec, LinkVeth, RouteMessageBuilder, new_connection};
 
 use super::{LabError, Namespace};
@@ -31,10 +31,10 @@ pub fn connect(a: End<'_>, b: End<'_>) -> Result<(), LabError> {
     let (a_name, b_name) = (a.interface, b.interface);
     let other = b.namespace.descriptor();
     netlink(a.namespace, async move |handle| {
-        let pair = LinkVeth::new(a_name, b_name).build();
-        handle.link().add(pair).execute().await?;
-        let moved = LinkUnspec::new_with_name(b_name).setns_by_fd(other).build();
-        handle.link().set(moved).execute().await
+        let peer = LinkUnspec::new_with_name(b_name).setns_by_fd(other);
+        let pair = LinkVeth::new(a_name, b_name)
+            .set_info_data(InfoData::Veth(InfoVeth::Peer(peer.build())));
+        handle.link().add(pair.build()).execute().await
     })?;
     for end in [a, b] {
         let (name, mac) = (end.interface, end.mac.to_vec());

@@ -1,0 +1,8 @@
+//! Packets through the kernel: what each component and action does, held against the words of the RFCs.
+//!
+//! Every row is checked twice: with the nftables backend in the router of a network of namespaces, and with the sim
+//! backend.
+
+mod corpus;
+mod network;
+mod baseline;
