@@ -17,11 +17,11 @@ use super::statement::Statement;
 use crate::rule::{Family, OrderKey};
 
 /// Rules in a chunk that has just been cut.
-const CHUNK_TARGET: usize = 48;
+const CHUNK_TARGET: usize = 24;
 /// Rules at which a chunk is cut.
-const CHUNK_MAX: usize = 96;
+const CHUNK_MAX: usize = 48;
 /// Neighbours that have no more rules than this together are joined.
-const CHUNK_JOIN: usize = 32;
+const CHUNK_JOIN: usize = 16;
 
 /// Up to so many chunks stand directly behind the chain of the class. Then a chunk whose id is a
 /// multiple of this begins a group: where groups begin does not depend on what happens to other
