@@ -247,6 +247,10 @@ impl Alternatives {
         let Some(pattern) = pattern else { return };
         let unused = 128 - field.bits();
         let (mask, value) = (pattern.mask >> unused, pattern.value >> unused);
+        if value << unused != pattern.value {
+            // Behind an IPv4 address there are only zeros.
+            return self.nothing();
+        }
         if mask.count_ones() == field.bits() {
             self.and(Statement::Match(field, Test::Is(value)));
         } else if mask != 0 {
@@ -469,3 +473,7 @@ pub(super) fn check(rule: &Rule) -> Result<(), String> {
     }
     Ok(())
 }
+
+#[cfg(test)]
+#[path = "compile_tests.rs"]
+mod tests;
