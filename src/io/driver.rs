@@ -186,6 +186,10 @@ impl Driver {
             Arrival::Closed(reason) if self.outboxes.remove(&id).is_some() => {
                 self.trouble(format!("connection lost: {reason}"));
                 self.input(Input::Closed(id));
+                // That the connection was lost has just been said, with the reason.
+                self.happenings.retain(|happening| {
+                    !matches!(happening, Happening::Event(SessionEvent::Rejected(rejected, _)) if *rejected == id)
+                });
             }
             // The session has closed this connection already.
             Arrival::Octets(_) | Arrival::Closed(_) => {}
