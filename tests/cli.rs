@@ -342,3 +342,32 @@ fn a_reader_that_has_gone_is_no_error() {
     let (code, _, stderr) = told(child.wait_with_output().unwrap());
     assert_eq!((code, stderr.as_str()), (0, ""));
 }
+
+#[test]
+fn systemd_understands_the_unit() {
+    if Command::new("systemd-analyze")
+        .arg("--version")
+        .output()
+        .is_err()
+    {
+        assert!(
+            std::env::var_os("CI").is_none(),
+            "systemd-analyze is missing"
+        );
+        eprintln!("skipped: there is no systemd-analyze");
+        return;
+    }
+    let unit = include_str!("../systemd/flowacl.service");
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("flowacl.service");
+    // It looks for the program, which is not installed here.
+    let unit = unit.replace("/usr/sbin/flowacl", env!("CARGO_BIN_EXE_flowacl"));
+    std::fs::write(&path, unit).unwrap();
+    let output = Command::new("systemd-analyze")
+        .arg("verify")
+        .arg(&path)
+        .output()
+        .unwrap();
+    let stderr = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success() && stderr.is_empty(), "{stderr}");
+}
