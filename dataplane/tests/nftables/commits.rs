@@ -244,7 +244,7 @@ fn order_equals_the_model_after_every_commit() {
 }
 
 /// Settings for the loopback interface, where tests can send.
-fn loopback() -> Settings {
+pub fn loopback() -> Settings {
     run("ip", &["link", "set", "lo", "up"]);
     let interfaces = vec![InterfacePattern::new("lo").unwrap()];
     Settings {
@@ -254,7 +254,7 @@ fn loopback() -> Settings {
 }
 
 /// A rule that counts UDP to a port of 127.0.0.1 and goes on.
-fn counting(id: u64, port: &str) -> Arc<Rule> {
+pub fn counting(id: u64, port: &str) -> Arc<Rule> {
     let matches = Match {
         destination: prefix("127.0.0.1/32"),
         protocol: set("17"),
@@ -272,7 +272,7 @@ fn counting(id: u64, port: &str) -> Arc<Rule> {
 }
 
 /// Sends datagrams of 100 octets to a port of 127.0.0.1.
-fn send(port: u16, count: usize) {
+pub fn send(port: u16, count: usize) {
     let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
     for _ in 0..count {
         // An error tells of an earlier datagram that nobody received.
@@ -281,7 +281,7 @@ fn send(port: u16, count: usize) {
 }
 
 /// Packets that a rule has counted.
-fn counter(backend: &mut Nftables, id: u64) -> Option<Counter> {
+pub fn counter(backend: &mut Nftables, id: u64) -> Option<Counter> {
     let counters = backend.counters().unwrap();
     counters
         .into_iter()

@@ -1,6 +1,7 @@
 //! The nftables backend against a real kernel, seen by the real `nft`, in network namespaces of its
 //! own.
 
+mod actions;
 mod cases;
 mod commits;
 mod listings;
