@@ -250,6 +250,18 @@ impl Field {
         }
     }
 
+    /// True when nft knows the transport protocol from the field, given that there is only one.
+    pub(super) fn implies_transport(self) -> bool {
+        matches!(
+            self,
+            Self::IcmpType(_)
+                | Self::IcmpCode(_)
+                | Self::TcpFlags
+                | Self::SourcePort
+                | Self::DestinationPort
+        )
+    }
+
     /// Writes a value of the field as nft does.
     fn write_value(self, value: u128, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {

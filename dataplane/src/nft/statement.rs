@@ -88,6 +88,15 @@ pub(super) enum Statement {
 }
 
 impl Statement {
+    /// The field that it tests.
+    fn field(&self) -> Option<Field> {
+        if let Self::Match(field, _) = self {
+            Some(*field)
+        } else {
+            None
+        }
+    }
+
     /// The statement's instructions.
     pub(super) fn expressions(&self) -> Vec<Expression> {
         match self {
@@ -215,52 +224,42 @@ pub(super) fn write_statements(
     f: &mut fmt::Formatter<'_>,
 ) -> fmt::Result {
     let implied = |family| {
-        statements.iter().any(|other| match other {
-            Statement::Match(field, _) => field.implies(family),
-            Statement::SetDscp(own, _) => *own == family,
-            _ => false,
+        statements.iter().any(|other| match (other.field(), other) {
+            (Some(field), _) => field.implies(family),
+            (None, other) => matches!(other, Statement::SetDscp(own, _) if *own == family),
         })
     };
     let mut transport = None;
     let mut separator = "";
     for (index, statement) in statements.iter().enumerate() {
-        let next = statements.get(index + 1);
-        match statement {
-            Statement::Family(family) if implied(*family) => continue,
-            Statement::Match(Field::TransportProtocol, Test::Is(protocol)) => {
-                let inferred = matches!(
-                    next,
-                    Some(Statement::Match(
-                        Field::IcmpType(_)
-                            | Field::IcmpCode(_)
-                            | Field::TcpFlags
-                            | Field::SourcePort
-                            | Field::DestinationPort,
-                        _
-                    ))
-                );
-                transport = match protocol {
-                    6 => Some("tcp"),
-                    17 => Some("udp"),
-                    _ => None,
-                };
-                if inferred {
-                    continue;
-                }
+        if matches!(statement, Statement::Family(family) if implied(*family)) {
+            continue;
+        }
+        if let Statement::Match(Field::TransportProtocol, Test::Is(protocol)) = statement {
+            transport = match protocol {
+                6 => Some("tcp"),
+                17 => Some("udp"),
+                _ => None,
+            };
+            let next = statements.get(index + 1).and_then(Statement::field);
+            if next.is_some_and(Field::implies_transport) {
+                continue;
             }
-            _ => {}
         }
         f.write_str(separator)?;
         separator = " ";
-        match (statement, transport) {
-            (Statement::Match(Field::SourcePort, test), Some(protocol)) => {
-                test.write(&format!("{protocol} sport"), Field::SourcePort, f)?;
+        let Statement::Match(field, test) = statement else {
+            write!(f, "{statement}")?;
+            continue;
+        };
+        match (field, transport) {
+            (Field::SourcePort, Some(protocol)) => {
+                test.write(&format!("{protocol} sport"), *field, f)?;
             }
-            (Statement::Match(Field::DestinationPort, test), Some(protocol)) => {
-                test.write(&format!("{protocol} dport"), Field::DestinationPort, f)?;
+            (Field::DestinationPort, Some(protocol)) => {
+                test.write(&format!("{protocol} dport"), *field, f)?;
             }
-            (Statement::Match(field, test), _) => test.write(field.text(), *field, f)?,
-            (other, _) => write!(f, "{other}")?,
+            (field, _) => test.write(field.text(), *field, f)?,
         }
     }
     Ok(())
