@@ -1,6 +1,9 @@
 //! IP packets of every kind, octet by octet, with right checksums.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+
+use dataplane::packet::Packet;
+use dataplane::rule::{Family, FragmentKind};
 
 /// IP protocol numbers, IPv6 extension headers among them.
 pub mod protocol {
@@ -167,6 +170,54 @@ impl PacketBuilder {
         }
     }
 
+    /// A packet that [`Packet::parse`] reads as `packet`, filled up to its length.
+    ///
+    /// Where there is no transport header, as in a later fragment, stands what would read as ports 53 and 53.
+    /// `None` when there is no such packet: it is shorter than its headers, or fields are missing or too many.
+    pub fn of(packet: &Packet) -> Option<Self> {
+        let address = |bits: u128| match packet.family {
+            Family::Ipv4 => IpAddr::V4(Ipv4Addr::from_bits((bits >> 96) as u32)),
+            Family::Ipv6 => IpAddr::V6(Ipv6Addr::from_bits(bits)),
+        };
+        let mut header = Header::new(address(packet.source), address(packet.destination))
+            .dscp(packet.dscp)
+            .flow_label(packet.flow_label.unwrap_or(0));
+        if packet.dont_fragment {
+            header = header.dont_fragment();
+        }
+        let fragment = match packet.fragment {
+            FragmentKind::Whole => None,
+            FragmentKind::First => Some((0, true)),
+            FragmentKind::Middle => Some((185, true)),
+            FragmentKind::Last => Some((370, false)),
+        };
+        let (ip_header, fragment_header) = match packet.family {
+            Family::Ipv4 => (20, 0),
+            Family::Ipv6 => (40, if fragment.is_some() { 8 } else { 0 }),
+        };
+        let total = packet.packet_length? as usize;
+        let room = total.checked_sub(ip_header + fragment_header)?;
+        let garbage: Vec<u8> = [0, 53].into_iter().cycle().take(room).collect();
+        let data = |header: usize| garbage.get(header..);
+        let mut builder = Self::new(header);
+        let number = packet.protocol.unwrap_or(protocol::ESP);
+        let ports = (packet.source_port, packet.destination_port);
+        builder = match (packet.tcp_flags, ports, packet.icmp_type, packet.icmp_code) {
+            (Some(flags), (Some(source), Some(destination)), None, None) => {
+                builder.tcp(source, destination, flags, data(20)?)
+            }
+            (None, (Some(source), Some(destination)), None, None) => {
+                builder.udp(source, destination, data(8)?)
+            }
+            (None, (None, None), Some(kind), Some(code)) => builder.icmp(kind, code, data(4)?),
+            _ => builder.protocol(number, &garbage),
+        };
+        if let Some((offset, more)) = fragment {
+            builder = builder.fragment(offset, more);
+        }
+        (Packet::parse(&builder.build()).as_ref() == Some(packet)).then_some(builder)
+    }
+
     /// A TCP segment; `flags` are the low twelve bits of octets 12 and 13.
     pub fn tcp(mut self, source: u16, destination: u16, flags: u16, data: &[u8]) -> Self {
         let mut segment = ports(source, destination);
@@ -206,6 +257,12 @@ impl PacketBuilder {
     pub fn protocol(mut self, number: u8, octets: &[u8]) -> Self {
         self.protocol = number;
         self.payload = Payload::Octets(octets.to_vec());
+        self
+    }
+
+    /// Changes the IP header.
+    pub fn header(mut self, change: impl FnOnce(Header) -> Header) -> Self {
+        self.header = change(self.header);
         self
     }
 
@@ -427,12 +484,13 @@ mod tests {
             ),
         ];
         for (name, octets, expected) in rows {
-            assert_eq!(
-                Packet::parse(&octets),
-                Packet::from_text(expected).ok(),
-                "{name}"
-            );
+            let expected = Packet::from_text(expected).unwrap();
+            assert_eq!(Packet::parse(&octets).as_ref(), Some(&expected), "{name}");
+            let again = PacketBuilder::of(&expected).unwrap().build();
+            assert_eq!(Packet::parse(&again), Some(expected), "{name}");
         }
+        let too_short = Packet::from_text("udp 192.0.2.1:1 > 192.0.2.2:2 len 27").unwrap();
+        assert!(PacketBuilder::of(&too_short).is_none());
         let all = [
             Extension::HopByHop,
             Extension::DestinationOptions,

@@ -3,6 +3,7 @@
 //! Every row is checked twice: with the nftables backend in the router of a network of namespaces, and with the sim
 //! backend.
 
-mod corpus;
+#[path = "../network/mod.rs"]
 mod network;
+mod corpus;
 mod baseline;

@@ -1,0 +1,252 @@
+//! Packets that come near the edges of Flow Specifications.
+
+use std::collections::HashSet;
+
+use dataplane::packet::Packet;
+use dataplane::rule::{Family, FragmentKind};
+use flowacl::lab::packet::{Extension, Header, PacketBuilder, protocol};
+use flowacl::wire::nlri::{Component, Nlri, NumericType, PrefixPattern};
+use rand::Rng;
+use rand::rngs::StdRng;
+use rand::seq::IndexedRandom;
+
+use crate::specifications::{
+    FLOW_LABELS, ICMP_TYPES, IPV4_ADDRESSES, IPV6_ADDRESSES, LENGTHS, PORTS, PROTOCOLS, TCP_FLAGS,
+};
+
+/// Distinct packets: some aimed at each specification, some at none.
+pub fn packets(random: &mut StdRng, targets: &[&Nlri], aimed: usize, stray: usize) -> Vec<Vec<u8>> {
+    let mut packets = Vec::new();
+    let mut seen = HashSet::new();
+    let aims = targets
+        .iter()
+        .flat_map(|nlri| std::iter::repeat_n(Some(*nlri), aimed));
+    for target in aims.chain(std::iter::repeat_n(None, stray)) {
+        let builder = packet(random, target);
+        // IPv4 packets differ in their identification, IPv6 packets in their hop limit. 255 would make
+        // neighbor discovery of ICMPv6 types 133 to 136, which is never filtered.
+        let identification = packets.len() as u16;
+        let octets = (64..255).find_map(|hop_limit| {
+            let change =
+                |header: Header| header.identification(identification).hop_limit(hop_limit);
+            let octets = builder.clone().header(change).build();
+            seen.insert(without_dscp(&octets)).then_some(octets)
+        });
+        packets.extend(octets);
+    }
+    packets
+}
+
+/// What tells packets apart when the filter has changed the DSCP.
+fn without_dscp(octets: &[u8]) -> Vec<u8> {
+    let mut octets = octets.to_vec();
+    match octets[0] >> 4 {
+        4 => {
+            octets[1] = 0;
+            octets[10..12].fill(0);
+        }
+        _ => octets[..2].fill(0),
+    }
+    octets
+}
+
+/// One packet.
+fn packet(random: &mut StdRng, target: Option<&Nlri>) -> PacketBuilder {
+    let ipv6 = match target {
+        Some(nlri) => nlri.family().is_ipv6(),
+        None => random.random_bool(0.5),
+    };
+    let components = target.map(|nlri| nlri.components()).unwrap_or_default();
+    let fields = fields(random, ipv6, &components);
+    let mut builder = loop {
+        let mut fields = fields.clone();
+        if let Some(builder) = PacketBuilder::of(&fields) {
+            break builder;
+        }
+        // The length is too short for the headers that were chosen.
+        fields.packet_length = Some(100);
+        if let Some(builder) = PacketBuilder::of(&fields) {
+            break builder;
+        }
+        let number = fields.protocol.unwrap_or(protocol::ESP);
+        let header = PacketBuilder::of(&Packet {
+            protocol: Some(253),
+            source_port: None,
+            destination_port: None,
+            icmp_type: None,
+            icmp_code: None,
+            tcp_flags: None,
+            fragment: FragmentKind::Whole,
+            ..fields
+        });
+        // A protocol that needs a header of its own, with less than that.
+        let cut = vec![0; random.random_range(0..16)];
+        break header
+            .expect("protocol 253 needs nothing")
+            .protocol(number, &cut);
+    };
+    if ipv6 && random.random_bool(0.3) {
+        for _ in 0..random.random_range(1..3) {
+            builder = builder.extension(extension(random));
+        }
+        // More than one Fragment header is against RFC 8200 §4.1.
+        builder = match fields.fragment {
+            FragmentKind::Whole if random.random_bool(0.3) => {
+                let (offset, more) = (random.random_range(0..4), random.random_bool(0.5));
+                builder.extension(Extension::Fragment(offset, more))
+            }
+            _ => builder,
+        };
+    }
+    builder.header(|header| {
+        let header = header.ecn(random.random_range(0..4));
+        match random.random_range(0..10) {
+            0 => header.options(&vec![1; random.random_range(1..=40)]),
+            _ => header,
+        }
+    })
+}
+
+/// An extension header other than Hop-by-Hop Options, which only go first, and Fragment.
+fn extension(random: &mut StdRng) -> Extension {
+    match random.random_range(0..6) {
+        0..3 => Extension::DestinationOptions,
+        3..5 => Extension::Routing,
+        _ => Extension::Authentication,
+    }
+}
+
+/// Fields of a packet that are what `components` ask for, or nearly.
+fn fields(random: &mut StdRng, ipv6: bool, components: &[Component]) -> Packet {
+    let addresses = match ipv6 {
+        true => IPV6_ADDRESSES,
+        false => IPV4_ADDRESSES,
+    };
+    let near = |random: &mut StdRng, kind, otherwise| near(random, components, kind, otherwise);
+    let asks = |codes: &[u8]| components.iter().any(|c| codes.contains(&c.code()));
+    let any_protocol = u64::from(PROTOCOLS.choose(random).copied().unwrap_or(0));
+    let likely = match random.random_range(0..10) {
+        0 => any_protocol,
+        _ if asks(&[9]) => 6,
+        _ if asks(&[7, 8]) && ipv6 => 58,
+        _ if asks(&[7, 8]) => 1,
+        _ if asks(&[4, 5, 6]) => [6, 17].choose(random).copied().unwrap_or(6),
+        _ => near(random, NumericType::Protocol, any_protocol),
+    };
+    let number = likely as u8;
+    let port = |random: &mut StdRng, kind| {
+        let any = u64::from(PORTS.choose(random).copied().unwrap_or(0));
+        let kind = match random.random_bool(0.3) {
+            true => NumericType::Port,
+            false => kind,
+        };
+        near(random, kind, any) as u16
+    };
+    let fragment = match random.random_range(0..4) {
+        0 => FragmentKind::ALL
+            .choose(random)
+            .copied()
+            .unwrap_or_default(),
+        _ => FragmentKind::Whole,
+    };
+    let has_transport = !fragment.is_later();
+    let has_ports = has_transport && matches!(number, 6 | 17);
+    let has_icmp = has_transport && number == if ipv6 { 58 } else { 1 };
+    let any_length = u64::from(LENGTHS.choose(random).copied().unwrap_or(100));
+    let length = near(random, NumericType::PacketLength, any_length) as u32;
+    let any_label = u64::from(FLOW_LABELS.choose(random).copied().unwrap_or(0));
+    let any_type = u64::from(ICMP_TYPES.choose(random).copied().unwrap_or(0));
+    let any_flags = TCP_FLAGS.choose(random).copied().unwrap_or(0);
+    let extensions = is_extension(number) && ipv6;
+    Packet {
+        family: if ipv6 { Family::Ipv6 } else { Family::Ipv4 },
+        destination: address(random, &addresses, components, 1, ipv6),
+        source: address(random, &addresses, components, 2, ipv6),
+        protocol: (!extensions).then_some(number),
+        source_port: has_ports.then(|| port(random, NumericType::SourcePort)),
+        destination_port: has_ports.then(|| port(random, NumericType::DestinationPort)),
+        icmp_type: has_icmp.then(|| near(random, NumericType::IcmpType, any_type) as u8),
+        icmp_code: has_icmp.then(|| near(random, NumericType::IcmpCode, 0) as u8),
+        tcp_flags: (has_ports && number == 6).then(|| flags(random, components, any_flags)),
+        // With room for what may be added.
+        packet_length: Some(length.clamp(28, 65_400)),
+        dscp: near(random, NumericType::Dscp, 0) as u8 & 0x3f,
+        fragment,
+        dont_fragment: !ipv6 && random.random_bool(0.3),
+        flow_label: ipv6.then(|| near(random, NumericType::FlowLabel, any_label) as u32 & 0xf_ffff),
+    }
+}
+
+/// True for what would continue the chain of IPv6 headers.
+fn is_extension(number: u8) -> bool {
+    matches!(number, 0 | 43 | 44 | 50 | 51 | 60)
+}
+
+/// A value of some operator of the component, or one beside it; else `otherwise`.
+fn near(random: &mut StdRng, components: &[Component], wanted: NumericType, otherwise: u64) -> u64 {
+    let values = components.iter().find_map(|component| match component {
+        Component::Numeric(kind, ops) if *kind == wanted => Some(ops),
+        _ => None,
+    });
+    let value = values.and_then(|ops| ops.choose(random)).map(|op| op.value);
+    match (value, random.random_range(0..8)) {
+        (None, _) | (_, 0) => otherwise,
+        (Some(value), 1..3) => value.saturating_sub(1),
+        (Some(value), 3..5) => value.saturating_add(1),
+        (Some(value), _) => value,
+    }
+}
+
+/// TCP flags of some operator, with a bit more or less.
+fn flags(random: &mut StdRng, components: &[Component], otherwise: u16) -> u16 {
+    let masks = components.iter().find_map(|component| match component {
+        Component::Bitmask(_, ops) if component.code() == 9 => Some(ops),
+        _ => None,
+    });
+    let value = masks.and_then(|ops| ops.choose(random)).map(|op| op.value);
+    let value = value.unwrap_or(otherwise) & 0x0fff;
+    match random.random_range(0..3) {
+        0 => value ^ 1 << random.random_range(0..12),
+        _ => value,
+    }
+}
+
+/// An address inside the prefix, or one whose last bit of the prefix is another.
+fn address(
+    random: &mut StdRng,
+    pool: &[u128; 4],
+    components: &[Component],
+    code: u8,
+    ipv6: bool,
+) -> u128 {
+    let prefix = components.iter().find_map(|component| match component {
+        Component::DestinationPrefix(prefix) | Component::SourcePrefix(prefix)
+            if component.code() == code =>
+        {
+            Some(*prefix)
+        }
+        _ => None,
+    });
+    let any = pool.choose(random).copied().unwrap_or(pool[0]);
+    let Some(PrefixPattern {
+        length,
+        offset,
+        bits,
+    }) = prefix
+    else {
+        return any;
+    };
+    let keep = |bits: u8| !u128::MAX.checked_shr(u32::from(bits)).unwrap_or(0);
+    let mask = keep(length) & !keep(offset);
+    let mut address = any & !mask | bits;
+    // The first bits decide whether an address can be forwarded at all.
+    let first = if ipv6 { 16 } else { 8 };
+    if random.random_bool(0.2) && length > first {
+        let edge = [length - 1, offset.max(first)]
+            .choose(random)
+            .copied()
+            .unwrap_or(first);
+        address ^= 1 << (127 - edge);
+    }
+    address
+}
