@@ -99,3 +99,34 @@ impl<'a> Cursor<'a> {
         Ok(u32::from_be_bytes(self.array()?))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn reading_past_the_end_takes_nothing_and_names_the_place() {
+        let mut cursor = Cursor::new(&[1, 2, 3], 100);
+        assert_eq!(cursor.u8(), Ok(1));
+        let truncated = Truncated {
+            offset: 101,
+            needed: 4,
+            left: 2,
+        };
+        assert_eq!(cursor.u32(), Err(truncated));
+        assert_eq!(truncated.to_string(), "4 octets needed, 2 left");
+        assert_eq!(cursor.u16(), Ok(0x0203));
+        assert!(cursor.is_empty());
+    }
+
+    #[test]
+    fn a_nested_field_ends_where_it_ends() {
+        let mut outer = Cursor::new(&[1, 2, 3, 4], 10);
+        outer.u8().unwrap();
+        let mut inner = outer.take(2).unwrap();
+        assert_eq!((inner.offset(), inner.len()), (11, 2));
+        assert_eq!(inner.array(), Ok([2, 3]));
+        assert!(inner.u8().is_err());
+        assert_eq!((outer.offset(), outer.rest()), (13, [4].as_slice()));
+    }
+}

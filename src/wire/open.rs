@@ -58,7 +58,13 @@ pub fn decode(body: &[u8]) -> Result<Open, WireError> {
         ));
     }
     let mut capabilities = Vec::new();
-    for (parameter_type, mut value) in parameters(&mut cursor).map_err(unspecific)? {
+    let parameters = parameters(&mut cursor).map_err(unspecific)?;
+    if !cursor.is_empty() {
+        let reason = format!("{} octets behind the optional parameters", cursor.len());
+        let (offset, subcode) = (cursor.offset(), open_error::UNSPECIFIC);
+        return Err(WireError::open_reset(offset, subcode, &[], reason));
+    }
+    for (parameter_type, mut value) in parameters {
         if parameter_type != PARAMETER_CAPABILITIES {
             let reason = format!("optional parameter of type {parameter_type}");
             let subcode = open_error::OPTIONAL_PARAMETER;
@@ -93,14 +99,6 @@ fn parameters<'a>(cursor: &mut Cursor<'a>) -> Result<Vec<(u8, Cursor<'a>)>, Trun
     } else {
         cursor.take(length)?
     };
-    // What follows the parameters belongs to nothing: the lengths contradict each other.
-    if !cursor.is_empty() {
-        return Err(Truncated {
-            offset: cursor.offset(),
-            needed: 0,
-            left: cursor.len(),
-        });
-    }
     let mut parameters = Vec::new();
     while !octets.is_empty() {
         let parameter_type = octets.u8()?;

@@ -36,7 +36,13 @@ pub fn read_value(
     match code {
         code::ORIGIN => attributes.origin = Some(read_origin(value)?),
         code::AS_PATH => {
-            attributes.as_path = read_as_path(context.four_octet_as, code, value)?;
+            let path = read_as_path(context.four_octet_as, code, value)?;
+            // RFC 5065 §5: they never leave a confederation, and every external neighbor is outside of ours.
+            if !context.ibgp && path.iter().any(is_confederation) {
+                let reason = "AS_PATH with confederation segments from an external neighbor";
+                return Err(WireError::treat_as_withdraw(offset, reason));
+            }
+            attributes.as_path = path;
         }
         // Of the FlowSpec families it says nothing, of others we take nothing: only its form is checked.
         code::NEXT_HOP if length != 4 => return Err(bad_length()),
@@ -93,7 +99,10 @@ pub fn read_value(
         }
         // RFC 7606 replaces the discard of RFC 6793 §6 only for flags; malformed contents are discarded.
         code::AS4_PATH => {
-            as4.path = Some(read_as_path(true, code, value).map_err(discard)?);
+            let mut path = read_as_path(true, code, value).map_err(discard)?;
+            // RFC 6793 §6: they are invalid here, and the rest of the path counts.
+            path.retain(|segment| !is_confederation(segment));
+            as4.path = Some(path);
         }
         code::AS4_AGGREGATOR => {
             let read = read_aggregator(true, value);
@@ -149,6 +158,14 @@ fn path_count(segment: &AsPathSegment) -> usize {
         AsPathSegmentKind::Sequence => segment.asns.len(),
         AsPathSegmentKind::Set => 1,
         AsPathSegmentKind::ConfedSequence | AsPathSegmentKind::ConfedSet => 0,
+    }
+}
+
+/// True for the segments of RFC 5065.
+fn is_confederation(segment: &AsPathSegment) -> bool {
+    match segment.kind {
+        AsPathSegmentKind::ConfedSequence | AsPathSegmentKind::ConfedSet => true,
+        AsPathSegmentKind::Sequence | AsPathSegmentKind::Set => false,
     }
 }
 

@@ -3,6 +3,10 @@
 pub mod component;
 mod decode;
 mod encode;
+#[cfg(test)]
+pub(crate) mod testing;
+#[cfg(test)]
+mod tests;
 
 use std::fmt;
 use std::sync::Arc;

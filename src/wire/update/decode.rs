@@ -78,7 +78,10 @@ struct Decoder<'c> {
     context: &'c DecodeContext,
     update: Update,
     as4: As4,
+    /// Type codes of the attributes read.
     seen: HashSet<u8>,
+    /// The last attribute is not all there.
+    cut_short: bool,
     reach: Option<Routes>,
     unreach: Option<(AfiSafi, Routes)>,
     has_unicast_nlri: bool,
@@ -93,6 +96,7 @@ impl<'c> Decoder<'c> {
             update: Update::default(),
             as4: As4::default(),
             seen: HashSet::new(),
+            cut_short: false,
             reach: None,
             unreach: None,
             has_unicast_nlri: false,
@@ -108,17 +112,34 @@ impl<'c> Decoder<'c> {
                     let used = start.len() - attributes.len();
                     self.attribute(flags, code, value, &start.rest()[..used])?;
                 }
-                Err(error) => {
-                    // RFC 7606 §4: what follows cannot be found any more.
-                    let reason = format!("attribute cut short: {error}");
-                    self.update
-                        .errors
-                        .push(WireError::treat_as_withdraw(start.offset(), reason));
-                    return Ok(());
-                }
+                Err(error) => return self.attribute_cut_short(&start, error),
             }
         }
         Ok(())
+    }
+
+    /// RFC 7606 §4: what follows cannot be found any more. Routes that stand in an MP attribute cut short could not
+    /// be withdrawn, which leaves nothing but the reset of §3(j).
+    fn attribute_cut_short(
+        &mut self,
+        start: &Cursor<'_>,
+        error: Truncated,
+    ) -> Result<(), WireError> {
+        self.cut_short = true;
+        let (offset, octets) = (start.offset(), start.rest());
+        match octets.get(1) {
+            Some(&code @ (code::MP_REACH_NLRI | code::MP_UNREACH_NLRI)) => {
+                let reason = format!("{} cut short: {error}", code::name(code));
+                let subcode = update_error::OPTIONAL_ATTRIBUTE;
+                Err(WireError::update_reset(offset, subcode, octets, reason))
+            }
+            Some(_) | None => {
+                let reason = format!("attribute cut short: {error}");
+                let error = WireError::treat_as_withdraw(offset, reason);
+                self.update.errors.push(error);
+                Ok(())
+            }
+        }
     }
 
     /// Takes in one attribute; `octets` are all of it, for NOTIFICATION data.
@@ -310,7 +331,8 @@ impl<'c> Decoder<'c> {
 
     /// RFC 7606 §5.2: without reachable routes there is nothing that an attribute error could withdraw.
     fn escalated(&self) -> Option<WireError> {
-        let has_attributes = self.seen.iter().any(|code| *code != code::MP_UNREACH_NLRI);
+        let has_attributes =
+            self.cut_short || self.seen.iter().any(|code| *code != code::MP_UNREACH_NLRI);
         let is_withdraw = |error: &&WireError| error.consequence == Consequence::TreatAsWithdraw;
         let error = self.update.errors.iter().find(is_withdraw)?;
         let subcode = update_error::ATTRIBUTE_LIST;

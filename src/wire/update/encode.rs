@@ -42,7 +42,7 @@ impl Update {
 }
 
 /// The End-of-RIB marker of a family (RFC 4724 §2).
-pub fn end_of_rib(afi_safi: AfiSafi) -> Vec<u8> {
+pub(super) fn end_of_rib(afi_safi: AfiSafi) -> Vec<u8> {
     if afi_safi == AfiSafi::IPV4_UNICAST {
         return frame(UPDATE, &[0; 4]);
     }

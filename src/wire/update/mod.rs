@@ -2,6 +2,8 @@
 
 mod decode;
 mod encode;
+#[cfg(test)]
+mod tests;
 
 use crate::wire::attribute::Attributes;
 use crate::wire::error::WireError;
