@@ -27,7 +27,12 @@ pub enum Desired {
     /// A path in force that cannot be enforced exactly, and why.
     Unsupported(Arc<str>),
     /// This rule.
-    Rule(Arc<Rule>),
+    Rule {
+        /// What the packet filter is given.
+        rule: Arc<Rule>,
+        /// What an operator should know of it.
+        notes: Vec<String>,
+    },
 }
 
 /// One NLRI's way into the packet filter.
@@ -41,7 +46,7 @@ struct Slot {
 impl Slot {
     fn wanted(&self) -> Option<&Arc<Rule>> {
         match &self.desired {
-            Desired::Rule(rule) => Some(rule),
+            Desired::Rule { rule, .. } => Some(rule),
             Desired::Nothing | Desired::Unsupported(_) => None,
         }
     }
@@ -239,12 +244,20 @@ impl Enforcement {
         };
         let enforced = match &slot.desired {
             Desired::Unsupported(reason) => Enforced::Unsupported(reason.clone()),
-            Desired::Rule(_) if slot.is_settled() => Enforced::Installed,
-            Desired::Rule(_) | Desired::Nothing => {
+            Desired::Rule { .. } if slot.is_settled() => Enforced::Installed,
+            Desired::Rule { .. } | Desired::Nothing => {
                 Enforced::Pending(self.retry.as_ref().map(|retry| retry.error.clone()))
             }
         };
         (enforced, slot.installed.as_ref())
+    }
+
+    /// What an operator should know of the rule at `key`.
+    pub fn notes(&self, key: &RouteKey) -> &[String] {
+        match self.slots.get(key).map(|slot| &slot.desired) {
+            Some(Desired::Rule { notes, .. }) => notes,
+            Some(Desired::Nothing | Desired::Unsupported(_)) | None => &[],
+        }
     }
 
     /// The id of the rule at `key`.

@@ -29,6 +29,10 @@ use policy::{ImportPolicy, LocalSpeaker};
 
 /// What the engine is told.
 #[derive(Debug)]
+#[expect(
+    clippy::large_enum_variant,
+    reason = "an event is moved a few times and never kept"
+)]
 pub enum Event {
     /// The session with a neighbor is up; its routes may follow.
     PeerUp {
@@ -173,7 +177,10 @@ impl Engine {
         let lowered = lower::lower(&entry.nlri, &path.actions, id)
             .and_then(|lowered| self.capability.check(&lowered.rule).map(|()| lowered));
         match lowered {
-            Ok(lowered) => Desired::Rule(Arc::new(lowered.rule)),
+            Ok(lowered) => Desired::Rule {
+                rule: Arc::new(lowered.rule),
+                notes: lowered.notes,
+            },
             Err(unsupported) => Desired::Unsupported(unsupported.0.into()),
         }
     }

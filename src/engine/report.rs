@@ -11,12 +11,15 @@ use crate::rib::{Entry, Path, RouteKey, best_path, route_key};
 use crate::wire::nlri::Nlri;
 
 impl Engine {
-    /// All routes in precedence order, families in the order of their code points.
+    /// All routes in precedence order, families in the order of their code points; of the paths for one NLRI the one in
+    /// force comes first.
     pub fn rules(&self, now: Instant) -> Vec<RuleStatus> {
         let mut rules = Vec::with_capacity(self.rib.len());
         for (key, entry) in self.rib.iter() {
             let best = entry.best();
-            for path in entry.paths() {
+            let mut paths: Vec<&Path> = entry.paths().iter().collect();
+            paths.sort_by_key(|path| (!is_in_force(best, path), path.peer.address));
+            for path in paths {
                 rules.push(self.rule_status(now, key, entry, best, path));
             }
         }
@@ -74,7 +77,11 @@ impl Engine {
             packets: counter.packets,
             bytes: counter.bytes,
             age_secs: now.saturating_duration_since(path.since).as_secs(),
-            notes: path.actions.notes.clone(),
+            notes: if is_in_force(best, path) {
+                self.enforcement.notes(key).to_vec()
+            } else {
+                path.actions.notes.clone()
+            },
         }
     }
 
@@ -87,7 +94,7 @@ impl Engine {
         if let Some(reason) = &path.rejected {
             return (RouteState::Rejected, Some(reason.to_string()));
         }
-        if let Some(best) = best.filter(|best| best.peer.address != path.peer.address) {
+        if let Some(best) = best.filter(|_| !is_in_force(best, path)) {
             let why = best_path::reason(best, path);
             let reason = format!("the path of {} is preferred: {why}", best.peer.address);
             return (RouteState::Shadowed, Some(reason));
@@ -150,4 +157,9 @@ impl Engine {
             counts.accepted += 1;
         }
     }
+}
+
+/// True when `path` is the one in force.
+fn is_in_force(best: Option<&Path>, path: &Path) -> bool {
+    best.is_some_and(|best| best.peer.address == path.peer.address)
 }

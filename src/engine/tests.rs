@@ -216,7 +216,7 @@ fn a_withdraw_by_one_neighbor_leaves_the_other_in_force() {
     assert_eq!(bench.states(1), [RouteState::Installed]);
     assert_eq!(bench.states(2), [RouteState::Shadowed]);
     assert_eq!(
-        bench.reason(0),
+        bench.reason(1),
         "the path of 192.0.2.1 is preferred: lower BGP identifier"
     );
 
@@ -431,4 +431,20 @@ fn routes_of_unknown_neighbors_are_ignored() {
     bench.announce(1, &[host(1)], &[DISCARD]);
     bench.withdraw(1, &[host(1)]);
     assert_eq!(bench.engine.counts(), RouteCounts::default());
+}
+
+#[test]
+fn a_rule_that_matches_nothing_is_installed_and_says_so() {
+    let mut bench = Bench::new();
+    bench.up(1, ImportPolicy::default());
+    let never = Nlri::decode(FlowFamily::Ipv4Flow, &[4, 0x80, 80]).unwrap();
+    bench.announce(1, &[never], &[DISCARD]);
+    bench.commit(Ok(()));
+    let rules = bench.engine.rules(bench.now);
+    assert_eq!(rules[0].state, RouteState::Installed);
+    assert!(
+        rules[0].notes[0].starts_with("matches nothing"),
+        "{:?}",
+        rules[0].notes
+    );
 }
