@@ -265,6 +265,10 @@ async fn send(driver: &mut Driver, update: Update) -> anyhow::Result<()> {
 fn end_of_session(happening: Happening) -> Option<String> {
     match happening {
         Happening::Down(reason) => Some(describe_down(&reason)),
+        Happening::Event(SessionEvent::NotSent(routes)) => Some(format!(
+            "{} flows are too long for a BGP message",
+            routes.len()
+        )),
         Happening::Up(_) | Happening::Update(_) | Happening::Event(_) | Happening::Transport(_) => {
             None
         }

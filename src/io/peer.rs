@@ -336,6 +336,8 @@ impl Peer {
             SessionEvent::RefreshRequested(family) => {
                 tracing::debug!(neighbor = %self.address, %family, "route refresh: nothing to send");
             }
+            // Only a controller sends routes, and `announce` says itself what did not go out.
+            SessionEvent::NotSent(_) => {}
         }
     }
 

@@ -91,7 +91,8 @@ impl Connection {
         }
     }
 
-    /// Starts HoldTimer again: the negotiated time; with none, the large one bounds the wait for the first KEEPALIVE.
+    /// Starts HoldTimer again: the negotiated time; with none, the large one bounds the wait for
+    /// the first KEEPALIVE.
     pub(super) fn restart_hold(&mut self, now: Instant) {
         let negotiated_secs = self
             .negotiated()

@@ -1,8 +1,9 @@
 //! The session: what each input does in each state.
 //!
-//! Where it departs from the letter of RFC 4271 §8.2.2: a dial that fails leads to Active, not Idle, so that the neighbor can
-//! still connect; only protocol errors lead through Idle with its back-off; and in OpenConfirm without a hold time the
-//! large one keeps running, so that no state can last forever.
+//! Where it departs from the letter of RFC 4271 §8.2.2: a dial that fails leads to Active, not
+//! Idle, so that the neighbor can still connect; only protocol errors lead through Idle with its
+//! back-off; and in OpenConfirm without a hold time the large one keeps running, so that no state
+//! can last forever.
 
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
@@ -16,7 +17,7 @@ use super::{
 };
 use crate::wire::error::Notification;
 use crate::wire::iana::FlowFamily;
-use crate::wire::message::{MAX_EXTENDED_MESSAGE_LENGTH, MAX_MESSAGE_LENGTH, Message};
+use crate::wire::message::Message;
 use crate::wire::update::Update;
 
 /// Shortest time between dials, whatever is configured.
@@ -86,8 +87,8 @@ impl Session {
         id
     }
 
-    /// Does what `input` asks for. The effects wait in [`Session::poll_effect`]; inputs about connections that are closed or
-    /// were never there do nothing.
+    /// Does what `input` asks for. The effects wait in [`Session::poll_effect`]; inputs about
+    /// connections that are closed or were never there do nothing.
     pub fn handle(&mut self, now: Instant, input: Input) {
         match input {
             Input::Start => self.start(now),
@@ -321,18 +322,16 @@ impl Session {
 
     /// Sends an UPDATE of the driver's.
     fn send_update(&mut self, now: Instant, update: &Update) {
-        let Some(connection) = self.established() else {
+        let Some(negotiated) = self.negotiated() else {
             return;
         };
-        let (id, negotiated) = (connection.id, connection.negotiated());
-        let Some(context) = negotiated.map(Negotiated::decode_context) else {
-            return;
-        };
-        let max_length = match negotiated {
-            Some(negotiated) if negotiated.extended_messages => MAX_EXTENDED_MESSAGE_LENGTH,
-            Some(_) | None => MAX_MESSAGE_LENGTH,
-        };
-        for octets in update.encode(&context, max_length).0 {
+        let id = negotiated.connection;
+        let (messages, left_out) =
+            update.encode(&negotiated.decode_context(), negotiated.max_sent_length());
+        if !left_out.is_empty() {
+            self.event(SessionEvent::NotSent(left_out));
+        }
+        for octets in messages {
             count(&mut self.statistics.sent.update);
             self.effect(Effect::Send(id, octets));
         }

@@ -1,14 +1,16 @@
 //! The BGP finite state machine (RFC 4271 §8), sans-IO: one [`Session`] per neighbor.
 //!
-//! The driver feeds [`Input`]s with the current time, carries out every [`Effect`] that [`Session::poll_effect`] gives, and
-//! calls [`Session::handle`] with [`Input::Tick`] when [`Session::next_deadline`] has passed. Total: no input in any
-//! state panics or fails. May not know of FlowSpec's meaning, sockets or clocks.
+//! The driver feeds [`Input`]s with the current time, carries out every [`Effect`] that
+//! [`Session::poll_effect`] gives, and calls [`Session::handle`] with [`Input::Tick`] when
+//! [`Session::next_deadline`] has passed. Total: no input in any state panics or fails. May not
+//! know of FlowSpec's meaning, sockets or clocks.
 //!
-//! A session holds up to two connections, one dialed and one accepted, until RFC 4271 §6.8 leaves one. The state of the
-//! session is that of the connection that got furthest.
+//! A session holds up to two connections, one dialed and one accepted, until RFC 4271 §6.8 leaves
+//! one. The state of the session is that of the connection that got furthest.
 //!
-//! Left to the driver: writes that stall (RFC 9687; close the connection and report [`Input::Closed`]), and a time
-//! limit for the octets that are still to go out after [`Effect::Close`].
+//! Left to the driver: writes that stall (RFC 9687; close the connection and report
+//! [`Input::Closed`]), and a time limit for the octets that are still to go out after
+//! [`Effect::Close`].
 
 mod connection;
 mod fsm;
@@ -18,6 +20,9 @@ mod receive;
 mod statistics;
 mod timers;
 
+#[cfg(test)]
+mod tests;
+
 use std::net::{IpAddr, Ipv4Addr};
 use std::time::Duration;
 
@@ -26,6 +31,8 @@ pub use statistics::{MessageCounts, Statistics};
 
 use crate::wire::error::{Notification, WireError};
 use crate::wire::iana::{AfiSafi, FlowFamily};
+use crate::wire::message::{MAX_EXTENDED_MESSAGE_LENGTH, MAX_MESSAGE_LENGTH};
+use crate::wire::nlri::Nlri;
 use crate::wire::open::Open;
 use crate::wire::update::{DecodeContext, Update};
 
@@ -48,21 +55,24 @@ pub struct SessionConfig {
     pub passive: bool,
     /// Time between connection attempts; each is jittered by `jitter_seed`.
     pub connect_retry: Duration,
-    /// True: the driver sends routes with [`Input::SendUpdate`], and End-of-RIB after the first of them. False: there are
-    /// none, so the session sends End-of-RIB of every family (RFC 4724 §2) as soon as it is up.
+    /// True: the driver sends routes with [`Input::SendUpdate`], and End-of-RIB after the first of
+    /// them. False: there are none, so the session sends End-of-RIB of every family (RFC 4724 §2)
+    /// as soon as it is up.
     pub announces: bool,
     /// Seed of the jitter (RFC 4271 §10): the state machine itself is deterministic.
     pub jitter_seed: u64,
 }
 
-/// One TCP connection of the neighbor. [`Session::new_connection_id`] gives the driver a number for each that it accepts.
+/// One TCP connection of the neighbor. [`Session::new_connection_id`] gives the driver a number for
+/// each that it accepts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct ConnectionId(pub u64);
 
 /// What happens to a session.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Input {
-    /// Begin: events 1 and 4 of RFC 4271 §8.1. Cuts the back-off short; ignored when the session is under way.
+    /// Begin: events 1 and 4 of RFC 4271 §8.1. Cuts the back-off short; ignored when the session is
+    /// under way.
     Start,
     /// Administrative stop; sends Cease with this subcode (RFC 4486) and message (RFC 9003).
     Stop {
@@ -85,8 +95,8 @@ pub enum Input {
     Tick,
     /// Send this UPDATE. Ignored unless the session is up.
     SendUpdate(Box<Update>),
-    /// Ask the neighbor for its routes of a family again (RFC 2918). Ignored unless the session is up, the family is in
-    /// use and the neighbor can.
+    /// Ask the neighbor for its routes of a family again (RFC 2918). Ignored unless the session is
+    /// up, the family is in use and the neighbor can.
     RequestRefresh(FlowFamily),
 }
 
@@ -141,6 +151,15 @@ impl Negotiated {
             families: self.families.clone(),
         }
     }
+
+    /// Octets of the longest message that the neighbor takes.
+    pub fn max_sent_length(&self) -> usize {
+        if self.extended_messages {
+            MAX_EXTENDED_MESSAGE_LENGTH
+        } else {
+            MAX_MESSAGE_LENGTH
+        }
+    }
 }
 
 /// Why a session went down.
@@ -173,6 +192,8 @@ pub enum SessionEvent {
     Collision(ConnectionId),
     /// The neighbor asked for our routes of a family again (RFC 2918).
     RefreshRequested(AfiSafi),
+    /// Routes of an [`Input::SendUpdate`] that no message has room for beside their attributes.
+    NotSent(Vec<Nlri>),
 }
 
 /// States of RFC 4271 §8.2.2.

@@ -18,8 +18,8 @@ pub(super) struct Refusal {
 
 /// Our OPEN.
 ///
-/// Graceful restart is announced without families and with no restart time: it says that we understand End-of-RIB, and
-/// asks for nothing (RFC 4724 §3).
+/// Graceful restart is announced without families and with no restart time: it says that we
+/// understand End-of-RIB, and asks for nothing (RFC 4724 §3).
 pub(super) fn local_open(config: &SessionConfig) -> Open {
     let mut capabilities: Vec<Capability> = config
         .families
@@ -40,7 +40,8 @@ pub(super) fn local_open(config: &SessionConfig) -> Open {
 
 /// Checks the neighbor's OPEN against the configuration and finds what both sides agree on.
 ///
-/// `wire` has already checked what needs no configuration: version, identifier 0, hold times 1 and 2.
+/// `wire` has already checked what needs no configuration: version, identifier 0, hold times 1 and
+/// 2.
 pub(super) fn negotiate(
     config: &SessionConfig,
     connection: ConnectionId,
@@ -96,8 +97,8 @@ pub(super) fn negotiate(
     })
 }
 
-/// Which of two colliding connections stays: that of the speaker with the higher identifier (RFC 4271 §6.8), or of the
-/// higher AS when the identifiers are equal (RFC 6286 §2.3).
+/// Which of two colliding connections stays: that of the speaker with the higher identifier (RFC
+/// 4271 §6.8), or of the higher AS when the identifiers are equal (RFC 6286 §2.3).
 pub(super) fn collision_winner(config: &SessionConfig, remote_open: &Open) -> Direction {
     if (config.router_id, config.local_as) > (remote_open.router_id, remote_open.asn) {
         Direction::Dialed

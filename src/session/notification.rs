@@ -1,8 +1,9 @@
-//! The NOTIFICATIONs that the state machine itself sends; those about malformed messages come from `wire`.
+//! The NOTIFICATIONs that the state machine itself sends; those about malformed messages come from
+//! `wire`.
 
 use super::State;
 use crate::wire::capability::Capability;
-use crate::wire::error::Notification;
+use crate::wire::error::{Notification, open_error};
 use crate::wire::iana::FlowFamily;
 use crate::wire::message::Message;
 
@@ -18,6 +19,8 @@ const ADMINISTRATIVE_RESET: u8 = 4;
 const CONNECTION_REJECTED: u8 = 5;
 /// Cease subcode: connection collision resolution (RFC 4486).
 const COLLISION_RESOLUTION: u8 = 7;
+/// OPEN Message Error subcode: Unsupported Capability (RFC 5492 §5).
+const UNSUPPORTED_CAPABILITY: u8 = 7;
 /// Longest text of RFC 9003 in octets.
 const MAX_SHUTDOWN_TEXT: usize = 255;
 
@@ -82,20 +85,12 @@ pub(super) fn unexpected_message(state: State, message: &Message) -> Notificatio
 
 /// OPEN from another AS than the configured one (RFC 4271 §6.2).
 pub(super) fn bad_peer_as() -> Notification {
-    Notification {
-        code: 2,
-        subcode: 2,
-        data: Vec::new(),
-    }
+    open_error(open_error::PEER_AS, Vec::new())
 }
 
 /// OPEN with an identifier that cannot be the neighbor's (RFC 6286 §2.1).
 pub(super) fn bad_identifier() -> Notification {
-    Notification {
-        code: 2,
-        subcode: 3,
-        data: Vec::new(),
-    }
+    open_error(open_error::IDENTIFIER, Vec::new())
 }
 
 /// OPEN without any of our families. The data are the capabilities that we wanted (RFC 5492 §5).
@@ -104,9 +99,14 @@ pub(super) fn unsupported_capability(families: &[FlowFamily]) -> Notification {
     for family in families {
         Capability::MultiProtocol(family.afi_safi()).encode(&mut data);
     }
+    open_error(UNSUPPORTED_CAPABILITY, data)
+}
+
+/// An OPEN Message Error.
+fn open_error(subcode: u8, data: Vec<u8>) -> Notification {
     Notification {
-        code: 2,
-        subcode: 7,
+        code: open_error::CODE,
+        subcode,
         data,
     }
 }

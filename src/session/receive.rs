@@ -5,21 +5,29 @@ use std::time::Instant;
 use super::connection::Phase;
 use super::fsm::{Session, count_message};
 use super::{ConnectionId, Effect, Negotiated, SessionEvent, State, negotiate, notification};
-use crate::wire::error::{Consequence, Notification, WireError};
+use crate::wire::error::{Consequence, Notification, WireError, update_error};
 use crate::wire::iana::AfiSafi;
-use crate::wire::message::{MAX_EXTENDED_MESSAGE_LENGTH, Message};
+use crate::wire::message::{self, MAX_EXTENDED_MESSAGE_LENGTH, MAX_MESSAGE_LENGTH, Message};
 use crate::wire::open::Open;
+use crate::wire::update;
 
 impl Session {
     /// Takes octets and handles every message that they complete.
     pub(super) fn received(&mut self, now: Instant, id: ConnectionId, octets: &[u8]) {
-        let Some(connection) = self.connection_mut(id) else {
-            return;
-        };
-        connection.buffer.extend_from_slice(octets);
+        // In portions, because `split` moves what is left of the buffer after each message.
+        for portion in octets.chunks(MAX_MESSAGE_LENGTH) {
+            if let Some(connection) = self.connection_mut(id) {
+                connection.buffer.extend_from_slice(portion);
+            }
+            self.take_messages(now, id);
+        }
+    }
+
+    /// Handles every message that is complete.
+    fn take_messages(&mut self, now: Instant, id: ConnectionId) {
         // A message may close the connection: look it up anew for each.
         while let Some(connection) = self.connection_mut(id) {
-            match crate::wire::message::split(&mut connection.buffer, connection.max_length) {
+            match message::split(&mut connection.buffer, connection.max_length) {
                 Ok(None) => return,
                 Ok(Some(message)) => self.message(now, id, message),
                 Err(error) => self.malformed(now, id, error),
@@ -77,7 +85,8 @@ impl Session {
         };
         connection.phase = Phase::OpenConfirm(negotiated);
         connection.restart_hold(now);
-        // We announced that we take them, so the neighbor may send them whether it takes them or not (RFC 8654 §4).
+        // We announced that we take them, so the neighbor may send them whether it takes them or
+        // not (RFC 8654 §4).
         connection.max_length = MAX_EXTENDED_MESSAGE_LENGTH;
         self.send(now, id, &Message::Keepalive);
     }
@@ -91,13 +100,14 @@ impl Session {
         let Some(context) = connection.negotiated().map(Negotiated::decode_context) else {
             return;
         };
-        match crate::wire::update::decode(body, &context) {
+        match update::decode(body, &context) {
             Ok(update) => self.effect(Effect::Update(Box::new(update))),
             Err(error) => self.malformed(now, id, error),
         }
     }
 
-    /// ROUTE-REFRESH: families that are not in use and the markers of RFC 7313, which we did not announce, are ignored.
+    /// ROUTE-REFRESH: families that are not in use and the markers of RFC 7313, which we did not
+    /// announce, are ignored.
     fn refresh_received(&mut self, family: AfiSafi, subtype: u8) {
         let in_use = self.negotiated().is_some_and(|negotiated| {
             negotiated
@@ -116,8 +126,8 @@ impl Session {
             Consequence::SessionReset(notification) => notification.clone(),
             // `wire` keeps these for errors that stand in an `Update`.
             Consequence::TreatAsWithdraw | Consequence::AttributeDiscard => Notification {
-                code: 3,
-                subcode: 1,
+                code: update_error::CODE,
+                subcode: update_error::ATTRIBUTE_LIST,
                 data: Vec::new(),
             },
         };

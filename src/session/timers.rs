@@ -14,7 +14,8 @@ const LONGEST_IDLE_HOLD: Duration = Duration::from_secs(60);
 /// How long a session must stay up before its protocol errors are forgotten.
 const STABLE_AFTER: Duration = Duration::from_secs(60);
 
-/// The time `duration` after `now`; `None`, a timer that never fires, when the clock cannot express it.
+/// The time `duration` after `now`; `None`, a timer that never fires, when the clock cannot express
+/// it.
 pub(super) fn after(now: Instant, duration: Duration) -> Option<Instant> {
     now.checked_add(duration)
 }
