@@ -1,0 +1,46 @@
+//! The controllers, each with the flows that it can announce.
+
+pub mod bird;
+pub mod exabgp;
+pub mod frr;
+pub mod gobgp;
+
+use super::program::Program;
+
+/// A Flow Specification, in the words of one controller and in ours.
+#[derive(Clone, Copy, Debug)]
+pub struct Flow {
+    /// What the controller is told.
+    pub words: &'static str,
+    /// What it must send: the normalised NLRI with its length octet, in hexadecimal.
+    pub nlri: &'static str,
+    /// The components that we must read in it.
+    pub matches: &'static str,
+    /// The action.
+    pub then: &'static str,
+}
+
+impl Flow {
+    /// The text form that operators see.
+    pub fn text(&self) -> String {
+        format!(
+            "flow route {{ match {{ {} }} then {{ {} }} }}",
+            self.matches, self.then
+        )
+    }
+}
+
+/// A controller that runs.
+pub trait Controller {
+    /// Flows in its words. The first discards UDP to 203.0.113.5 port 53.
+    fn flows(&self) -> &'static [Flow];
+
+    /// Announces a flow.
+    fn announce(&mut self, flow: &Flow);
+
+    /// Withdraws it.
+    fn withdraw(&mut self, flow: &Flow);
+
+    /// The process that holds the session.
+    fn process(&self) -> &Program;
+}

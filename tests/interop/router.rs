@@ -1,0 +1,164 @@
+//! The router: `flowacl run` with the nftables backend, and what it shows.
+
+use std::collections::BTreeSet;
+use std::fs;
+
+use serde_json::Value;
+
+use super::controllers::Flow;
+use super::network::{CONTROLLER, CONTROLLER_AS, Network, ROUTER, ROUTER_AS};
+use super::program::{Program, eventually, try_run};
+use super::{Dialer, HOLD_TIME};
+
+/// Characters of a flow's text that the longest comment of nftables has room for in any case.
+const COMMENT_CHARACTERS: usize = 100;
+
+/// A running daemon.
+pub struct Router<'network> {
+    network: &'network Network,
+    _program: Program,
+}
+
+impl<'network> Router<'network> {
+    /// Starts the daemon with the controller as its only neighbor.
+    pub fn start(network: &'network Network, dialer: Dialer) -> Self {
+        let configuration = format!(
+            r#"
+            [bgp]
+            local_as = {ROUTER_AS}
+            router_id = "{ROUTER}"
+            listen = [{listen}]
+
+            [[neighbor]]
+            address = "{CONTROLLER}"
+            remote_as = {CONTROLLER_AS}
+            passive = {passive}
+            families = ["ipv4-flow", "ipv6-flow"]
+            hold_time_secs = {hold_time_secs}
+            connect_retry_secs = 1
+
+            [dataplane]
+            backend = "nftables"
+            interfaces = ["to-*"]
+
+            [control]
+            socket = {socket:?}
+            "#,
+            listen = if dialer.controller_dials() {
+                format!("\"{ROUTER}:179\"")
+            } else {
+                String::new()
+            },
+            passive = !dialer.router_dials(),
+            hold_time_secs = HOLD_TIME.as_secs(),
+            socket = network.path("flowacl.sock"),
+        );
+        let path = network.path("flowacl.toml");
+        fs::write(&path, configuration).unwrap();
+        let mut command = network.on_router(env!("CARGO_BIN_EXE_flowacl"));
+        command.arg("run").arg("--config").arg(&path);
+        let program = Program::start(&mut command, &network.path("flowacl.log"));
+        Self {
+            network,
+            _program: program,
+        }
+    }
+
+    /// Waits for the session.
+    pub fn established(&self) {
+        eventually("the session comes up", || {
+            let neighbors = self.show("neighbors")?;
+            match &neighbors["neighbors"][0]["state"] {
+                state if state == "Established" => Ok(()),
+                _ => Err(neighbors.to_string()),
+            }
+        });
+    }
+
+    /// Waits until these flows and no others are in force, in `show rules` and in the kernel.
+    pub fn holds_exactly(&self, flows: &[Flow]) {
+        let expected: BTreeSet<(String, String, String)> = flows
+            .iter()
+            .map(|flow| (flow.nlri.to_owned(), flow.text(), "installed".to_owned()))
+            .collect();
+        eventually("the routes", || {
+            let rules = self.rules()?;
+            let field =
+                |rule: &Value, name: &str| rule[name].as_str().unwrap_or_default().to_owned();
+            let found: BTreeSet<_> = rules
+                .iter()
+                .map(|rule| {
+                    (
+                        field(rule, "nlri"),
+                        field(rule, "flow"),
+                        field(rule, "state"),
+                    )
+                })
+                .collect();
+            if found == expected && rules.len() == flows.len() {
+                return Ok(());
+            }
+            Err(format!("found {found:#?}\nexpected {expected:#?}"))
+        });
+        eventually("the table in the kernel", || {
+            let table = self.table()?;
+            let counters = table
+                .lines()
+                .filter(|line| line.trim_start().starts_with("counter "))
+                .count();
+            let missing: Vec<String> = flows
+                .iter()
+                .map(|flow| flow.text().chars().take(COMMENT_CHARACTERS).collect())
+                .filter(|beginning: &String| !table.contains(beginning))
+                .collect();
+            match missing.is_empty() && counters == flows.len() {
+                true => Ok(()),
+                false => Err(format!(
+                    "{counters} counters, without {missing:#?}\n{table}"
+                )),
+            }
+        });
+    }
+
+    /// Waits until a flow has counted this many packets.
+    pub fn has_counted(&self, flow: &Flow, packets: u64) {
+        eventually("the packets are counted", || {
+            let rules = self.rules()?;
+            let rule = rules.iter().find(|rule| rule["nlri"] == flow.nlri);
+            match rule.and_then(|rule| rule["packets"].as_u64()) {
+                Some(counted) if counted == packets => Ok(()),
+                counted => Err(format!("{counted:?} of {packets}")),
+            }
+        });
+    }
+
+    /// The routes of `show rules --json`.
+    fn rules(&self) -> Result<Vec<Value>, String> {
+        let report = self.show("rules")?;
+        report["rules"]
+            .as_array()
+            .cloned()
+            .ok_or_else(|| report.to_string())
+    }
+
+    /// Asks the daemon.
+    fn show(&self, what: &str) -> Result<Value, String> {
+        let socket = self.network.path("flowacl.sock");
+        let mut command = self.network.on_router(env!("CARGO_BIN_EXE_flowacl"));
+        let output = try_run(
+            command
+                .args(["show", what, "--json", "--socket"])
+                .arg(socket),
+        )?;
+        serde_json::from_str(&output).map_err(|error| format!("{error}: {output}"))
+    }
+
+    /// What the kernel holds, as an operator sees it.
+    fn table(&self) -> Result<String, String> {
+        try_run(
+            self.network
+                .on_router("nft")
+                .args(["list", "table", "inet", "flowacl"]),
+        )
+    }
+}
