@@ -420,8 +420,8 @@ fn a_reload_changes_what_changed() {
     let _fourth = daemon.announce("127.0.0.4", &[OTHER_FLOW]);
     daemon.has_rules(&[
         (NLRI, "127.0.0.2", "installed"),
-        (OTHER_NLRI, "127.0.0.3", "rejected"),
         (OTHER_NLRI, "127.0.0.4", "installed"),
+        (OTHER_NLRI, "127.0.0.3", "rejected"),
     ]);
     for address in ["127.0.0.2", "127.0.0.3", "127.0.0.4"] {
         assert_eq!(
