@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use anyhow::bail;
 use tokio::signal::unix::{SignalKind, signal};
-use tokio::time::{Instant, sleep_until, timeout};
+use tokio::time::{sleep, timeout};
 
 use super::flows::{self, Route};
 use crate::io::driver::{Driver, Happening, Target};
@@ -91,6 +91,28 @@ fn router_id(text: &str) -> Result<Ipv4Addr, String> {
 
 /// Carries out the command.
 pub(super) fn run(arguments: &Arguments, output: &mut dyn Write) -> anyhow::Result<ExitCode> {
+    let routes = routes(arguments)?;
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()?;
+    runtime.block_on(async {
+        let mut interrupt = signal(SignalKind::interrupt())?;
+        let mut terminate = signal(SignalKind::terminate())?;
+        let end = async {
+            tokio::select! {
+                () = after(arguments.duration) => {}
+                _ = interrupt.recv() => {}
+                _ = terminate.recv() => {}
+            }
+        };
+        let withdraw = after(arguments.withdraw_after);
+        announce(arguments, &routes, withdraw, end, output).await
+    })?;
+    Ok(ExitCode::SUCCESS)
+}
+
+/// What to announce: something.
+pub(super) fn routes(arguments: &Arguments) -> anyhow::Result<Vec<Route>> {
     let mut routes = Vec::new();
     for flow in &arguments.flows {
         routes.extend(flows::parse(flow, "argument")?);
@@ -101,21 +123,19 @@ pub(super) fn run(arguments: &Arguments, output: &mut dyn Write) -> anyhow::Resu
     if routes.is_empty() {
         bail!("there is nothing to announce");
     }
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()?;
-    runtime.block_on(announce(arguments, &routes, output))?;
-    Ok(ExitCode::SUCCESS)
+    Ok(routes)
 }
 
-/// Announces, withdraws, and ends.
-async fn announce(
+/// Announces the routes, withdraws them once `withdraw` is ready, and ends the session once `end` is.
+pub(super) async fn announce(
     arguments: &Arguments,
     routes: &[Route],
+    withdraw: impl Future<Output = ()>,
+    end: impl Future<Output = ()>,
     output: &mut dyn Write,
 ) -> anyhow::Result<()> {
-    let mut interrupt = signal(SignalKind::interrupt())?;
-    let mut terminate = signal(SignalKind::terminate())?;
+    tokio::pin!(withdraw, end);
+    let mut withdrawn = false;
     let mut driver = Driver::new(
         session_config(arguments, routes),
         Target {
@@ -139,29 +159,20 @@ async fn announce(
     writeln!(output, "announced {}", count(routes.len()))?;
     output.flush()?;
 
-    let start = Instant::now();
-    let mut withdraw_at = arguments
-        .withdraw_after
-        .map(|secs| start + Duration::from_secs(secs));
-    let end_at = arguments
-        .duration
-        .map(|secs| start + Duration::from_secs(secs));
     loop {
         tokio::select! {
             happening = driver.next(true) => if let Some(reason) = end_of_session(happening) {
                 bail!("the session ended: {reason}");
             },
-            () = at(withdraw_at) => {
-                withdraw_at = None;
+            () = &mut withdraw, if !withdrawn => {
+                withdrawn = true;
                 for update in withdrawals(routes) {
                     send(&mut driver, update).await?;
                 }
                 writeln!(output, "withdrew {}", count(routes.len()))?;
                 output.flush()?;
             }
-            () = at(end_at) => break,
-            _ = interrupt.recv() => break,
-            _ = terminate.recv() => break,
+            () = &mut end => break,
         }
     }
     driver.stop(CEASE_SHUTDOWN, "flowacl announce ends").await;
@@ -320,10 +331,10 @@ fn withdrawals(routes: &[Route]) -> impl Iterator<Item = Update> {
     })
 }
 
-/// Returns at a time; never without one.
-async fn at(time: Option<Instant>) {
-    match time {
-        Some(time) => sleep_until(time).await,
+/// Returns after so many seconds; never without a number.
+async fn after(secs: Option<u64>) {
+    match secs {
+        Some(secs) => sleep(Duration::from_secs(secs)).await,
         None => std::future::pending().await,
     }
 }

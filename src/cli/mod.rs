@@ -5,6 +5,7 @@ mod announce;
 mod ask;
 mod check;
 mod decode;
+mod demo;
 mod explain;
 mod flows;
 mod hex;
@@ -50,6 +51,7 @@ enum Command {
     Decode(decode::Arguments),
     Plan(plan::Arguments),
     Announce(announce::Arguments),
+    Demo(demo::Arguments),
 }
 
 /// Reads the command line, does what it says, and tells how it went.
@@ -87,6 +89,7 @@ fn carry_out(command: Command, output: &mut dyn Write) -> anyhow::Result<ExitCod
         Command::Decode(arguments) => decode::run(&arguments, output),
         Command::Plan(arguments) => plan::run(&arguments, output),
         Command::Announce(arguments) => announce::run(&arguments, output),
+        Command::Demo(arguments) => demo::run(&arguments, output),
     }
 }
 

@@ -24,9 +24,9 @@ pub use topology::{CUSTOMER, Lab, Passed, UPSTREAM};
 pub enum LabError {
     /// The system does not let this process make namespaces.
     #[error(
-        "this system does not allow a network of namespaces ({0}): run as root, or let users make them with \
-         `sysctl -w kernel.unprivileged_userns_clone=1 user.max_user_namespaces=10000` \
-         (and `kernel.apparmor_restrict_unprivileged_userns=0` on Ubuntu)"
+        "this system does not allow network namespaces here ({0}): run it as root, let users make them \
+         (sysctl user.max_user_namespaces, kernel.unprivileged_userns_clone, \
+         kernel.apparmor_restrict_unprivileged_userns), or start the container with --privileged"
     )]
     Forbidden(Errno),
     /// The kernel refused a request about interfaces, addresses or routes.

@@ -145,6 +145,33 @@ impl Lab {
         })
     }
 
+    /// Connects another host to the router by a cable of its own; interfaces have the names of their other ends.
+    pub fn attach(
+        &self,
+        host: &'static str,
+        router_address: IpAddr,
+        host_address: IpAddr,
+        prefix_length: u8,
+    ) -> Result<Namespace, LabError> {
+        let namespace = Namespace::new(host)?;
+        link::set_up(&namespace, "lo")?;
+        link::connect(
+            End {
+                namespace: &namespace,
+                interface: "router",
+                mac: [2, 0, 0, 0, 4, 2],
+            },
+            End {
+                namespace: &self.router,
+                interface: host,
+                mac: [2, 0, 0, 0, 4, 1],
+            },
+        )?;
+        link::add_address(&self.router, host, router_address, prefix_length)?;
+        link::add_address(&namespace, "router", host_address, prefix_length)?;
+        Ok(namespace)
+    }
+
     /// Sends IP packets through the router and says of each, in order, what became of it.
     ///
     /// The packets must differ in more than what the router may change: DSCP, the hop limit and the header checksum.

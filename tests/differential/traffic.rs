@@ -58,33 +58,14 @@ fn packet(random: &mut StdRng, target: Option<&Nlri>) -> PacketBuilder {
     };
     let components = target.map(|nlri| nlri.components()).unwrap_or_default();
     let fields = fields(random, ipv6, &components);
-    let mut builder = loop {
-        let mut fields = fields.clone();
-        if let Some(builder) = PacketBuilder::of(&fields) {
-            break builder;
-        }
-        // The length is too short for the headers that were chosen.
-        fields.packet_length = Some(100);
-        if let Some(builder) = PacketBuilder::of(&fields) {
-            break builder;
-        }
-        let number = fields.protocol.unwrap_or(protocol::ESP);
-        let header = PacketBuilder::of(&Packet {
-            protocol: Some(253),
-            source_port: None,
-            destination_port: None,
-            icmp_type: None,
-            icmp_code: None,
-            tcp_flags: None,
-            fragment: FragmentKind::Whole,
-            ..fields
-        });
-        // A protocol that needs a header of its own, with less than that.
-        let cut = vec![0; random.random_range(0..16)];
-        break header
-            .expect("protocol 253 needs nothing")
-            .protocol(number, &cut);
+    let roomy = Packet {
+        packet_length: Some(100),
+        ..fields.clone()
     };
+    // The length may be too short for the headers; the protocol may need one that these fields do not have.
+    let mut builder = PacketBuilder::of(&fields)
+        .or_else(|| PacketBuilder::of(&roomy))
+        .unwrap_or_else(|| cut_short(random, &fields));
     if ipv6 && random.random_bool(0.3) {
         for _ in 0..random.random_range(1..3) {
             builder = builder.extension(extension(random));
@@ -105,6 +86,24 @@ fn packet(random: &mut StdRng, target: Option<&Nlri>) -> PacketBuilder {
             _ => header,
         }
     })
+}
+
+/// A packet of the same protocol with less than a header of it.
+fn cut_short(random: &mut StdRng, fields: &Packet) -> PacketBuilder {
+    let without_transport = Packet {
+        protocol: Some(253),
+        source_port: None,
+        destination_port: None,
+        icmp_type: None,
+        icmp_code: None,
+        tcp_flags: None,
+        fragment: FragmentKind::Whole,
+        packet_length: Some(60),
+        ..fields.clone()
+    };
+    let builder = PacketBuilder::of(&without_transport).expect("protocol 253 needs nothing");
+    let octets = vec![0; random.random_range(0..16)];
+    builder.protocol(fields.protocol.unwrap_or(protocol::ESP), &octets)
 }
 
 /// An extension header other than Hop-by-Hop Options, which only go first, and Fragment.
