@@ -80,12 +80,16 @@ impl Trial {
         }
     }
 
-    /// Puts these rules in the place of all others.
+    /// Takes all rules away, with their counters, and puts these in their place.
     pub fn install(&mut self, rules: &[Arc<Rule>]) {
         let remove = self.installed.iter().cloned().collect();
         self.commit(&Changes {
-            put: rules.to_vec(),
+            put: Vec::new(),
             remove,
+        });
+        self.commit(&Changes {
+            put: rules.to_vec(),
+            remove: Vec::new(),
         });
     }
 

@@ -6,4 +6,8 @@
 #[path = "../network/mod.rs"]
 mod network;
 mod corpus;
+mod flows;
 mod baseline;
+mod components;
+mod actions;
+mod traps;
