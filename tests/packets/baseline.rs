@@ -8,8 +8,8 @@ use crate::network::available;
 
 #[test]
 fn without_rules_every_packet_passes() {
-    let builds: [(&str, fn() -> Result<Lab, LabError>); 2] =
-        [("routed", Lab::routed), ("bridged", Lab::bridged)];
+    type Build = fn() -> Result<Lab, LabError>;
+    let builds = [("routed", Lab::routed as Build), ("bridged", Lab::bridged)];
     for (kind, build) in builds {
         let Some(mut lab) = available(build) else {
             return;

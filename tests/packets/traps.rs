@@ -153,8 +153,8 @@ fn a_bgp_session_survives_a_rule_that_discards_everything() {
         return;
     };
     let addresses = [
-        ("10.0.0.1", "10.0.0.2", 30, Family::Ipv4),
-        ("fd00:9::1", "fd00:9::2", 64, Family::Ipv6),
+        ("host-ipv4", "10.0.0.1", "10.0.0.2", 30, Family::Ipv4),
+        ("host-ipv6", "fd00:9::1", "fd00:9::2", 64, Family::Ipv6),
     ];
     let settings = Settings {
         interfaces: vec![InterfacePattern::any()],
@@ -179,12 +179,9 @@ fn a_bgp_session_survives_a_rule_that_discards_everything() {
         ))
     });
     trial.install(&rules(&flows));
-    for (router, host, prefix_length, family) in addresses {
+    for (name, router, host, prefix_length, family) in addresses {
         let (router, host) = (router.parse().unwrap(), host.parse().unwrap());
-        let namespace = trial
-            .lab
-            .attach("host", router, host, prefix_length)
-            .unwrap();
+        let namespace = trial.lab.attach(name, router, host, prefix_length).unwrap();
         for (port, patience, connects) in [(179, 10_000, true), (180, 300, false)] {
             let address = SocketAddr::new(router, port);
             let listener = trial.lab.router.run(move || TcpListener::bind(address));
