@@ -10,9 +10,6 @@ use super::network::{CONTROLLER, CONTROLLER_AS, Network, ROUTER, ROUTER_AS};
 use super::program::{Program, eventually, try_run};
 use super::{Dialer, HOLD_TIME};
 
-/// Characters of a flow's text that the longest comment of nftables has room for in any case.
-const COMMENT_CHARACTERS: usize = 100;
-
 /// A running daemon.
 pub struct Router<'network> {
     network: &'network Network,
@@ -108,8 +105,8 @@ impl<'network> Router<'network> {
                 .count();
             let missing: Vec<String> = flows
                 .iter()
-                .map(|flow| flow.text().chars().take(COMMENT_CHARACTERS).collect())
-                .filter(|beginning: &String| !table.contains(beginning))
+                .map(Flow::comment)
+                .filter(|comment| !table.contains(comment))
                 .collect();
             match missing.is_empty() && counters == flows.len() {
                 true => Ok(()),

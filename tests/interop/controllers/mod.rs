@@ -7,6 +7,9 @@ pub mod gobgp;
 
 use super::program::Program;
 
+/// Characters that the comment of a rule has room for in any case.
+const COMMENT_CHARACTERS: usize = 100;
+
 /// A Flow Specification, in the words of one controller and in ours.
 #[derive(Clone, Copy, Debug)]
 pub struct Flow {
@@ -21,12 +24,20 @@ pub struct Flow {
 }
 
 impl Flow {
-    /// The text form that operators see.
+    /// The text form of `show rules`.
     pub fn text(&self) -> String {
         format!(
             "flow route {{ match {{ {} }} then {{ {} }} }}",
             self.matches, self.then
         )
+    }
+
+    /// How its comment in the kernel's listing begins; the rest may not fit in.
+    pub fn comment(&self) -> String {
+        let matches = self.matches.trim_end_matches(';');
+        let action = self.then.trim_end_matches(';');
+        let comment = format!("comment \"{matches} then {action}");
+        comment.chars().take(COMMENT_CHARACTERS).collect()
     }
 }
 
