@@ -12,7 +12,7 @@ use tokio::time::{sleep, timeout};
 
 use super::flows::{self, Route};
 use crate::io::driver::{Driver, Happening, Target};
-use crate::io::words::{describe_down, describe_notification};
+use crate::io::words::describe_down;
 use crate::session::{Input, Negotiated, SessionConfig, SessionEvent};
 use crate::wire::attribute::{AsPathSegment, AsPathSegmentKind, Attributes, Origin};
 use crate::wire::iana::{AfiSafi, FlowFamily};
@@ -224,9 +224,8 @@ async fn connect(arguments: &Arguments, driver: &mut Driver) -> anyhow::Result<N
                 Happening::Up(negotiated) => return Ok(negotiated),
                 // The other side has an opinion: trying again would not change it.
                 Happening::Event(SessionEvent::NotificationReceived(notification)) => {
-                    let text = describe_notification(&notification);
                     return Err(format!(
-                        "the other side refused the session: NOTIFICATION {text}"
+                        "the other side refused the session: NOTIFICATION {notification}"
                     ));
                 }
                 Happening::Event(SessionEvent::Malformed(error)) => return Err(error.to_string()),

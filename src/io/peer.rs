@@ -12,7 +12,7 @@ use super::driver::{Driver, Happening, Target};
 use super::engine_task::EngineInput;
 use super::rate_limit::RateLimit;
 use super::report::NeighborStatus;
-use super::words::{describe_down, describe_notification};
+use super::words::describe_down;
 use crate::config::{Bgp, Import, Neighbor};
 use crate::engine::Event;
 use crate::engine::policy::{DEFAULT_MAX_ROUTES, ImportPolicy};
@@ -317,8 +317,7 @@ impl Peer {
             }
             SessionEvent::Rejected(_, reason) => self.trouble(&reason),
             SessionEvent::NotificationReceived(notification) => {
-                let text = describe_notification(&notification);
-                self.trouble(&format!("the neighbor sent NOTIFICATION {text}"));
+                self.trouble(&format!("the neighbor sent NOTIFICATION {notification}"));
             }
             SessionEvent::Malformed(error) => {
                 tracing::warn!(

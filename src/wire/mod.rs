@@ -5,6 +5,7 @@
 pub mod cursor;
 pub mod iana;
 pub mod error;
+mod notification;
 pub mod nlri;
 pub mod community;
 pub mod attribute;

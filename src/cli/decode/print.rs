@@ -49,11 +49,9 @@ fn print_message(output: &mut dyn Write, message: &Message) -> io::Result<()> {
             Ok(())
         }
         Message::Update(body) => writeln!(output, "message     UPDATE, {} octets", body.len()),
-        Message::Notification(notification) => writeln!(
-            output,
-            "message     NOTIFICATION {}",
-            crate::io::words::describe_notification(notification)
-        ),
+        Message::Notification(notification) => {
+            writeln!(output, "message     NOTIFICATION {notification}")
+        }
         Message::Keepalive => writeln!(output, "message     KEEPALIVE"),
         Message::RouteRefresh { family, subtype } => {
             writeln!(
