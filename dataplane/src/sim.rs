@@ -120,7 +120,8 @@ impl Sim {
             guard.family == packet.family
                 && guard.remote.contains(packet.source)
                 && packet.protocol == Some(6)
-                && [packet.source_port, packet.destination_port].contains(&Some(guard.port))
+                && (packet.fragment.is_later()
+                    || [packet.source_port, packet.destination_port].contains(&Some(guard.port)))
         };
         self.local_addresses
             .contains(&(packet.family, packet.destination))

@@ -140,26 +140,18 @@ fn interfaces(settings: &Settings, coverage: &Coverage) -> Vec<NftRule> {
 
 /// Sends every packet to the list of its family and class, except those that no rule may touch.
 ///
-/// The guards come after later fragments are gone, in whose payload the kernel would read ports.
-/// `routed`: the hook knows whether an address is local.
+/// The guards that look at ports come after later fragments are gone, in whose payload the kernel
+/// would read ports. `routed`: the hook knows whether an address is local.
 fn dispatch(guards: &[Guard], routed: bool) -> Vec<NftRule> {
     let goto = |family, class| Statement::Verdict(Verdict::Goto(class_chain(family, class).into()));
-    let not_first = [
-        (
-            Family::Ipv4,
-            Field::Ipv4Fragment,
-            Test::NotMasked {
-                mask: 0x1fff,
-                value: 0,
-            },
-        ),
-        (Family::Ipv6, Field::FragmentOffset, Test::IsNot(0)),
-    ];
     let mut rules = Vec::new();
-    for (family, field, test) in not_first {
+    if routed {
+        rules.extend(guards.iter().map(fragment_guard_rule));
+    }
+    for family in Family::ALL {
         let statements = vec![
             Statement::Family(family),
-            Statement::Match(field, test),
+            later_fragment(family),
             goto(family, Class::Later),
         ];
         rules.push(NftRule::of_frame(statements, ""));
@@ -171,6 +163,17 @@ fn dispatch(guards: &[Guard], routed: bool) -> Vec<NftRule> {
         rules.push(NftRule::of_frame(statements, ""));
     }
     rules
+}
+
+/// Matches fragments without a transport header.
+fn later_fragment(family: Family) -> Statement {
+    match family {
+        Family::Ipv4 => {
+            let (mask, value) = (0x1fff, 0);
+            Statement::Match(Field::Ipv4Fragment, Test::NotMasked { mask, value })
+        }
+        Family::Ipv6 => Statement::Match(Field::FragmentOffset, Test::IsNot(0)),
+    }
 }
 
 /// Without neighbour discovery (RFC 4861, types 133 to 136) no IPv6 session would live. A hop limit
@@ -191,17 +194,8 @@ fn neighbour_discovery() -> NftRule {
 /// Before routing a bridge port does not know which addresses are local: there the same ports of
 /// other hosts pass, too.
 fn guard_rules(guard: &Guard, routed: bool) -> Vec<NftRule> {
-    let source = Field::Source(guard.family);
-    let unused = 128 - source.bits();
-    let (mask, value) = (guard.remote.mask >> unused, guard.remote.value >> unused);
     let rule = |port_field| {
-        let mut statements = vec![Statement::Family(guard.family)];
-        if mask.count_ones() == source.bits() {
-            statements.push(Statement::Match(source, Test::Is(value)));
-        } else if mask != 0 {
-            statements.push(Statement::Match(source, Test::Masked { mask, value }));
-        }
-        statements.push(Statement::Match(Field::TransportProtocol, Test::Is(6)));
+        let mut statements = guarded_tcp(guard);
         statements.push(Statement::Match(
             port_field,
             Test::Is(u128::from(guard.port)),
@@ -213,6 +207,33 @@ fn guard_rules(guard: &Guard, routed: bool) -> Vec<NftRule> {
         NftRule::of_frame(statements, "protected session, never filtered")
     };
     vec![rule(Field::DestinationPort), rule(Field::SourcePort)]
+}
+
+/// Lets later fragments of TCP segments from the remote side to this machine pass: which session
+/// they belong to cannot be seen, and a session that loses them is gone.
+fn fragment_guard_rule(guard: &Guard) -> NftRule {
+    let mut statements = guarded_tcp(guard);
+    statements.extend([
+        later_fragment(guard.family),
+        Statement::ToThisMachine,
+        Statement::Verdict(Verdict::Accept),
+    ]);
+    NftRule::of_frame(statements, "fragment of a protected session")
+}
+
+/// Matches TCP from the remote side of a guard.
+fn guarded_tcp(guard: &Guard) -> Vec<Statement> {
+    let source = Field::Source(guard.family);
+    let unused = 128 - source.bits();
+    let (mask, value) = (guard.remote.mask >> unused, guard.remote.value >> unused);
+    let mut statements = vec![Statement::Family(guard.family)];
+    if mask.count_ones() == source.bits() {
+        statements.push(Statement::Match(source, Test::Is(value)));
+    } else if mask != 0 {
+        statements.push(Statement::Match(source, Test::Masked { mask, value }));
+    }
+    statements.push(Statement::Match(Field::TransportProtocol, Test::Is(6)));
+    statements
 }
 
 /// The messages that replace whatever has our table's name by an empty table with its frame.
