@@ -127,6 +127,34 @@ fn exabgp_is_dialed() {
 }
 
 #[test]
+fn interfaces_come_and_go() {
+    let Some(network) = Network::new(exabgp::PROGRAMS) else {
+        return;
+    };
+    let mut controller = exabgp::ExaBgp::start(&network, Dialer::Controller);
+    let router = Router::start(&network, Dialer::Controller);
+    router.established();
+    let flow = &controller.flows()[..1];
+    controller.announce(&flow[0]);
+    router.holds_exactly(flow);
+
+    // The configuration says `to-*`. Twice: the second time the name is known already.
+    for round in 1..=2 {
+        network.add_link("to-late");
+        router.filters("to-late", true);
+        network.send_datagrams("203.0.113.5", 53, DATAGRAMS);
+        router.has_counted(&flow[0], round * DATAGRAMS);
+        network.remove_link("to-late");
+        router.filters("to-late", false);
+    }
+    network.add_link("other");
+    network.send_datagrams("203.0.113.5", 53, DATAGRAMS);
+    network.remove_link("other");
+    network.send_datagrams("203.0.113.5", 53, DATAGRAMS);
+    router.has_counted(&flow[0], 3 * DATAGRAMS);
+}
+
+#[test]
 fn gobgp_dials() {
     let Some(network) = Network::new(gobgp::PROGRAMS) else {
         return;

@@ -23,6 +23,9 @@ const CONTROLLER_LINK: &str = "to-router";
 /// The router's end of the link.
 const ROUTER_LINK: &str = "to-controller";
 
+/// The controller's end of a second link.
+const SECOND_LINK: &str = "second";
+
 /// Networks made by this process.
 static COUNT: AtomicU32 = AtomicU32::new(0);
 
@@ -150,6 +153,42 @@ impl Network {
                 ROUTER,
             ]);
         }
+    }
+
+    /// Adds a second link, by which the controller's side then reaches 203.0.113.5.
+    pub fn add_link(&self, router_link: &str) {
+        let (controller, router) = (self.controller.as_str(), self.router.as_str());
+        let peer = [
+            "type",
+            "veth",
+            "peer",
+            "name",
+            SECOND_LINK,
+            "netns",
+            controller,
+        ];
+        ip(&[&["-n", router, "link", "add", router_link][..], &peer].concat());
+        for (namespace, link, address) in [
+            (controller, SECOND_LINK, "198.51.100.1/24"),
+            (router, router_link, "198.51.100.2/24"),
+        ] {
+            ip(&["-n", namespace, "address", "add", address, "dev", link]);
+            ip(&["-n", namespace, "link", "set", link, "up"]);
+        }
+        ip(&[
+            "-n",
+            controller,
+            "route",
+            "add",
+            "203.0.113.5",
+            "via",
+            "198.51.100.2",
+        ]);
+    }
+
+    /// Takes it away again.
+    pub fn remove_link(&self, router_link: &str) {
+        ip(&["-n", &self.router, "link", "delete", router_link]);
     }
 
     /// Sends UDP datagrams from the controller's side to an address behind the router.

@@ -117,6 +117,17 @@ impl<'network> Router<'network> {
         });
     }
 
+    /// Waits until `show dataplane` names an interface as filtered, or names it no more.
+    pub fn filters(&self, interface: &str, wanted: bool) {
+        eventually("the interfaces", || {
+            let report = self.show("dataplane")?.to_string();
+            match report.contains(interface) == wanted {
+                true => Ok(()),
+                false => Err(report),
+            }
+        });
+    }
+
     /// Waits until a flow has counted this many packets.
     pub fn has_counted(&self, flow: &Flow, packets: u64) {
         eventually("the packets are counted", || {
