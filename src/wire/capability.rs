@@ -155,3 +155,85 @@ fn graceful_restart(restart: &GracefulRestart) -> Vec<u8> {
     }
     value
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::wire::iana::FlowFamily;
+
+    #[test]
+    fn capabilities_are_read_and_those_of_another_length_are_carried() {
+        let unknown = |code, value: &[u8]| Capability::Unknown {
+            code,
+            value: value.to_vec(),
+        };
+        let restart = |flags: (bool, bool), restart_time_secs, families| {
+            Capability::GracefulRestart(GracefulRestart {
+                restarting: flags.0,
+                notification: flags.1,
+                restart_time_secs,
+                families,
+            })
+        };
+        let flow = FlowFamily::Ipv4Flow.afi_safi();
+        let rows: [(&str, &str, Capability); 15] = [
+            (
+                "family, its reserved octet set",
+                "01040001ff85",
+                Capability::MultiProtocol(flow),
+            ),
+            ("family of two octets", "01020001", unknown(1, &[0, 1])),
+            (
+                "family of five",
+                "01050001008500",
+                unknown(1, &[0, 1, 0, 0x85, 0]),
+            ),
+            ("refresh", "0200", Capability::RouteRefresh),
+            ("refresh with a value", "020100", unknown(2, &[0])),
+            ("extended message", "0600", Capability::ExtendedMessage),
+            ("extended message with a value", "060101", unknown(6, &[1])),
+            (
+                "four-octet AS",
+                "4104fffffffe",
+                Capability::FourOctetAs(0xffff_fffe),
+            ),
+            (
+                "four-octet AS of two",
+                "4102fde8",
+                unknown(65, &[0xfd, 0xe8]),
+            ),
+            (
+                "restart without families",
+                "40020078",
+                restart((false, false), 120, vec![]),
+            ),
+            (
+                "restart with all flags, reserved ones too",
+                "4006ffff000185ff",
+                restart((true, true), 4095, vec![(flow, true)]),
+            ),
+            (
+                "restart that keeps nothing",
+                "40060000000185 7f",
+                restart((false, false), 0, vec![(flow, false)]),
+            ),
+            (
+                "restart with half a family",
+                "40040000 0001",
+                unknown(64, &[0, 0, 0, 1]),
+            ),
+            ("restart of one octet", "400180", unknown(64, &[0x80])),
+            ("role", "090103", unknown(9, &[3])),
+        ];
+        for (name, octets, expected) in rows {
+            let octets = hex::decode(octets.replace(' ', "")).unwrap();
+            let mut cursor = Cursor::new(&octets, 0);
+            assert_eq!(read(&mut cursor), Ok(expected.clone()), "{name}");
+            assert!(cursor.is_empty(), "{name}");
+            let mut encoded = Vec::new();
+            expected.encode(&mut encoded);
+            assert_eq!(read(&mut Cursor::new(&encoded, 0)), Ok(expected), "{name}");
+        }
+        assert!(read(&mut Cursor::new(&[1, 4, 0], 0)).is_err());
+    }
+}

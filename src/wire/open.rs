@@ -190,6 +190,45 @@ mod tests {
     }
 
     #[test]
+    fn parameters_are_read_in_all_their_forms() {
+        let fixed = "04fde9005ac0000201";
+        let forms = [
+            ("one each", "08 0202 0200 0202 0600"),
+            ("both in one", "06 0204 0200 0600"),
+            ("RFC 9072", "ff ff0007 020004 0200 0600"),
+            (
+                "RFC 9072 behind any length",
+                "01 ff000a 020002 0200 020002 0600",
+            ),
+            ("an empty one", "08 0200 0204 0200 0600"),
+        ];
+        let read = |parameters: &str| {
+            let hex = format!("{fixed}{}", parameters.replace(' ', ""));
+            decode(&hex::decode(hex).unwrap())
+        };
+        for (name, parameters) in forms {
+            let capabilities = read(parameters).map(|open| open.capabilities);
+            let expected = vec![Capability::RouteRefresh, Capability::ExtendedMessage];
+            assert_eq!(capabilities, Ok(expected), "{name}");
+        }
+        assert_eq!(read("00").map(|open| open.asn), Ok(65001));
+        for (name, parameters) in [
+            (
+                "lengths that contradict each other",
+                "ff ff0008 020004 0200 0600",
+            ),
+            ("octets behind them", "04 0202 0200 00"),
+            ("RFC 9072 without a length", "01 ff"),
+            ("a parameter without a length", "01 02"),
+            ("255 octets that are not there", "ff 0202"),
+        ] {
+            let error = read(parameters).unwrap_err();
+            assert_eq!(error.consequence.name(), "session-reset", "{name}");
+            assert!(error.offset >= 10, "{name}: {error}");
+        }
+    }
+
+    #[test]
     fn errors_reset_with_their_subcode() {
         let good = open(vec![Capability::FourOctetAs(65001)]).encode();
         let with = |at: usize, octets: &[u8]| {
