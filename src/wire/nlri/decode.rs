@@ -13,6 +13,8 @@ use super::component::{
 use crate::wire::cursor::{Cursor, Truncated};
 use crate::wire::iana::FlowFamily;
 
+/// Longest NLRI value: twelve bits of length (RFC 8955 §4.1).
+pub(super) const MAX_LENGTH: usize = 0x0fff;
 /// Octets of a route distinguisher.
 pub(super) const RD_LENGTH: usize = 8;
 /// Operator bit: last pair of the list (RFC 8955 §4.2.1).
@@ -49,6 +51,8 @@ pub struct NlriError {
 pub enum NlriErrorKind {
     /// No component: it would match everything.
     Empty,
+    /// More octets, which are given, than an NLRI's length can say.
+    TooLong(usize),
     /// The route distinguisher has fewer than eight octets.
     RouteDistinguisherTruncated,
     /// A route distinguisher is missing in a VPN family or present in another.
@@ -93,6 +97,7 @@ impl fmt::Display for NlriErrorKind {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Empty => f.write_str("no component"),
+            Self::TooLong(length) => write!(f, "{length} octets, {MAX_LENGTH} are the most"),
             Self::RouteDistinguisherTruncated => f.write_str("route distinguisher cut short"),
             Self::RouteDistinguisherMisplaced => {
                 f.write_str("route distinguisher in the wrong kind of family")
@@ -126,6 +131,13 @@ pub struct FramingError(pub Truncated);
 impl Nlri {
     /// Checks and normalises an NLRI value, given without its length octets.
     pub fn decode(family: FlowFamily, value: &[u8]) -> Result<Self, NlriError> {
+        if value.len() > MAX_LENGTH {
+            let kind = NlriErrorKind::TooLong(value.len());
+            return Err(NlriError {
+                offset: MAX_LENGTH,
+                kind,
+            });
+        }
         let mut value: Arc<[u8]> = value.into();
         let bytes = Arc::get_mut(&mut value).expect("a new Arc has one owner");
         normalize(family, bytes)?;

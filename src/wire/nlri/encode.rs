@@ -1,12 +1,9 @@
 //! Components to NLRI, and NLRI to octets.
 
 use super::component::{BitmaskOp, Component, NumericOp, PrefixPattern, RouteDistinguisher};
-use super::decode::{AND, END_OF_LIST, EQUAL, GREATER, LESS, MATCH, NOT};
+use super::decode::{AND, END_OF_LIST, EQUAL, GREATER, LESS, MATCH, MAX_LENGTH, NOT};
 use super::{Nlri, NlriError, NlriErrorKind};
 use crate::wire::iana::FlowFamily;
-
-/// Longest NLRI value: twelve bits of length (RFC 8955 §4.1).
-const MAX_LENGTH: usize = 0x0fff;
 
 impl Nlri {
     /// Builds an NLRI from components, which must stand in ascending order of their types.

@@ -342,6 +342,8 @@ fn lengths_take_one_octet_below_240_and_two_from_there() {
     let component = Component::Numeric(NumericType::Protocol, too_long);
     let error = Nlri::new(Ipv4Flow, None, &[component]).unwrap_err();
     assert_eq!(error.kind, NlriErrorKind::NotEncodable);
+    let error = Nlri::decode(Ipv4Flow, &value(2048)).unwrap_err();
+    assert_eq!(error.kind, NlriErrorKind::TooLong(4097));
 }
 
 #[test]
