@@ -9,7 +9,7 @@ use crate::wire::error::WireError;
 use crate::wire::update::DecodeContext;
 
 /// AS_TRANS (RFC 6793 §9): stands for an AS that does not fit two octets.
-const AS_TRANS: u32 = 23456;
+pub(super) const AS_TRANS: u16 = 23456;
 
 /// Attributes that complete others once all are read (RFC 6793 §4.2.3).
 #[derive(Debug, Default)]
@@ -123,7 +123,7 @@ pub fn merge_as4(attributes: &mut Attributes, as4: As4) {
     if let Some((asn, _)) = attributes.aggregator
         && as4.aggregator.is_some()
     {
-        if asn != AS_TRANS {
+        if asn != u32::from(AS_TRANS) {
             return;
         }
         attributes.aggregator = as4.aggregator;
@@ -162,7 +162,7 @@ fn path_count(segment: &AsPathSegment) -> usize {
 }
 
 /// True for the segments of RFC 5065.
-fn is_confederation(segment: &AsPathSegment) -> bool {
+pub(super) fn is_confederation(segment: &AsPathSegment) -> bool {
     match segment.kind {
         AsPathSegmentKind::ConfedSequence | AsPathSegmentKind::ConfedSet => true,
         AsPathSegmentKind::Sequence | AsPathSegmentKind::Set => false,

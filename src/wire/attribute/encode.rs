@@ -1,6 +1,7 @@
 //! Path attributes to octets, as a controller sends them.
 
-use super::{AsPathSegmentKind, Attributes, Origin, code};
+use super::decode::{AS_TRANS, is_confederation};
+use super::{AsPathSegment, AsPathSegmentKind, Attributes, Origin, code};
 use crate::wire::update::DecodeContext;
 
 /// Appends one attribute; a value over 255 octets takes the extended length.
@@ -30,7 +31,8 @@ pub fn encode(attributes: &Attributes, context: &DecodeContext) -> Vec<u8> {
         Origin::Incomplete => 2,
     };
     write(code::ORIGIN, &[origin]);
-    write(code::AS_PATH, &as_path(attributes, context.four_octet_as));
+    let path = || attributes.as_path.iter();
+    write(code::AS_PATH, &as_path(path(), context.four_octet_as));
     if let Some(med) = attributes.med {
         write(code::MULTI_EXIT_DISC, &med.to_be_bytes());
     }
@@ -67,6 +69,12 @@ pub fn encode(attributes: &Attributes, context: &DecodeContext) -> Vec<u8> {
         code::EXTENDED_COMMUNITIES,
         extended.flat_map(|c| c.0).collect(),
     );
+    // RFC 6793 §4.2.2: the path as it is, without the segments that must not stand in AS4_PATH.
+    let segments = || path().filter(|segment| !is_confederation(segment));
+    let mut asns = segments().flat_map(|segment| &segment.asns);
+    if !context.four_octet_as && asns.any(|asn| u16::try_from(*asn).is_err()) {
+        write_list(code::AS4_PATH, as_path(segments(), true));
+    }
     let ipv6 = attributes.ipv6_extended_communities.iter();
     write_list(
         code::IPV6_EXTENDED_COMMUNITIES,
@@ -82,9 +90,9 @@ pub fn encode(attributes: &Attributes, context: &DecodeContext) -> Vec<u8> {
 }
 
 /// AS_PATH in the width that was negotiated; an AS that does not fit two octets becomes AS_TRANS (RFC 6793 §4.2.2).
-fn as_path(attributes: &Attributes, four_octet: bool) -> Vec<u8> {
+fn as_path<'a>(segments: impl Iterator<Item = &'a AsPathSegment>, four_octet: bool) -> Vec<u8> {
     let mut octets = Vec::new();
-    for segment in &attributes.as_path {
+    for segment in segments {
         let kind = match segment.kind {
             AsPathSegmentKind::Set => 1,
             AsPathSegmentKind::Sequence => 2,
@@ -97,7 +105,7 @@ fn as_path(attributes: &Attributes, four_octet: bool) -> Vec<u8> {
                 if four_octet {
                     octets.extend(asn.to_be_bytes());
                 } else {
-                    octets.extend(u16::try_from(*asn).unwrap_or(23456).to_be_bytes());
+                    octets.extend(u16::try_from(*asn).unwrap_or(AS_TRANS).to_be_bytes());
                 }
             }
         }

@@ -492,6 +492,35 @@ fn two_octet_speakers_complete_their_path_with_as4_path() {
 }
 
 #[test]
+fn two_octet_speakers_are_sent_the_whole_path_beside_as_trans() {
+    let context = DecodeContext {
+        four_octet_as: false,
+        ..external()
+    };
+    let sequence = |asns: &[u32]| AsPathSegment {
+        kind: AsPathSegmentKind::Sequence,
+        asns: asns.to_vec(),
+    };
+    let rows = [
+        ("all fit", vec![10, 65535], false),
+        ("one does not fit", vec![10, 65536], true),
+    ];
+    for (name, asns, needs_as4_path) in rows {
+        let mut update = Update::default();
+        update.announced.push(protocol(6));
+        update.attributes.as_path = vec![sequence(&asns)];
+        let (messages, _) = update.encode(&context, MAX_MESSAGE_LENGTH);
+        let body = &messages[0][HEADER_LENGTH..];
+        let as4_path = [0xc0, code::AS4_PATH];
+        let has_as4_path = body.windows(2).any(|octets| octets == as4_path);
+        assert_eq!(has_as4_path, needs_as4_path, "{name}");
+        let read = decode(body, &context).unwrap();
+        assert_eq!(read.attributes.as_path, [sequence(&asns)], "{name}");
+        assert_eq!(read.errors, [], "{name}");
+    }
+}
+
+#[test]
 fn routes_are_spread_over_messages_that_fit() {
     let routes: Vec<Nlri> = (0..=255).map(protocol).collect();
     let update = Update {
