@@ -65,6 +65,9 @@ fn check_unicast_prefixes(mut prefixes: Cursor<'_>) -> Result<(), WireError> {
     Ok(())
 }
 
+/// Malformed NLRI that are reported one by one: a message may hold tens of thousands, and one decides.
+const MAX_ERRORS: usize = 32;
+
 /// Routes of one family in an MP attribute.
 #[derive(Debug, Default)]
 struct Routes {
@@ -264,7 +267,9 @@ impl<'c> Decoder<'c> {
                     } else {
                         &mut self.withdrawal_errors
                     };
-                    errors.push(error);
+                    if errors.len() < MAX_ERRORS {
+                        errors.push(error);
+                    }
                 }
             }
         }
