@@ -65,6 +65,10 @@ pub trait Backend: Send {
     /// Counters of all installed rules.
     fn counters(&mut self) -> Result<Vec<(RuleId, Counter)>, BackendError>;
 
+    /// Looks whether others took away what is owned, restores it, and says whether that was necessary. Cheap while
+    /// nothing changed: it is called every second.
+    fn audit(&mut self) -> Result<bool, BackendError>;
+
     /// What would be (or is) installed for these rules alone, in the backend's own language, for an operator to read.
     fn render(&self, settings: &Settings, rules: &[Arc<Rule>]) -> String;
 

@@ -223,6 +223,10 @@ impl Backend for Sim {
             .collect())
     }
 
+    fn audit(&mut self) -> Result<bool, BackendError> {
+        self.check_started().map(|()| false)
+    }
+
     fn render(&self, _: &Settings, rules: &[Arc<Rule>]) -> String {
         let mut sorted: Vec<_> = rules.iter().collect();
         sorted.sort_by_key(|rule| (rule.family, rule.order.clone()));

@@ -14,6 +14,9 @@ use super::report::DataplaneReport;
 /// How long to wait before settings that were refused are tried again.
 const RETRY: Duration = Duration::from_secs(5);
 
+/// How often to look whether others changed the packet filter.
+const AUDIT_PERIOD: Duration = Duration::from_secs(1);
+
 /// What the thread is asked to do.
 enum Request {
     Commit(Changes),
@@ -63,6 +66,7 @@ pub(super) fn start(
         links,
         replies,
         retry_at: None,
+        audit_at: Instant::now() + AUDIT_PERIOD,
     };
     thread::Builder::new()
         .name("flowacl-filter".into())
@@ -124,16 +128,25 @@ struct Owner {
     replies: async_mpsc::Sender<Reply>,
     /// When to try settings again that were refused.
     retry_at: Option<Instant>,
+    /// When to look for changes by others.
+    audit_at: Instant,
 }
 
 impl Owner {
     /// Serves requests until told to stop, or until nobody can ask any more.
     fn run(mut self, requests: &mpsc::Receiver<Request>) {
         loop {
-            let request = match self.retry_at {
-                None => requests.recv().map_err(|_| RecvTimeoutError::Disconnected),
-                Some(at) => requests.recv_timeout(at.saturating_duration_since(Instant::now())),
-            };
+            let now = Instant::now();
+            if self.retry_at.is_some_and(|at| now >= at) {
+                self.reconfigure();
+            }
+            if now >= self.audit_at {
+                self.audit();
+            }
+            let wake_at = self
+                .retry_at
+                .map_or(self.audit_at, |at| at.min(self.audit_at));
+            let request = requests.recv_timeout(wake_at.saturating_duration_since(now));
             match request {
                 Ok(Request::Commit(changes)) => {
                     let result = self.commit(&changes);
@@ -159,7 +172,7 @@ impl Owner {
                     let _ = answer.send(self.backend.stop());
                     return;
                 }
-                Err(RecvTimeoutError::Timeout) => self.reconfigure(),
+                Err(RecvTimeoutError::Timeout) => {}
                 // The daemon is gone without an orderly stop: the rules stay, as after a crash.
                 Err(RecvTimeoutError::Disconnected) => return,
             }
@@ -189,6 +202,18 @@ impl Owner {
                 Some(Instant::now() + RETRY)
             }
         };
+    }
+
+    /// Restores what others took away.
+    fn audit(&mut self) {
+        match self.backend.audit() {
+            Ok(false) => {}
+            Ok(true) => tracing::warn!(
+                "others had removed rules of ours: restored all, counters begin anew"
+            ),
+            Err(error) => tracing::error!("cannot audit the packet filter: {error}"),
+        }
+        self.audit_at = Instant::now() + AUDIT_PERIOD;
     }
 
     /// Facts for the operator.

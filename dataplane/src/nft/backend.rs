@@ -36,6 +36,8 @@ struct Running {
     layout: Layout,
     /// Times that the table was found changed by others and made anew.
     replaced: u64,
+    /// The generation of the ruleset at the last audit that found nothing amiss.
+    audited: Option<u32>,
 }
 
 impl Nftables {
@@ -208,6 +210,7 @@ impl Backend for Nftables {
             coverage,
             layout: Layout::empty(settings.sample, scratch),
             replaced: 0,
+            audited: None,
         };
         running.create()?;
         self.running = Some(running);
@@ -258,6 +261,22 @@ impl Backend for Nftables {
             running.replace_table(running.layout.clone())?;
         }
         Ok(found)
+    }
+
+    fn audit(&mut self) -> Result<bool, BackendError> {
+        let running = self.running()?;
+        let generation = running.transport.generation()?;
+        if running.audited == Some(generation) {
+            return Ok(false);
+        }
+        let replaced = running.replaced;
+        if !readback::table_exists(&mut running.transport)? {
+            running.replace_table(running.layout.clone())?;
+        }
+        self.counters()?;
+        let running = self.running()?;
+        running.audited = Some(generation);
+        Ok(running.replaced > replaced)
     }
 
     fn render(&self, settings: &Settings, rules: &[Arc<Rule>]) -> String {
