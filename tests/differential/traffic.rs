@@ -70,14 +70,6 @@ fn packet(random: &mut StdRng, target: Option<&Nlri>) -> PacketBuilder {
         for _ in 0..random.random_range(1..3) {
             builder = builder.extension(extension(random));
         }
-        // More than one Fragment header is against RFC 8200 §4.1.
-        builder = match fields.fragment {
-            FragmentKind::Whole if random.random_bool(0.3) => {
-                let (offset, more) = (random.random_range(0..4), random.random_bool(0.5));
-                builder.extension(Extension::Fragment(offset, more))
-            }
-            _ => builder,
-        };
     }
     builder.header(|header| {
         let header = header.ecn(random.random_range(0..4));
@@ -106,12 +98,14 @@ fn cut_short(random: &mut StdRng, fields: &Packet) -> PacketBuilder {
     builder.protocol(fields.protocol.unwrap_or(protocol::ESP), &octets)
 }
 
-/// An extension header other than Hop-by-Hop Options, which only go first, and Fragment.
+/// An extension header other than Hop-by-Hop Options, which only go first.
 fn extension(random: &mut StdRng) -> Extension {
-    match random.random_range(0..6) {
+    match random.random_range(0..9) {
         0..3 => Extension::DestinationOptions,
         3..5 => Extension::Routing,
-        _ => Extension::Authentication,
+        5 => Extension::Authentication,
+        // Also a second one, which nobody should send and attackers can.
+        _ => Extension::Fragment(random.random_range(0..2), random.random_bool(0.5)),
     }
 }
 

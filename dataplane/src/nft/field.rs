@@ -58,6 +58,13 @@ pub(super) enum Field {
     TcpFlags,
     /// Octets 12 and 13 of TCP, data offset included.
     TcpOffsetAndFlags,
+    /// Octets 0 to 3 of the transport header.
+    FirstTransportOctets,
+    /// Octets 1 and 2 of the transport header.
+    ///
+    /// The kernel loads one, two or four octets that are aligned by a faster way, and forgets there that
+    /// a later fragment has no transport header. These two it does not load from one.
+    UnalignedTransportOctets,
 }
 
 /// How a field is read.
@@ -183,6 +190,8 @@ impl Field {
             Self::IcmpCode(Ipv6) => transport(1, 1, ICMPV6_CODE),
             Self::TcpFlags => transport(13, 1, INTEGER),
             Self::TcpOffsetAndFlags => transport(12, 2, INTEGER),
+            Self::FirstTransportOctets => transport(0, 4, INTEGER),
+            Self::UnalignedTransportOctets => transport(1, 2, INTEGER),
         };
         let load = Expression::Payload {
             base,
@@ -227,6 +236,8 @@ impl Field {
             Self::IcmpCode(Ipv6) => "icmpv6 code",
             Self::TcpFlags => "tcp flags",
             Self::TcpOffsetAndFlags => "@th,96,16",
+            Self::FirstTransportOctets => "@th,0,32",
+            Self::UnalignedTransportOctets => "@th,8,16",
         }
     }
 
@@ -246,7 +257,9 @@ impl Field {
             | Self::SourcePort
             | Self::DestinationPort
             | Self::TcpFlags
-            | Self::TcpOffsetAndFlags => false,
+            | Self::TcpOffsetAndFlags
+            | Self::FirstTransportOctets
+            | Self::UnalignedTransportOctets => false,
         }
     }
 
@@ -292,7 +305,9 @@ impl Field {
             | Self::SourcePort
             | Self::DestinationPort
             | Self::IcmpType(_)
-            | Self::IcmpCode(_) => write!(f, "{value}"),
+            | Self::IcmpCode(_)
+            | Self::FirstTransportOctets
+            | Self::UnalignedTransportOctets => write!(f, "{value}"),
         }
     }
 }

@@ -158,11 +158,38 @@ fn dispatch(guards: &[Guard], routed: bool) -> Vec<NftRule> {
     }
     rules.push(neighbour_discovery());
     rules.extend(guards.iter().flat_map(|guard| guard_rules(guard, routed)));
+    rules.extend(second_fragment_header());
     for family in Family::ALL {
         let statements = vec![Statement::Family(family), goto(family, Class::Leading)];
         rules.push(NftRule::of_frame(statements, ""));
     }
     rules
+}
+
+/// Sends IPv6 packets with more than one Fragment header (against RFC 8200 §4.1, but receivers reassemble
+/// them) to the list for later fragments if another than the first has an offset.
+///
+/// nft reads the first Fragment header only. In the list for whole packets the kernel would read the
+/// beginning of the IPv6 header as ports, and the sender could choose them by the flow label. But one way to
+/// load octets of the transport header looks whether there is one, and another does not.
+fn second_fragment_header() -> [NftRule; 2] {
+    let rule = |field, class, comment| {
+        let statements = vec![
+            Statement::Family(Family::Ipv6),
+            Statement::Match(Field::FragmentHeader, Test::Is(1)),
+            Statement::Match(field, Test::Any),
+            Statement::Verdict(Verdict::Goto(class_chain(Family::Ipv6, class).into())),
+        ];
+        NftRule::of_frame(statements, comment)
+    };
+    [
+        rule(Field::UnalignedTransportOctets, Class::Leading, ""),
+        rule(
+            Field::FirstTransportOctets,
+            Class::Later,
+            "the offset is in a second fragment header",
+        ),
+    ]
 }
 
 /// Matches fragments without a transport header.

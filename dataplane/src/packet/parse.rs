@@ -132,7 +132,7 @@ fn parse_ipv6(octets: &[u8]) -> Option<Packet> {
 
 /// What the extension headers of an IPv6 packet say.
 struct Chain<'a> {
-    /// By the first Fragment header.
+    /// By the Fragment headers: any of them may have the offset, the first one tells whether more come.
     fragment: FragmentKind,
     /// The upper-layer protocol and, unless this is a later fragment, what follows the last extension header.
     upper_layer: Option<(u8, Option<&'a [u8]>)>,
@@ -141,6 +141,7 @@ struct Chain<'a> {
 /// Walks the headers that precede the upper layer; every step consumes octets, so it ends.
 fn walk_extension_headers(mut next_header: u8, mut rest: &[u8]) -> Chain<'_> {
     let mut fragment = None;
+    let mut first_more = None;
     // Beyond AH only a Fragment header is of interest: the upper-layer protocol is not told from ciphertext there.
     let mut authenticated = false;
     let upper_layer = loop {
@@ -149,10 +150,15 @@ fn walk_extension_headers(mut next_header: u8, mut rest: &[u8]) -> Chain<'_> {
             (FRAGMENT, [following, _, high, low, ..]) => {
                 let field = u16::from_be_bytes([*high, *low]);
                 let is_later = field & 0xfff8 != 0;
-                fragment.get_or_insert(fragment_kind(is_later, field & 1 != 0));
+                let more = *first_more.get_or_insert(field & 1 != 0);
+                let ends =
+                    !authenticated && (*following == ESP || !is_extension_header(*following));
+                // The offset in another than the first is seen only where the walk ends with it.
+                if fragment.is_none() || ends {
+                    fragment = Some(fragment_kind(is_later, more));
+                }
                 if is_later {
-                    let known = !authenticated && !is_extension_header(*following);
-                    break known.then_some((*following, None));
+                    break (ends && *following != ESP).then_some((*following, None));
                 }
                 8
             }

@@ -224,6 +224,30 @@ fn transport_fields_exist_where_the_transport_header_does() {
             (Whole, None, NO_PORTS, NO_ICMP, None),
         ),
         (
+            "offset in a second Fragment header",
+            ipv6(
+                44,
+                &chain(&[&fragment(44, 0), &fragment(17, 8), UDP_123_53]),
+            ),
+            (Last, Some(17), NO_PORTS, NO_ICMP, None),
+        ),
+        (
+            "offset in a second Fragment header, of ESP",
+            ipv6(
+                44,
+                &chain(&[&fragment(44, 1), &fragment(50, 8), UDP_123_53]),
+            ),
+            (Middle, None, NO_PORTS, NO_ICMP, None),
+        ),
+        (
+            "second Fragment header of an extension header",
+            ipv6(
+                44,
+                &chain(&[&fragment(44, 1), &fragment(60, 8), UDP_123_53]),
+            ),
+            (First, None, NO_PORTS, NO_ICMP, None),
+        ),
+        (
             "fragment behind AH",
             ipv6(
                 51,
