@@ -82,7 +82,11 @@ impl Driver {
                 subcode: script.u8().ok()?,
                 message: "enough".into(),
             }),
-            6 => Some(Input::Start),
+            6 => Some(if self.open.len() > 1 {
+                Input::HeldBack
+            } else {
+                Input::Start
+            }),
             7 => received(self.connection?, Message::Open(open()).encode()),
             8 => received(self.connection?, Message::Keepalive.encode()),
             9 => {

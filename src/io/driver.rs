@@ -132,7 +132,8 @@ impl Driver {
 
     /// The next thing the owner must know. Cancel-safe.
     ///
-    /// With `reading` false nothing is taken from the connections, so that TCP slows the neighbor down; timers run.
+    /// With `reading` false nothing is taken from the connections, so that TCP slows the neighbor down; timers run, but a
+    /// neighbor whose octets wait is not taken for dead.
     pub(crate) async fn next(&mut self, reading: bool) -> Happening {
         loop {
             if let Some(happening) = self.happenings.pop_front() {
@@ -141,7 +142,13 @@ impl Driver {
             let deadline = self.session.next_deadline();
             tokio::select! {
                 Some((id, arrival)) = self.inbox.recv(), if reading => self.arrived(id, arrival),
-                () = at(deadline) => self.input(Input::Tick),
+                () = at(deadline) => {
+                    // What has arrived counts before the time that has passed: after a pause of ours both are ready.
+                    if !self.inbox.is_empty() {
+                        self.input(Input::HeldBack);
+                    }
+                    self.input(Input::Tick);
+                }
                 // Only to forget those that have ended.
                 Some(_) = self.tasks.join_next(), if !self.tasks.is_empty() => {}
             }

@@ -98,6 +98,7 @@ impl Session {
             Input::Accepted(id) => self.accepted(now, id),
             Input::Received(id, octets) => self.received(now, id, &octets),
             Input::Closed(id) => self.closed(now, id),
+            Input::HeldBack => self.held_back(now),
             Input::Tick => self.tick(now),
             Input::SendUpdate(update) => self.send_update(now, &update),
             Input::RequestRefresh(family) => self.request_refresh(now, family),
@@ -318,6 +319,14 @@ impl Session {
             self.event(SessionEvent::Rejected(id, reason));
         }
         self.lost(now, Loss::Harmless, up_for);
+    }
+
+    /// The neighbor would be heard if anybody listened.
+    fn held_back(&mut self, now: Instant) {
+        let established = |connection: &&mut Connection| connection.state() == State::Established;
+        if let Some(connection) = self.connections.iter_mut().find(established) {
+            connection.restart_hold(now);
+        }
     }
 
     /// Sends an UPDATE of the driver's.

@@ -91,6 +91,9 @@ pub enum Input {
     Received(ConnectionId, Vec<u8>),
     /// The connection is gone: closed by the neighbor or broken.
     Closed(ConnectionId),
+    /// Octets of the neighbor have arrived, and the driver holds them back for want of room: the neighbor is alive.
+    /// Restarts the hold timer of a session that is up.
+    HeldBack,
     /// Time has passed.
     Tick,
     /// Send this UPDATE. Ignored unless the session is up.

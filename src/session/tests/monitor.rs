@@ -40,6 +40,7 @@ impl Monitor {
             Input::Start
             | Input::Stop { .. }
             | Input::Received(..)
+            | Input::HeldBack
             | Input::Tick
             | Input::SendUpdate(_)
             | Input::RequestRefresh(_) => {}

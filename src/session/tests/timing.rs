@@ -58,6 +58,23 @@ fn the_smaller_hold_time_counts_and_zero_means_forever() {
 }
 
 #[test]
+fn a_neighbor_whose_octets_are_held_back_is_not_silent() {
+    let (mut driven, _) = established_with_hold(90, 90);
+    driven.wait(Duration::from_secs(60));
+    driven.feed(Input::HeldBack);
+    assert_eq!(silence_survived(&mut driven), Some(90_000));
+
+    let (mut driven, _) = Driven::in_state(config(), State::OpenSent);
+    let deadline = driven.session.next_deadline();
+    driven.feed(Input::HeldBack);
+    assert_eq!(
+        driven.session.next_deadline(),
+        deadline,
+        "not up: nothing changes"
+    );
+}
+
+#[test]
 fn keepalive_and_update_restart_the_hold_timer_and_route_refresh_does_not() {
     let rows: [(&str, Vec<u8>, bool); 3] = [
         ("KEEPALIVE", keepalive(), true),
