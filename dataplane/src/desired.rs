@@ -146,4 +146,6 @@ pub struct Link {
     pub master: Option<u32>,
     /// Index of the link it is stacked on (VLAN, macvlan).
     pub lower: Option<u32>,
+    /// Merges received packets (GRO, LRO) before any packet filter sees them.
+    pub merges_packets: bool,
 }

@@ -11,6 +11,8 @@ use rtnetlink::{Handle, MulticastGroup, new_multicast_connection};
 use tokio::task::JoinHandle;
 use tokio::time::sleep;
 
+use super::offloads;
+
 /// Changes within this time are taken together: one interface that comes up sends several messages.
 const SETTLE: Duration = Duration::from_millis(50);
 
@@ -86,6 +88,10 @@ impl LinkWatcher {
             .map_err(io::Error::other)?;
         let mut links: Vec<_> = messages.into_iter().filter_map(link).collect();
         links.sort_by_key(|link| link.index);
+        let merging = offloads::merging().await;
+        for link in &mut links {
+            link.merges_packets = merging.contains(&link.name);
+        }
         Ok(links)
     }
 }
@@ -104,6 +110,7 @@ fn link(message: LinkMessage) -> Option<Link> {
         kind: None,
         master: None,
         lower: None,
+        merges_packets: false,
     };
     let mut in_other_namespace = false;
     for attribute in message.attributes {

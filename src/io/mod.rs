@@ -13,6 +13,7 @@ pub(crate) mod driver;
 mod engine_task;
 mod error;
 mod links;
+mod offloads;
 mod listener;
 mod metrics;
 mod neighbors;

@@ -98,6 +98,7 @@ fn bridge_ports_are_filtered_as_routed_ones() {
         kind: Some(kind.into()),
         master,
         lower: None,
+        merges_packets: false,
     };
     let links = [
         link(1, "bridge", "bridge", None),

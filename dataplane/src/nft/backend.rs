@@ -13,7 +13,7 @@ use super::statement::ScratchMark;
 use super::transport::{Failure, Transport};
 use crate::backend::{Backend, BackendError, Capability, Counter};
 use crate::desired::{Changes, Link, Settings};
-use crate::rule::{Rule, RuleId};
+use crate::rule::{LimitUnit, Rule, RuleId};
 
 /// Anonymous sets of the frame are numbered from here, those of rules from 1.
 const FRAME_SETS: u32 = 1 << 31;
@@ -98,6 +98,32 @@ impl Running {
             Err(failure) => return Err(failure),
         }
         Ok(())
+    }
+
+    /// A warning when installed rules depend on the size or number of packets and interfaces merge them.
+    fn merged_packets(&self) -> Option<String> {
+        let depends = |rule: &&Arc<Rule>| {
+            let limits = &rule.action.limits;
+            rule.matches.packet_length.is_some()
+                || limits.iter().any(|limit| limit.unit == LimitUnit::Packets)
+        };
+        let rules = self.layout.rules().filter(depends).count();
+        let covered = [&self.coverage.prerouting, &self.coverage.ingress];
+        let merging: Vec<&str> = self
+            .links
+            .iter()
+            .filter(|link| {
+                link.merges_packets && covered.iter().any(|names| names.contains(&link.name))
+            })
+            .map(|link| link.name.as_str())
+            .collect();
+        (rules > 0 && !merging.is_empty()).then(|| {
+            format!(
+                "GRO or LRO is on for {}: packet-length and packet rates see merged packets there \
+                 (rules concerned: {rules}); ethtool -K INTERFACE gro off lro off",
+                merging.join(", ")
+            )
+        })
     }
 
     /// Goes to the layout that `plan` computes.
@@ -317,6 +343,7 @@ impl Backend for Nftables {
             return Vec::new();
         };
         let mut warnings = running.coverage.warnings.clone();
+        warnings.extend(running.merged_packets());
         match readback::flowtables(&mut running.transport) {
             Ok(flowtables) => warnings.extend(flowtables.iter().map(|name| {
                 format!(

@@ -157,6 +157,7 @@ mod tests {
                 kind: (!kind.is_empty()).then(|| kind.into()),
                 master: (master > 0).then_some(master),
                 lower: (lower > 0).then_some(lower),
+                merges_packets: false,
             })
             .collect();
         Coverage::of(&settings, &links)

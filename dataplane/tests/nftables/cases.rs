@@ -326,6 +326,7 @@ fn link(index: u32, name: &str, kind: Option<&str>, master: u32, lower: u32) -> 
         kind: kind.map(String::from),
         master: (master > 0).then_some(master),
         lower: (lower > 0).then_some(lower),
+        merges_packets: false,
     }
 }
 

@@ -6,7 +6,7 @@ use std::net::UdpSocket;
 use std::sync::Arc;
 
 use dataplane::backend::{Backend, BackendError, Counter};
-use dataplane::desired::{Changes, InterfacePattern, Sample, Settings};
+use dataplane::desired::{Changes, InterfacePattern, Link, Sample, Settings};
 use dataplane::nft::Nftables;
 use dataplane::rule::*;
 use proptest::prelude::*;
@@ -590,5 +590,47 @@ fn interfaces_are_changed_without_touching_rules() {
         backend.reconfigure(&Settings::default(), &[]).unwrap();
         assert!(!listing().contains("ingress"), "{}", listing());
         assert_eq!(listed_order(&listing(), "ipv4"), [1]);
+    });
+}
+
+#[test]
+fn rules_that_merged_packets_would_deceive_come_with_a_warning() {
+    in_namespace(|| {
+        let link = |name: &str, index, merges_packets| Link {
+            index,
+            name: name.into(),
+            kind: None,
+            master: None,
+            lower: None,
+            merges_packets,
+        };
+        let links = [
+            link("lo", 1, true),
+            link("eth0", 2, true),
+            link("eth1", 3, false),
+        ];
+        let mut backend = Nftables::new();
+        backend.start(&Settings::default(), &links).unwrap();
+        commit(&mut backend, &[counting(1, "1")]);
+        assert_eq!(
+            backend.warnings(),
+            [] as [String; 0],
+            "ports do not depend on lengths"
+        );
+
+        let matches = Match {
+            packet_length: set("100-200"),
+            ..Match::default()
+        };
+        commit(&mut backend, &[Arc::new(rule(2, Family::Ipv4, matches))]);
+        let warnings = backend.warnings();
+        assert_eq!(warnings.len(), 1, "{warnings:?}");
+        let expected = "GRO or LRO is on for eth0: ";
+        assert!(
+            warnings[0].starts_with(expected),
+            "neither lo nor eth1: {warnings:?}"
+        );
+        assert!(warnings[0].contains("rules concerned: 1"), "{warnings:?}");
+        backend.stop().unwrap();
     });
 }
