@@ -23,6 +23,15 @@ pub struct Counter {
 #[error("{0}")]
 pub struct Unsupported(pub String);
 
+/// A rule that an earlier process left.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Recovered {
+    /// Its id.
+    pub id: RuleId,
+    /// Its [`Rule::memo`].
+    pub memo: Vec<u8>,
+}
+
 /// A commit or another request failed; nothing of it took effect.
 #[derive(Clone, Debug, thiserror::Error)]
 pub enum BackendError {
@@ -53,8 +62,23 @@ pub trait Backend: Send {
     /// What this packet filter can express; the same for the life of the backend.
     fn capability(&self) -> Arc<dyn Capability>;
 
-    /// Takes possession: removes what an earlier process left, installs the settings, and no rule.
-    fn start(&mut self, settings: &Settings, links: &[Link]) -> Result<(), BackendError>;
+    /// The rules that an earlier process left in force, and that stay so until [`Backend::resume`]. Call it first.
+    fn recover(&mut self) -> Result<Vec<Recovered>, BackendError>;
+
+    /// Takes possession in one step: installs the settings and exactly these rules, and removes whatever else an
+    /// earlier process left. A rule that has the id of a recovered one keeps its counter, and its limiters where they
+    /// are the same.
+    fn resume(
+        &mut self,
+        settings: &Settings,
+        links: &[Link],
+        rules: &[Arc<Rule>],
+    ) -> Result<(), BackendError>;
+
+    /// [`Backend::resume`] with no rule.
+    fn start(&mut self, settings: &Settings, links: &[Link]) -> Result<(), BackendError> {
+        self.resume(settings, links, &[])
+    }
 
     /// Applies new settings or a changed set of interfaces; rules and counters stay.
     fn reconfigure(&mut self, settings: &Settings, links: &[Link]) -> Result<(), BackendError>;

@@ -66,8 +66,16 @@ pub struct Rule {
     pub family: Family,
     /// Its place among the rules of its family.
     pub order: OrderKey,
+    /// What is left of `order` without the values that rules of one kind differ in, so that many rules share one tier.
+    ///
+    /// No packet matches two rules of one family and tier. Where one packet matches rules of two tiers, the rule of the
+    /// lower tier has the lower `order`. A tier for each rule, equal to its `order`, is always right.
+    pub tier: Arc<[u8]>,
     /// What an operator should read beside it: the Flow Specification in text form.
     pub label: Arc<str>,
+    /// What the upper half wants to be told of the rule by a later process, see
+    /// [`Backend::recover`](crate::backend::Backend::recover). Nobody else reads it.
+    pub memo: Arc<[u8]>,
     /// What a packet must be.
     pub matches: Match,
     /// What happens to a packet that matches.

@@ -10,7 +10,7 @@ use std::fmt::Write as _;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::backend::{Backend, BackendError, Capability, Counter, Unsupported};
+use crate::backend::{Backend, BackendError, Capability, Counter, Recovered, Unsupported};
 use crate::desired::{Changes, Guard, Link, Settings};
 use crate::packet::Packet;
 use crate::rule::{Action, Family, OrderKey, Rule, RuleId};
@@ -173,11 +173,27 @@ impl Backend for Sim {
         Arc::new(EveryRule)
     }
 
-    fn start(&mut self, settings: &Settings, _: &[Link]) -> Result<(), BackendError> {
+    fn recover(&mut self) -> Result<Vec<Recovered>, BackendError> {
+        let recovered = |installed: &Installed| Recovered {
+            id: installed.rule.id,
+            memo: installed.rule.memo.to_vec(),
+        };
+        Ok(self.rules.values().map(recovered).collect())
+    }
+
+    fn resume(
+        &mut self,
+        settings: &Settings,
+        _: &[Link],
+        rules: &[Arc<Rule>],
+    ) -> Result<(), BackendError> {
         self.started = true;
         self.settings = settings.clone();
-        self.rules.clear();
-        Ok(())
+        let changes = Changes {
+            put: rules.to_vec(),
+            remove: self.rules.keys().cloned().collect(),
+        };
+        self.commit(&changes)
     }
 
     fn reconfigure(&mut self, settings: &Settings, _: &[Link]) -> Result<(), BackendError> {

@@ -13,7 +13,7 @@ use dataplane::rule::{Action, AddressPattern, Family, FragmentKind, Match, Rule,
 use crate::flowspec::action::TrafficFilteringActions;
 use crate::flowspec::matches::protocol;
 use crate::flowspec::operator::{fragment_set, numeric_set, tcp_flags_set};
-use crate::flowspec::precedence::precedence_key;
+use crate::flowspec::precedence::{precedence_key, precedence_tier};
 use crate::flowspec::text::{format_match, format_route_distinguisher};
 use crate::wire::nlri::{BitmaskType, Component, Nlri, NumericType, PrefixPattern};
 
@@ -64,7 +64,9 @@ pub fn lower(
         id,
         family,
         order: precedence_key(nlri),
+        tier: precedence_tier(nlri),
         label: label(nlri, actions),
+        memo: Arc::default(),
         matches,
         action,
     };

@@ -19,15 +19,18 @@
 //! octets is all there is to it.
 
 use std::cmp::Ordering;
+use std::sync::Arc;
 
 use dataplane::rule::OrderKey;
 
-use crate::wire::nlri::{Component, Nlri, PrefixPattern};
+use crate::wire::nlri::{Component, Nlri, NumericType, PrefixPattern};
 
 /// Stands where one NLRI has ended and another may have a component: greater than every type.
 const END_OF_COMPONENTS: u8 = 0xff;
 /// Octets of an IPv6 prefix in a key: offset, last address and length.
 const PREFIX_LENGTH_IPV6: usize = 18;
+/// Octets of a numeric component before the value of its first operator.
+const TYPE_AND_OPERATOR: usize = 2;
 
 /// The key of an NLRI: of two in one family the one with the lower key is evaluated first.
 /// Different NLRI of one family have different keys.
@@ -35,6 +38,33 @@ const PREFIX_LENGTH_IPV6: usize = 18;
 /// VPN families: order is meant among the routes of one VRF (RFC 8955 §8), so the route
 /// distinguisher only decides between NLRI that are otherwise equal.
 pub fn precedence_key(nlri: &Nlri) -> OrderKey {
+    key(nlri, |_| false)
+}
+
+/// What is left of the key of an NLRI without the values of addresses, and of protocols and ports
+/// that are compared with one number.
+///
+/// A packet has one destination, one source, one protocol and one port of each kind. Two NLRI of
+/// one tier that both match it name the same values there and are therefore one; of two in
+/// different tiers the lower tier has the lower key, since the first octet in which the keys differ
+/// then stands in the tiers, too. That is why the component *port* keeps its value: a packet has
+/// two ports, and may match two of them.
+pub fn precedence_tier(nlri: &Nlri) -> Arc<[u8]> {
+    key(nlri, |component| match component {
+        Component::DestinationPrefix(_) | Component::SourcePrefix(_) => true,
+        Component::Numeric(kind, ops) => {
+            let one_value = matches!(
+                kind,
+                NumericType::Protocol | NumericType::DestinationPort | NumericType::SourcePort
+            );
+            one_value && matches!(ops.as_slice(), [op] if op.equal && !op.less && !op.greater)
+        }
+        Component::Bitmask(..) => false,
+    })
+}
+
+/// The key, in which the values of some components are zeros.
+fn key(nlri: &Nlri, is_blank: impl Fn(&Component) -> bool) -> Arc<[u8]> {
     let ipv6 = nlri.family().is_ipv6();
     // The longest growth is that of two short prefixes.
     let mut key = Vec::with_capacity(nlri.value().len() + 2 * PREFIX_LENGTH_IPV6);
@@ -45,9 +75,17 @@ pub fn precedence_key(nlri: &Nlri) -> OrderKey {
         match &component {
             Component::DestinationPrefix(prefix) | Component::SourcePrefix(prefix) => {
                 key.push(component.code());
-                push_prefix(&mut key, prefix, ipv6);
+                let blank = PrefixPattern { bits: 0, ..*prefix };
+                let shown = if is_blank(&component) { &blank } else { prefix };
+                push_prefix(&mut key, shown, ipv6);
             }
-            Component::Numeric(..) | Component::Bitmask(..) => key.extend(own),
+            Component::Numeric(..) | Component::Bitmask(..) => {
+                let value = key.len() + TYPE_AND_OPERATOR;
+                key.extend(own);
+                if is_blank(&component) {
+                    key[value..].fill(0);
+                }
+            }
         }
     }
     key.push(END_OF_COMPONENTS);

@@ -1,6 +1,10 @@
 use super::*;
-use crate::flowspec::testing::{arbitrary_family, arbitrary_nlri};
+use crate::flowspec::matches::matches;
+use crate::flowspec::testing::{arbitrary_family, arbitrary_nlri, arbitrary_packet};
 use crate::wire::iana::FlowFamily;
+use crate::wire::nlri::NumericOp;
+use dataplane::packet::Packet;
+use proptest::collection::vec;
 use proptest::prelude::*;
 
 /// A component as the code printed in RFC 8955 Appendix A and RFC 8956 Appendix A sees it.
@@ -251,5 +255,137 @@ proptest! {
         prop_assert_eq!(precedence_key(&a) == precedence_key(&b), a == b);
         // No key is the beginning of another.
         prop_assert!(a == b || !precedence_key(&a).starts_with(&precedence_key(&b)));
+    }
+}
+
+/// Operators that hold for `value`: as people write them, in one of two widths.
+fn holding_for(value: u64, choice: u8) -> Vec<NumericOp> {
+    let op = |and, less, greater, value: u64| NumericOp {
+        and,
+        less,
+        greater,
+        equal: true,
+        width: if choice & 1 == 0 && value < 256 { 1 } else { 4 },
+        value,
+    };
+    match choice >> 1 {
+        0..5 => vec![op(false, false, false, value)],
+        5 => vec![op(false, false, false, 7), op(false, false, false, value)],
+        6 => vec![
+            op(false, false, true, value.saturating_sub(3)),
+            op(true, true, false, value),
+        ],
+        _ => vec![op(false, false, true, value)],
+    }
+}
+
+/// A Flow Specification that matches the packet; each octet of `choices` is about one component.
+fn matching(packet: &Packet, choices: &[u8; 11]) -> Option<Nlri> {
+    let ipv6 = packet.family == dataplane::rule::Family::Ipv6;
+    let mut components = Vec::new();
+    for (code, choice) in (1..).zip(choices) {
+        let (choice, is_absent) = (choice >> 2, choice & 3 == 3);
+        if is_absent {
+            continue;
+        }
+        let prefix = |address: u128| {
+            let length = [8, 23, 24, 32][usize::from(choice & 3)];
+            let offset = if ipv6 && choice & 4 != 0 { 5 } else { 0 };
+            let kept = (u128::MAX << (128 - u32::from(length))) & (u128::MAX >> offset);
+            let bits = address & kept;
+            PrefixPattern {
+                length,
+                offset,
+                bits,
+            }
+        };
+        let value = match code {
+            1 => {
+                components.push(Component::DestinationPrefix(prefix(packet.destination)));
+                continue;
+            }
+            2 => {
+                components.push(Component::SourcePrefix(prefix(packet.source)));
+                continue;
+            }
+            3 => packet.protocol.map(u64::from),
+            4 if choice & 32 != 0 => packet.source_port.map(u64::from),
+            4 | 5 => packet.destination_port.map(u64::from),
+            6 => packet.source_port.map(u64::from),
+            7 => packet.icmp_type.map(u64::from),
+            8 => packet.icmp_code.map(u64::from),
+            10 => packet.packet_length.map(u64::from),
+            11 => Some(u64::from(packet.dscp)),
+            _ => None,
+        };
+        if let (Some(value), Some(kind)) = (value, NumericType::from_code(code)) {
+            components.push(Component::Numeric(kind, holding_for(value, choice & 15)));
+        }
+    }
+    let family = match ipv6 {
+        true => FlowFamily::Ipv6Flow,
+        false => FlowFamily::Ipv4Flow,
+    };
+    let nlri = Nlri::new(family, None, &components).ok()?;
+    matches(&nlri, packet).then_some(nlri)
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(4096))]
+
+    #[test]
+    fn tiers_order_what_matches_the_same_packet(
+        packet in arbitrary_family().prop_flat_map(|family| {
+            arbitrary_packet(match family.is_ipv6() {
+                true => dataplane::rule::Family::Ipv6,
+                false => dataplane::rule::Family::Ipv4,
+            })
+        }),
+        a in any::<[u8; 11]>(),
+        changes in vec((0usize..11, any::<u8>()), 1..3),
+    ) {
+        let mut b = a;
+        for (place, choice) in changes {
+            b[place] = choice;
+        }
+        if let (Some(a), Some(b)) = (matching(&packet, &a), matching(&packet, &b)) {
+            let tiers = precedence_tier(&a).cmp(&precedence_tier(&b));
+            prop_assert_eq!(tiers, precedence(&a, &b), "{:?} {:?}", a, b);
+        }
+    }
+}
+
+#[test]
+fn tiers_leave_out_only_what_a_packet_has_one_of() {
+    let rows = [
+        ("hosts", "0120cb007105", "0120cb007106", true),
+        ("lengths", "0120cb007105", "0118cb0071", false),
+        (
+            "destination and source",
+            "0120cb007105",
+            "0220cb007105",
+            false,
+        ),
+        ("protocols", "038106", "038111", true),
+        ("destination ports", "05910035", "05910050", true),
+        ("source ports", "06810a", "06810b", true),
+        ("widths", "05810a", "0591000a", false),
+        ("any port: a packet has two", "04810a", "04810b", false),
+        ("lists", "0501098135", "0501098136", false),
+        ("comparisons", "058309", "058509", false),
+        ("packet lengths", "0a8109", "0a810a", false),
+        (
+            "protocols with different ports",
+            "038106058150",
+            "038111058135",
+            true,
+        ),
+    ];
+    for (name, a, b, same) in rows {
+        let [a, b] = [a, b].map(|octets| {
+            Nlri::decode(FlowFamily::Ipv4Flow, &hex::decode(octets).unwrap()).unwrap()
+        });
+        assert_eq!(precedence_tier(&a) == precedence_tier(&b), same, "{name}");
+        assert_ne!(precedence_key(&a), precedence_key(&b), "{name}");
     }
 }

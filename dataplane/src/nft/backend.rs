@@ -11,7 +11,7 @@ use super::object::PRIORITY;
 use super::readback;
 use super::statement::ScratchMark;
 use super::transport::{Failure, Transport};
-use crate::backend::{Backend, BackendError, Capability, Counter};
+use crate::backend::{Backend, BackendError, Capability, Counter, Recovered};
 use crate::desired::{Changes, Link, Settings};
 use crate::rule::{LimitUnit, Rule, RuleId};
 
@@ -225,7 +225,16 @@ impl Backend for Nftables {
         Arc::new(NftablesCapability)
     }
 
-    fn start(&mut self, settings: &Settings, links: &[Link]) -> Result<(), BackendError> {
+    fn recover(&mut self) -> Result<Vec<Recovered>, BackendError> {
+        Ok(Vec::new())
+    }
+
+    fn resume(
+        &mut self,
+        settings: &Settings,
+        links: &[Link],
+        rules: &[Arc<Rule>],
+    ) -> Result<(), BackendError> {
         let scratch = scratch(settings)?;
         let coverage = Coverage::of(settings, links);
         let mut running = Running {
@@ -240,7 +249,10 @@ impl Backend for Nftables {
         };
         running.create()?;
         self.running = Some(running);
-        Ok(())
+        self.commit(&Changes {
+            put: rules.to_vec(),
+            remove: Vec::new(),
+        })
     }
 
     fn reconfigure(&mut self, settings: &Settings, links: &[Link]) -> Result<(), BackendError> {

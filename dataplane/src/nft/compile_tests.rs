@@ -277,7 +277,9 @@ fn passed(matches: &Match, received: &Received, packet: &Packet) -> usize {
         id: RuleId(1),
         family: packet.family,
         order: Arc::from([]),
+        tier: Arc::from([]),
         label: "".into(),
+        memo: Arc::default(),
         matches: matches.clone(),
         action: Action {
             discard: true,

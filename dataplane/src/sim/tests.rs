@@ -9,7 +9,9 @@ fn rule(order: u8, text: &str, action: Action) -> Arc<Rule> {
         id: RuleId(u64::from(order)),
         family: packet.family,
         order: [order].into(),
+        tier: [order].into(),
         label: text.into(),
+        memo: Arc::default(),
         matches: Match {
             destination_port: packet
                 .destination_port

@@ -86,6 +86,7 @@ fn generated(kind: Kind, id: u64, family: Family, key: u16) -> Rule {
     }
     Rule {
         order: key.to_be_bytes().into(),
+        tier: key.to_be_bytes().into(),
         matches,
         action,
         ..rule(id, family, Match::default())
@@ -339,6 +340,7 @@ fn counters_survive_commits_that_do_not_name_the_rule() {
         );
         let mut replaced = Rule::clone(&counting(9, "1001"));
         replaced.order = 1u64.to_be_bytes().into();
+        replaced.tier = replaced.order.clone();
         commit(&mut backend, &[Arc::new(replaced)]);
         assert_eq!(counter(&mut backend, 1), None);
         assert_eq!(counter(&mut backend, 9), Some(Counter::default()));
@@ -439,6 +441,7 @@ fn a_failing_commit_changes_nothing() {
         // So does one that contradicts itself.
         let twice = Rule {
             order: b"other".as_slice().into(),
+            tier: b"other".as_slice().into(),
             ..Rule::clone(&counting(1, "4"))
         };
         let changes = Changes {
@@ -469,6 +472,7 @@ fn a_rule_may_move_to_another_key_with_its_counter() {
         send(1001, 3);
         let moved = Rule {
             order: 5u64.to_be_bytes().into(),
+            tier: 5u64.to_be_bytes().into(),
             ..Rule::clone(&counting(1, "1001"))
         };
         let changes = Changes {

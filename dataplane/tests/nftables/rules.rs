@@ -12,7 +12,9 @@ pub fn rule(id: u64, family: Family, matches: Match) -> Rule {
         id: RuleId(id),
         family,
         order: Arc::from(id.to_be_bytes()),
+        tier: Arc::from(id.to_be_bytes()),
         label: format!("flow {id}").into(),
+        memo: Arc::default(),
         matches,
         action: Action {
             discard: true,
