@@ -4,11 +4,26 @@ use std::fmt;
 
 /// A set of values of one packet field: sorted, disjoint, non-adjacent inclusive intervals.
 ///
-/// Canonical: two sets with the same members are equal. The empty set never matches.
+/// Canonical: two sets with the same members are equal. The empty set never matches. Small, because a rule has room for
+/// many and uses few: a set of one interval, which most are, lies in the rule itself.
 #[derive(Clone, PartialEq, Eq, Hash, Default)]
-pub struct IntervalSet {
-    ranges: Vec<(u32, u32)>,
+pub struct IntervalSet(Ranges);
+
+/// The intervals of a set. Never two forms of one set.
+#[derive(Clone, PartialEq, Eq, Hash, Default)]
+enum Ranges {
+    /// No member.
+    #[default]
+    None,
+    /// One interval.
+    One((u32, u32)),
+    /// Two intervals and more.
+    Many(Box<Several>),
 }
+
+/// Two intervals and more, behind a pointer of one word.
+#[derive(Clone, PartialEq, Eq, Hash)]
+struct Several(Box<[(u32, u32)]>);
 
 impl IntervalSet {
     /// The set without members.
@@ -18,16 +33,12 @@ impl IntervalSet {
 
     /// All values from 0 to `max` inclusive.
     pub fn full(max: u32) -> Self {
-        Self {
-            ranges: vec![(0, max)],
-        }
+        Self(Ranges::One((0, max)))
     }
 
     /// The set with one member.
     pub fn single(value: u32) -> Self {
-        Self {
-            ranges: vec![(value, value)],
-        }
+        Self(Ranges::One((value, value)))
     }
 
     /// The union of arbitrary inclusive ranges; a range whose first value exceeds its last is empty.
@@ -46,41 +57,55 @@ impl IntervalSet {
                 _ => merged.push((first, last)),
             }
         }
-        Self { ranges: merged }
+        Self::from_canonical(merged)
+    }
+
+    /// The set of intervals that are sorted, disjoint and not adjacent.
+    fn from_canonical(ranges: Vec<(u32, u32)>) -> Self {
+        Self(match ranges.as_slice() {
+            [] => Ranges::None,
+            [range] => Ranges::One(*range),
+            [_, _, ..] => Ranges::Many(Box::new(Several(ranges.into()))),
+        })
     }
 
     /// The intervals, ascending.
     pub fn ranges(&self) -> &[(u32, u32)] {
-        &self.ranges
+        match &self.0 {
+            Ranges::None => &[],
+            Ranges::One(range) => std::slice::from_ref(range),
+            Ranges::Many(several) => &several.0,
+        }
     }
 
     /// True when no value is a member.
     pub fn is_empty(&self) -> bool {
-        self.ranges.is_empty()
+        self.0 == Ranges::None
     }
 
     /// True when every value from 0 to `max` is a member.
     pub fn is_full(&self, max: u32) -> bool {
-        matches!(self.ranges.as_slice(), [(0, last)] if *last >= max)
+        matches!(self.ranges(), [(0, last)] if *last >= max)
     }
 
     /// True when `value` is a member. O(log n).
     pub fn contains(&self, value: u32) -> bool {
-        let after = self.ranges.partition_point(|(first, _)| *first <= value);
-        after > 0 && value <= self.ranges[after - 1].1
+        let ranges = self.ranges();
+        let after = ranges.partition_point(|(first, _)| *first <= value);
+        after > 0 && value <= ranges[after - 1].1
     }
 
     /// The members of either set.
     pub fn union(&self, other: &Self) -> Self {
-        Self::from_ranges(self.ranges.iter().chain(&other.ranges).copied())
+        Self::from_ranges(self.ranges().iter().chain(other.ranges()).copied())
     }
 
     /// The members of both sets.
     pub fn intersection(&self, other: &Self) -> Self {
         let mut common = Vec::new();
         let (mut a, mut b) = (
-            self.ranges.iter().peekable(),
-            other.ranges.iter().peekable(),
+            self.ranges().iter().peekable(),
+            other.ranges().iter().peekable(),
         );
         while let (Some(left), Some(right)) = (a.peek(), b.peek()) {
             let (first, last) = (left.0.max(right.0), left.1.min(right.1));
@@ -93,14 +118,14 @@ impl IntervalSet {
                 b.next();
             }
         }
-        Self { ranges: common }
+        Self::from_canonical(common)
     }
 
     /// The values from 0 to `max` that are not members.
     pub fn complement(&self, max: u32) -> Self {
         let mut gaps = Vec::new();
         let mut next = Some(0u32);
-        for &(first, last) in &self.ranges {
+        for &(first, last) in self.ranges() {
             match next {
                 Some(from) if from < first && from <= max => {
                     gaps.push((from, (first - 1).min(max)))
@@ -112,7 +137,7 @@ impl IntervalSet {
         if let Some(from) = next.filter(|from| *from <= max) {
             gaps.push((from, max));
         }
-        Self { ranges: gaps }
+        Self::from_canonical(gaps)
     }
 
     /// The members of `self` that are not in `other`.
@@ -130,7 +155,7 @@ impl fmt::Debug for IntervalSet {
 /// `1-5,9`: comma separated, single values without a dash. The empty set prints nothing.
 impl fmt::Display for IntervalSet {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for (index, (first, last)) in self.ranges.iter().enumerate() {
+        for (index, (first, last)) in self.ranges().iter().enumerate() {
             let comma = if index > 0 { "," } else { "" };
             if first == last {
                 write!(f, "{comma}{first}")?;
@@ -167,6 +192,11 @@ mod tests {
         for (name, input, expected) in rows {
             assert_eq!(IntervalSet::from_ranges(input).ranges(), expected, "{name}");
         }
+    }
+
+    #[test]
+    fn absent_or_single_it_costs_two_words() {
+        assert!(size_of::<Option<IntervalSet>>() <= 2 * size_of::<usize>());
     }
 
     proptest! {

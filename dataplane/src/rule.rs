@@ -206,7 +206,7 @@ impl AddressPattern {
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct MaskedValues {
     mask: u16,
-    values: Vec<u16>,
+    values: Box<[u16]>,
 }
 
 impl MaskedValues {
@@ -226,28 +226,10 @@ impl MaskedValues {
                 break;
             }
         }
-        let mut set = Self {
-            mask: relevant,
-            values,
-        };
-        set.drop_bits_without_influence();
-        set
-    }
-
-    fn drop_bits_without_influence(&mut self) {
-        for bit in (0..16)
-            .map(|shift| 1u16 << shift)
-            .filter(|bit| self.mask & bit != 0)
-            .collect::<Vec<_>>()
-        {
-            let symmetric = self
-                .values
-                .iter()
-                .all(|value| self.values.binary_search(&(value ^ bit)).is_ok());
-            if symmetric {
-                self.mask &= !bit;
-                self.values.retain(|value| value & bit == 0);
-            }
+        let mask = drop_bits_without_influence(relevant, &mut values);
+        Self {
+            mask,
+            values: values.into(),
         }
     }
 
@@ -265,6 +247,18 @@ impl MaskedValues {
     pub fn contains(&self, field: u16) -> bool {
         self.values.binary_search(&(field & self.mask)).is_ok()
     }
+}
+
+/// Takes bits out of `mask` and the sorted `values` that make no difference; returns what is left of the mask.
+fn drop_bits_without_influence(mut mask: u16, values: &mut Vec<u16>) -> u16 {
+    for bit in (0..16).map(|shift| 1u16 << shift) {
+        let has_mirror_image = |value: &u16| values.binary_search(&(value ^ bit)).is_ok();
+        if mask & bit != 0 && values.iter().all(has_mirror_image) {
+            mask &= !bit;
+            values.retain(|value| value & bit == 0);
+        }
+    }
+    mask
 }
 
 /// What a packet is with respect to fragmentation.
