@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use super::policy::{ImportPolicy, LocalSpeaker};
+use super::shared::Shared;
 use crate::flowspec::action::TrafficFilteringActions;
 use crate::rib::{Path, Peer, Rib, RouteKey};
 use crate::wire::attribute::Attributes;
@@ -17,13 +18,15 @@ const KEPT_OVER_LIMIT: usize = 1_000;
 /// What is known of one neighbor's routes besides the routes themselves, which stand in the [`Rib`].
 #[derive(Debug)]
 pub struct AdjRibIn {
-    peer: Peer,
+    peer: Arc<Peer>,
     policy: ImportPolicy,
     /// Paths in the table that policy accepts.
     accepted: usize,
     /// Places of paths that are refused only because there are too many, oldest first. May name paths that are gone
     /// or accepted by now.
     over_limit: VecDeque<RouteKey>,
+    /// What the attributes in use ask for.
+    readings: Shared<Attributes, Reading>,
     /// Announcements over the limit that were not kept.
     pub not_kept: u64,
 }
@@ -32,10 +35,11 @@ impl AdjRibIn {
     /// An empty Adj-RIB-In.
     pub fn new(peer: Peer, policy: ImportPolicy) -> Self {
         Self {
-            peer,
+            peer: Arc::new(peer),
             policy,
             accepted: 0,
             over_limit: VecDeque::new(),
+            readings: Shared::default(),
             not_kept: 0,
         }
     }
@@ -53,7 +57,13 @@ impl AdjRibIn {
             changed.extend(self.withdraw(nlri, rib));
         }
         if !update.announced.is_empty() {
-            let announcement = Announcement::new(now, local, update.attributes);
+            let (attributes, reading) = self.readings.get(update.attributes, Reading::new);
+            let announcement = Announcement {
+                now,
+                local,
+                attributes,
+                reading: reading.clone(),
+            };
             for nlri in &update.announced {
                 changed.extend(self.announce(&announcement, nlri, rib));
             }
@@ -78,7 +88,7 @@ impl AdjRibIn {
         let unchanged = known.filter(|path| path.attributes == route.attributes);
         let since = unchanged.map_or(route.now, |path| path.since);
 
-        let refusal = match &route.undecodable {
+        let refusal = match &route.reading.undecodable {
             Some(reason) => Some(reason.clone()),
             None => self.policy.refusal(route.local, nlri, &route.attributes),
         };
@@ -96,9 +106,9 @@ impl AdjRibIn {
         self.accepted -= usize::from(was_accepted);
         self.accepted += usize::from(rejected.is_none());
         let path = Path {
-            peer: self.peer,
+            peer: self.peer.clone(),
             attributes: route.attributes.clone(),
-            actions: route.actions.clone(),
+            actions: route.reading.actions.clone(),
             rejected: rejected.map(Into::into),
             since,
         };
@@ -184,20 +194,21 @@ struct Announcement {
     now: Instant,
     local: LocalSpeaker,
     attributes: Arc<Attributes>,
+    reading: Reading,
+}
+
+/// What attributes ask for.
+#[derive(Clone, Debug)]
+struct Reading {
     actions: Arc<TrafficFilteringActions>,
     undecodable: Option<String>,
 }
 
-impl Announcement {
-    fn new(now: Instant, local: LocalSpeaker, attributes: Attributes) -> Self {
-        let undecodable = undecodable(&attributes);
-        let actions = actions(&attributes).unwrap_or_default();
+impl Reading {
+    fn new(attributes: &Attributes) -> Self {
         Self {
-            now,
-            local,
-            attributes: Arc::new(attributes),
-            actions: Arc::new(actions),
-            undecodable,
+            actions: Arc::new(actions(attributes).unwrap_or_default()),
+            undecodable: undecodable(attributes),
         }
     }
 }

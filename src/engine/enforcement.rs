@@ -31,7 +31,7 @@ pub enum Desired {
         /// What the packet filter is given.
         rule: Arc<Rule>,
         /// What an operator should know of it.
-        notes: Vec<String>,
+        notes: Box<[String]>,
     },
 }
 

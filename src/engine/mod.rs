@@ -9,6 +9,7 @@ pub mod lower;
 pub mod enforcement;
 mod adj_rib_in;
 mod report;
+mod shared;
 pub mod explain;
 pub mod status;
 
@@ -25,7 +26,9 @@ use crate::rib::{Entry, Peer, Rib, RouteKey};
 use crate::wire::update::Update;
 use adj_rib_in::AdjRibIn;
 use enforcement::{Desired, Enforcement};
+use lower::Lowered;
 use policy::{ImportPolicy, LocalSpeaker};
+use shared::Shared;
 
 /// What the engine is told.
 #[derive(Debug)]
@@ -77,7 +80,9 @@ pub struct Engine {
     peers: HashMap<IpAddr, AdjRibIn>,
     rib: Rib,
     enforcement: Enforcement,
-    counters: HashMap<RuleId, Counter>,
+    /// By id.
+    counters: Vec<(RuleId, Counter)>,
+    tiers: Shared<[u8], ()>,
 }
 
 impl Engine {
@@ -89,7 +94,8 @@ impl Engine {
             peers: HashMap::new(),
             rib: Rib::default(),
             enforcement: Enforcement::default(),
-            counters: HashMap::new(),
+            counters: Vec::new(),
+            tiers: Shared::default(),
         }
     }
 
@@ -114,7 +120,10 @@ impl Engine {
             Event::PeerDown { peer } => self.drop_peer(peer),
             Event::PolicyChanged { peer, policy } => self.change_policy(peer, policy),
             Event::Committed(result) => self.enforcement.committed(now, result),
-            Event::Counters(counters) => self.counters = counters.into_iter().collect(),
+            Event::Counters(mut counters) => {
+                counters.sort_unstable_by_key(|(id, _)| *id);
+                self.counters = counters;
+            }
         }
     }
 
@@ -164,25 +173,44 @@ impl Engine {
     fn route_changed(&mut self, key: &RouteKey) {
         let id = self.enforcement.rule_id(key);
         let desired = match self.rib.get(key) {
-            Some(entry) => self.desired(id, entry),
+            Some(entry) => desired(&*self.capability, &mut self.tiers, key, id, entry),
             None => Desired::Nothing,
         };
         self.enforcement.want(key, id, desired);
     }
 
-    fn desired(&self, id: RuleId, entry: &Entry) -> Desired {
-        let Some(path) = entry.best() else {
-            return Desired::Nothing;
-        };
-        let lowered = lower::lower(&entry.nlri, &path.actions, id)
-            .and_then(|lowered| self.capability.check(&lowered.rule).map(|()| lowered));
-        match lowered {
-            Ok(lowered) => Desired::Rule {
-                rule: Arc::new(lowered.rule),
-                notes: lowered.notes,
-            },
-            Err(unsupported) => Desired::Unsupported(unsupported.0.into()),
+    /// Counter of a rule, as of the last reading; zero for one that was installed since.
+    fn counter(&self, id: RuleId) -> Counter {
+        match self.counters.binary_search_by_key(&id, |(id, _)| *id) {
+            Ok(place) => self.counters[place].1,
+            Err(_) => Counter::default(),
         }
+    }
+}
+
+/// What is wanted for an entry. Rules share what is equal in them: keys with the table, tiers with each other.
+fn desired(
+    capability: &dyn Capability,
+    tiers: &mut Shared<[u8], ()>,
+    key: &RouteKey,
+    id: RuleId,
+    entry: &Entry,
+) -> Desired {
+    let Some(path) = entry.best() else {
+        return Desired::Nothing;
+    };
+    let lowered = lower::lower(&entry.nlri, &path.actions, id)
+        .and_then(|lowered| capability.check(&lowered.rule).map(|()| lowered));
+    match lowered {
+        Ok(Lowered { mut rule, notes }) => {
+            rule.order = key.1.clone();
+            rule.tier = tiers.get(rule.tier, |_| ()).0;
+            Desired::Rule {
+                rule: Arc::new(rule),
+                notes: notes.into(),
+            }
+        }
+        Err(unsupported) => Desired::Unsupported(unsupported.0.into()),
     }
 }
 

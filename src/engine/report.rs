@@ -60,7 +60,7 @@ impl Engine {
             RouteState::Installed | RouteState::Stale | RouteState::Pending => self
                 .enforcement
                 .id_at(key)
-                .and_then(|id| self.counters.get(&id).copied())
+                .map(|id| self.counter(id))
                 .unwrap_or_default(),
             RouteState::Rejected | RouteState::Unsupported | RouteState::Shadowed => {
                 Default::default()

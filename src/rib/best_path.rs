@@ -133,11 +133,11 @@ mod tests {
         };
         change(&mut attributes);
         Path {
-            peer: Peer {
+            peer: Arc::new(Peer {
                 address: IpAddr::V4(address),
                 router_id: address,
                 ibgp,
-            },
+            }),
             attributes: Arc::new(attributes),
             actions: Arc::default(),
             rejected: None,

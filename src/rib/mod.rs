@@ -34,8 +34,8 @@ pub struct Peer {
 /// One neighbor's path for an NLRI.
 #[derive(Clone, Debug)]
 pub struct Path {
-    /// Who announced it.
-    pub peer: Peer,
+    /// Who announced it; shared by all its routes.
+    pub peer: Arc<Peer>,
     /// Attributes of the UPDATE that carried it; shared by all its routes.
     pub attributes: Arc<Attributes>,
     /// What its communities ask for; shared likewise.

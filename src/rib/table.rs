@@ -3,6 +3,8 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::net::IpAddr;
 
+use smallvec::SmallVec;
+
 use super::{Path, RouteKey, best_path};
 use crate::flowspec::precedence::precedence_key;
 use crate::wire::nlri::Nlri;
@@ -13,7 +15,7 @@ pub struct Entry {
     /// The route's identity.
     pub nlri: Nlri,
     /// At most one path for each neighbor; never empty.
-    paths: Vec<Path>,
+    paths: SmallVec<[Path; 1]>,
 }
 
 impl Entry {
@@ -31,7 +33,8 @@ impl Entry {
 /// Routes of all neighbors, ordered by family and precedence.
 #[derive(Debug, Default)]
 pub struct Rib {
-    entries: BTreeMap<RouteKey, Entry>,
+    /// Behind pointers: half of a tree that grows in order is empty.
+    entries: BTreeMap<RouteKey, Box<Entry>>,
     by_peer: HashMap<IpAddr, BTreeSet<RouteKey>>,
 }
 
@@ -48,9 +51,11 @@ impl Rib {
             .entry(path.peer.address)
             .or_default()
             .insert(key.clone());
-        let entry = self.entries.entry(key.clone()).or_insert_with(|| Entry {
-            nlri: nlri.clone(),
-            paths: Vec::with_capacity(1),
+        let entry = self.entries.entry(key.clone()).or_insert_with(|| {
+            Box::new(Entry {
+                nlri: nlri.clone(),
+                paths: SmallVec::new(),
+            })
         });
         match entry
             .paths
@@ -85,6 +90,7 @@ impl Rib {
     fn remove_path(&mut self, peer: IpAddr, key: &RouteKey) {
         if let Some(entry) = self.entries.get_mut(key) {
             entry.paths.retain(|path| path.peer.address != peer);
+            entry.paths.shrink_to_fit();
             if entry.paths.is_empty() {
                 self.entries.remove(key);
             }
@@ -93,7 +99,7 @@ impl Rib {
 
     /// The entry at `key`.
     pub fn get(&self, key: &RouteKey) -> Option<&Entry> {
-        self.entries.get(key)
+        self.entries.get(key).map(Box::as_ref)
     }
 
     /// A neighbor's path for `nlri`.
@@ -116,7 +122,7 @@ impl Rib {
 
     /// All entries in order.
     pub fn iter(&self) -> impl Iterator<Item = (&RouteKey, &Entry)> {
-        self.entries.iter()
+        self.entries.iter().map(|(key, entry)| (key, &**entry))
     }
 
     /// Where the paths of a neighbor stand.
