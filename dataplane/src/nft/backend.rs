@@ -84,10 +84,10 @@ impl Running {
             .cloned()
             .chain(plan.into_transaction())
             .collect();
-        match self.transport.transact(&together) {
-            Ok(()) => self.layout = layout,
+        match self.transport.transact(&together, None) {
+            Ok(_) => self.layout = layout,
             Err(Failure::TooLarge { .. }) => {
-                self.transport.transact(&table)?;
+                self.transport.transact(&table, None)?;
                 self.layout = empty.clone();
                 let (layout, plan) = empty
                     .plan(&changes, Rewrite::Beside)
@@ -142,7 +142,10 @@ impl Running {
         }
         let generation = self.transport.generation()?;
         let mut next = layout;
-        let mut outcome = self.transport.transact(&changes.into_transaction());
+        let mut outcome = self
+            .transport
+            .transact(&changes.into_transaction(), None)
+            .map(drop);
         if let Err(Failure::TooLarge { .. }) = outcome {
             let (layout, changes) = plan(&self.layout, Rewrite::Beside).map_err(duplicate)?;
             next = layout;
@@ -157,8 +160,8 @@ impl Running {
         };
         let is_ours_to_answer = match &failure {
             // Nothing was sent.
-            Failure::TooLarge { .. } | Failure::Socket(_) => true,
-            Failure::Unanswered(_) => self.transport.generation()? == generation,
+            Failure::TooLarge { .. } | Failure::Socket(_) | Failure::Stale => true,
+            Failure::Unanswered { .. } => self.transport.generation()? == generation,
             Failure::Refused { rule, .. } => {
                 rule.is_some() && readback::table_exists(&mut self.transport)?
             }
@@ -186,11 +189,11 @@ impl Running {
     fn carry_out_in_parts(&mut self, plan: Plan) -> Result<(), Failure> {
         let built = self
             .in_parts(&plan.build)
-            .and_then(|()| self.transport.transact(&plan.switch));
+            .and_then(|()| self.transport.transact(&plan.switch, None));
         if let Err(failure) = built {
             for group in &plan.abandon {
                 // Much of it was never built.
-                let _ = self.transport.transact(group);
+                let _ = self.transport.transact(group, None);
             }
             return Err(failure);
         }
@@ -206,8 +209,8 @@ impl Running {
         while !rest.is_empty() {
             count = count.min(rest.len());
             let part: Vec<Message> = rest[..count].iter().flatten().cloned().collect();
-            match self.transport.transact(&part) {
-                Ok(()) => rest = &rest[count..],
+            match self.transport.transact(&part, None) {
+                Ok(_) => rest = &rest[count..],
                 Err(Failure::TooLarge { .. }) if count > 1 => count = count.div_ceil(2),
                 Err(failure) => return Err(failure),
             }
@@ -264,10 +267,10 @@ impl Backend for Nftables {
             let old = std::mem::replace(&mut running.frame, frame);
             let mut last_set = FRAME_SETS;
             let messages = replace_messages(&old, &running.frame, &mut last_set);
-            let outcome = match running.transport.transact(&messages) {
+            let outcome = match running.transport.transact(&messages, None) {
                 // Somebody may have changed the table.
                 Err(Failure::Refused { .. }) => running.replace_table(running.layout.clone()),
-                outcome => outcome.map_err(BackendError::from),
+                outcome => outcome.map(drop).map_err(BackendError::from),
             };
             if let Err(error) = outcome {
                 running.frame = old;
@@ -375,7 +378,8 @@ impl Backend for Nftables {
         };
         running
             .transport
-            .transact(&delete_messages())
+            .transact(&delete_messages(), None)
+            .map(drop)
             .map_err(BackendError::from)
     }
 }

@@ -5,8 +5,8 @@
 //! prefix.
 
 use netlink_packet_core::{
-    Emitable, NLA_F_NESTED, NLA_HEADER_SIZE, NLM_F_ACK, NLM_F_REQUEST, NetlinkHeader, NlaBuffer,
-    NlasIterator,
+    Emitable, NLA_F_NESTED, NLA_HEADER_SIZE, NLM_F_ACK, NLM_F_ECHO, NLM_F_REQUEST, NetlinkHeader,
+    NlaBuffer, NlasIterator,
 };
 
 use crate::rule::RuleId;
@@ -20,6 +20,10 @@ pub(super) const SUBSYSTEM: u8 = 10;
 const BATCH_BEGIN: u16 = 16;
 /// `NFNL_MSG_BATCH_END`.
 const BATCH_END: u16 = 17;
+/// `NFNL_BATCH_GENID`: the generation that a batch builds on.
+const BATCH_GENERATION: u16 = 1;
+/// `NFT_MSG_NEWGEN` with its subsystem: what a transaction reports last.
+pub(super) const NEW_GENERATION: u16 = u16::from_be_bytes([SUBSYSTEM, 15]);
 /// `NFPROTO_INET`, the family of our table.
 pub(super) const FAMILY_INET: u8 = 1;
 /// `NFPROTO_UNSPEC`: tables of all families.
@@ -28,6 +32,10 @@ pub(super) const FAMILY_ANY: u8 = 0;
 pub(super) const HEADERS_LEN: usize = 16 + 4;
 
 /// Kinds of nf_tables messages (`NFT_MSG_*`).
+#[allow(
+    dead_code,
+    reason = "those that list what is in the table wait for their reader"
+)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u8)]
 pub(super) enum Kind {
@@ -39,16 +47,28 @@ pub(super) enum Kind {
     DelTable = 2,
     /// Creates a chain.
     NewChain = 3,
+    /// Asks for chains.
+    GetChain = 4,
     /// Deletes an empty chain that nothing jumps to.
     DelChain = 5,
     /// Appends a rule.
     NewRule = 6,
+    /// Asks for rules.
+    GetRule = 7,
     /// Without a handle: deletes all rules of a chain.
     DelRule = 8,
     /// Creates a set.
     NewSet = 9,
+    /// Asks for sets.
+    GetSet = 10,
+    /// Deletes a set that nothing refers to.
+    DelSet = 11,
     /// Adds elements to a set.
     NewSetElem = 12,
+    /// Asks for the elements of a set.
+    GetSetElem = 13,
+    /// Deletes elements of a set; without any named, all.
+    DelSetElem = 14,
     /// Asks for the generation of the ruleset.
     GetGeneration = 16,
     /// Creates a named counter or limit.
@@ -153,6 +173,12 @@ impl Message {
         self
     }
 
+    /// Whether its effect can be echoed in a few messages: that of deleting a table, which always
+    /// has one, would be all there is in the table.
+    pub(super) fn may_echo(&self) -> bool {
+        self.kind != Kind::DelTable
+    }
+
     /// Octets on the wire.
     pub(super) fn encoded_len(&self) -> usize {
         HEADERS_LEN + self.attributes.len()
@@ -174,43 +200,49 @@ impl Message {
     }
 }
 
-/// Octets that the begin and end markers add to a batch.
-pub(super) const BATCH_OVERHEAD: usize = 2 * HEADERS_LEN;
+/// Octets of a transaction with these messages, at most.
+pub(super) fn batch_len(messages: &[Message]) -> usize {
+    let markers = 2 * HEADERS_LEN + NLA_HEADER_SIZE + size_of::<u32>();
+    messages.iter().map(Message::encoded_len).sum::<usize>() + markers
+}
 
 /// Encodes messages as one transaction. Message `i` has sequence number `first_sequence + 1 + i`;
 /// the begin marker `first_sequence` itself, which errors of the transaction as a whole name.
 ///
-/// Only the last message asks for an acknowledgement: errors come back for all of them, and
-/// thousands of acknowledgements would overrun the receive buffer.
-pub(super) fn encode_batch(messages: &[Message], first_sequence: u32) -> Vec<u8> {
-    let length = messages.iter().map(Message::encoded_len).sum::<usize>() + BATCH_OVERHEAD;
-    let mut out = Vec::with_capacity(length);
-    frame(
-        BATCH_BEGIN,
-        0,
-        first_sequence,
-        0,
-        u16::from(SUBSYSTEM),
-        &[],
-        &mut out,
-    );
+/// With `expected` the kernel answers `ERESTART` unless the ruleset has that generation. Only the
+/// last message asks for an acknowledgement: errors come back for all of them, and thousands of
+/// acknowledgements would overrun the receive buffer. The first asks for an echo, since that is
+/// where the kernel looks whether to report the generation that the transaction made.
+pub(super) fn encode_batch(
+    messages: &[Message],
+    first_sequence: u32,
+    expected: Option<u32>,
+) -> Vec<u8> {
+    let mut out = Vec::with_capacity(batch_len(messages));
+    let generation = expected.map_or_else(Attributes::new, |generation| {
+        Attributes::new().u32(BATCH_GENERATION, generation)
+    });
+    let marker = |kind, sequence, attributes: &Attributes, out: &mut Vec<u8>| {
+        let subsystem = u16::from(SUBSYSTEM);
+        frame(kind, 0, sequence, 0, subsystem, &attributes.0, out);
+    };
+    marker(BATCH_BEGIN, first_sequence, &generation, &mut out);
     let mut sequence = first_sequence;
     for (index, message) in messages.iter().enumerate() {
         sequence = sequence.wrapping_add(1);
-        let acknowledge = if index + 1 == messages.len() {
-            NLM_F_ACK
-        } else {
-            0
-        };
-        message.encode(sequence, acknowledge, &mut out);
+        let mut flags = 0;
+        if index == 0 && message.may_echo() {
+            flags |= NLM_F_ECHO;
+        }
+        if index + 1 == messages.len() {
+            flags |= NLM_F_ACK;
+        }
+        message.encode(sequence, flags, &mut out);
     }
-    frame(
+    marker(
         BATCH_END,
-        0,
         sequence.wrapping_add(1),
-        0,
-        u16::from(SUBSYSTEM),
-        &[],
+        &Attributes::new(),
         &mut out,
     );
     out
@@ -309,8 +341,8 @@ mod tests {
     #[test]
     fn batch_asks_for_one_acknowledgement_at_the_end() {
         let message = Message::new(Kind::DelTable, 0, Attributes::of_table());
-        let batch = encode_batch(&[message.clone(), message.clone()], 7);
-        assert_eq!(batch.len(), 2 * message.encoded_len() + BATCH_OVERHEAD);
+        let batch = encode_batch(&[message.clone(), message.clone()], 7, None);
+        assert_eq!(batch.len(), 2 * message.encoded_len() + 2 * HEADERS_LEN);
         let mut headers = Vec::new();
         let mut rest = batch.as_slice();
         while !rest.is_empty() {

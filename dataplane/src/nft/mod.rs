@@ -27,6 +27,8 @@ mod backend;
 #[cfg(feature = "os")]
 mod readback;
 #[cfg(feature = "os")]
+mod reply;
+#[cfg(feature = "os")]
 mod transport;
 
 use std::sync::Arc;

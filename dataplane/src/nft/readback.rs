@@ -14,11 +14,10 @@ pub(super) fn counters(
     transport: &mut Transport,
 ) -> Result<HashMap<String, Counter>, BackendError> {
     let attributes = Attributes::of_table().u32(3, ObjectKind::Counter as u32);
-    let objects = transport.dump(&Message::new(Kind::GetObject, 0, attributes))?;
-    Ok(objects
-        .iter()
-        .filter_map(|object| parse_counter(object))
-        .collect())
+    let request = Message::new(Kind::GetObject, 0, attributes);
+    transport.dump(&request, |counters: &mut HashMap<_, _>, object| {
+        counters.extend(parse_counter(object));
+    })
 }
 
 /// Name and value of a counter object; `None` for what is not one.
@@ -36,15 +35,14 @@ fn parse_counter(object: &[u8]) -> Option<(String, Counter)> {
 pub(super) fn flowtables(transport: &mut Transport) -> Result<Vec<String>, BackendError> {
     let mut request = Message::new(Kind::GetFlowtable, 0, Attributes::new());
     request.family = FAMILY_ANY;
-    let objects = transport.dump(&request)?;
-    let name = |object: &Vec<u8>| {
-        Some(format!(
-            "{} {}",
-            find_string(object, 1)?,
-            find_string(object, 2)?
-        ))
-    };
-    Ok(objects.iter().filter_map(name).collect())
+    transport.dump(&request, |names: &mut Vec<String>, object| {
+        let (table, name) = (find_string(object, 1), find_string(object, 2));
+        names.extend(
+            table
+                .zip(name)
+                .map(|(table, name)| format!("{table} {name}")),
+        );
+    })
 }
 
 /// Whether our table exists.

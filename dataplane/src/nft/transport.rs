@@ -1,16 +1,19 @@
 //! The netlink socket: sends transactions, reads errors and dumps.
+//!
+//! The kernel carries out a request inside the `send` and has answered when that returns: reading
+//! never waits, and an answer that is not there has been lost.
 
 use std::io;
 
-use netlink_packet_core::{
-    ErrorBuffer, NLM_F_ACK_TLVS, NLM_F_CAPPED, NLM_F_DUMP, NLM_F_DUMP_INTR, NLM_F_MULTIPART,
-    NLMSG_DONE, NLMSG_ERROR, NLMSG_OVERRUN, NetlinkBuffer,
-};
+use netlink_packet_core::{NLM_F_DUMP, NLM_F_DUMP_INTR, NLM_F_MULTIPART};
 use netlink_sys::{Socket, SocketAddr, protocols::NETLINK_NETFILTER};
 use nix::errno::Errno;
 use nix::sys::socket::{setsockopt, sockopt};
 
-use super::message::{BATCH_OVERHEAD, HEADERS_LEN, Message, encode_batch, find_string, find_u32};
+use super::message::{
+    Attributes, FAMILY_ANY, Kind, Message, NEW_GENERATION, batch_len, encode_batch, find_u32,
+};
+use super::reply::{KernelError, replies};
 use crate::backend::BackendError;
 use crate::rule::RuleId;
 
@@ -18,29 +21,34 @@ use crate::rule::RuleId;
 const RECEIVE_BUFFER: usize = 8 << 20;
 /// What the send buffer must hold besides the message itself.
 const SEND_OVERHEAD: usize = 1024;
-/// Reply datagrams are at most this long.
+/// Datagrams from the kernel are at most this long; those of a dump have 32 KiB.
 const REPLY_MAX: usize = 1 << 16;
 /// How often an interrupted dump is begun anew.
 const DUMP_ATTEMPTS: usize = 20;
-/// `NLMSGERR_ATTR_MSG`: the kernel's explanation in words.
-const ATTRIBUTE_EXPLANATION: u16 = 1;
-/// `MSG_DONTWAIT`.
-const DO_NOT_WAIT: i32 = nix::libc::MSG_DONTWAIT;
+/// `MSG_DONTWAIT`, and `MSG_TRUNC` to notice what does not fit.
+const RECEIVE_FLAGS: i32 = nix::libc::MSG_DONTWAIT | nix::libc::MSG_TRUNC;
 
 /// Why a transaction did not do what it should.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Failure {
     /// It does not fit the send buffer, which this process may not enlarge. Nothing was sent.
     TooLarge { octets: usize, limit: usize },
+    /// The ruleset is no longer of the generation that the transaction builds on. Nothing of it
+    /// was carried out.
+    Stale,
     /// The kernel refused it as a whole.
     Refused {
         rule: Option<RuleId>,
         errno: Errno,
         reason: String,
     },
-    /// No answer came: it may have been carried out or not.
-    Unanswered(String),
-    /// The socket failed before anything was sent.
+    /// No answer came, and somebody has changed the ruleset: it was carried out or not. The ruleset
+    /// has now this generation, where that is known.
+    Unanswered {
+        generation: Option<u32>,
+        reason: String,
+    },
+    /// The socket failed and nothing was carried out: trying again is safe.
     Socket(String),
 }
 
@@ -51,8 +59,13 @@ impl From<Failure> for BackendError {
                 "a transaction of {octets} octets does not fit the netlink send buffer of {limit}; \
                  raise net.core.wmem_max or run with CAP_NET_ADMIN in the initial user namespace"
             )),
+            Failure::Stale => {
+                Self::Unavailable("somebody else changed nf_tables at the same time".into())
+            }
             Failure::Refused { rule, reason, .. } => Self::Refused { rule, reason },
-            Failure::Unanswered(reason) | Failure::Socket(reason) => Self::Unavailable(reason),
+            Failure::Unanswered { reason, .. } | Failure::Socket(reason) => {
+                Self::Unavailable(reason)
+            }
         }
     }
 }
@@ -62,19 +75,33 @@ pub(super) struct Transport {
     socket: Socket,
     sequence: u32,
     send_limit: usize,
+    /// The datagram received last.
+    datagram: Vec<u8>,
 }
 
-/// One message of a reply.
-struct Reply {
-    kind: u16,
-    flags: u16,
-    sequence: u32,
-    payload: Vec<u8>,
+/// What the kernel has said about a transaction.
+#[derive(Debug, Default)]
+struct Answers {
+    /// The last message is acknowledged.
+    acknowledged: bool,
+    /// A change by the first message is reported: the transaction went in.
+    echoed: bool,
+    /// The generation that the transaction made: it went in.
+    generation: Option<u32>,
+    /// The first error.
+    refused: Option<Failure>,
+    /// Answers were lost, and why.
+    lost: Option<String>,
 }
 
 impl Transport {
     /// Opens a socket in the network namespace of this thread.
     pub(super) fn open() -> Result<Self, BackendError> {
+        Self::with_receive_buffer(RECEIVE_BUFFER)
+    }
+
+    /// Opens a socket that holds about this many octets of unread answers.
+    pub(super) fn with_receive_buffer(octets: usize) -> Result<Self, BackendError> {
         let open = || {
             let mut socket = Socket::new(NETLINK_NETFILTER)?;
             socket.bind_auto()?;
@@ -82,8 +109,8 @@ impl Transport {
             // Explanations are a comfort, older kernels do without.
             let _ = socket.set_ext_ack(true);
             let _ = socket.set_cap_ack(true);
-            if setsockopt(&socket, sockopt::RcvBufForce, &RECEIVE_BUFFER).is_err() {
-                let _ = setsockopt(&socket, sockopt::RcvBuf, &RECEIVE_BUFFER);
+            if setsockopt(&socket, sockopt::RcvBufForce, &octets).is_err() {
+                let _ = setsockopt(&socket, sockopt::RcvBuf, &octets);
             }
             Ok::<_, io::Error>(socket)
         };
@@ -94,7 +121,17 @@ impl Transport {
             socket,
             sequence: 0,
             send_limit: 0,
+            datagram: Vec::with_capacity(REPLY_MAX),
         })
+    }
+
+    /// The socket's number, by which the kernel knows the owner of a table.
+    pub(super) fn port(&self) -> Result<u32, BackendError> {
+        let mut address = SocketAddr::new(0, 0);
+        self.socket
+            .get_address(&mut address)
+            .map_err(|error| BackendError::Unavailable(format!("netlink socket: {error}")))?;
+        Ok(address.port_number())
     }
 
     /// Makes the send buffer hold `octets` if that is allowed, and says how many it holds.
@@ -112,86 +149,140 @@ impl Transport {
         self.send_limit
     }
 
-    /// Carries out all messages or none.
-    pub(super) fn transact(&mut self, messages: &[Message]) -> Result<(), Failure> {
+    /// Carries out all messages or none, and says of which generation the ruleset is by that.
+    ///
+    /// With `expected` nothing happens unless the ruleset still has that generation. The generation
+    /// returned is then `expected` if the messages changed nothing and the one after it if they did;
+    /// whoever later finds another one knows that somebody else has changed something.
+    ///
+    /// No messages need no kernel: they return `expected`, or ask for the generation.
+    pub(super) fn transact(
+        &mut self,
+        messages: &[Message],
+        expected: Option<u32>,
+    ) -> Result<u32, Failure> {
         if messages.is_empty() {
-            return Ok(());
+            let now = || {
+                self.generation()
+                    .map_err(|error| Failure::Socket(error.to_string()))
+            };
+            return expected.map_or_else(now, Ok);
         }
-        let octets = messages.iter().map(Message::encoded_len).sum::<usize>() + BATCH_OVERHEAD;
+        let octets = batch_len(messages);
         let limit = self.reserve(octets);
         if octets > limit {
             return Err(Failure::TooLarge { octets, limit });
         }
         self.discard_replies();
-        let begin = self.take_sequences(messages.len() + 2);
-        let batch = encode_batch(messages, begin);
-        loop {
-            match self.socket.send(&batch, 0) {
-                Ok(_) => break,
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                Err(error) if error.raw_os_error() == Some(Errno::EMSGSIZE as i32) => {
-                    return Err(Failure::TooLarge { octets, limit });
-                }
-                Err(error) if error.raw_os_error() == Some(Errno::ENOBUFS as i32) => {
-                    return Err(Failure::Unanswered(
-                        "netlink: no buffer for the answer".into(),
-                    ));
-                }
-                Err(error) => return Err(Failure::Socket(format!("netlink send: {error}"))),
-            }
-        }
-        self.read_outcome(messages, begin)
+        let answers = self.exchange(messages, expected)?;
+        self.settle(messages, expected, answers)
     }
 
-    /// Reads what the kernel has said about a transaction. It has answered by the time that the
-    /// send returns.
-    fn read_outcome(&mut self, messages: &[Message], begin: u32) -> Result<(), Failure> {
-        let last = begin.wrapping_add(messages.len() as u32);
-        let mut acknowledged = false;
-        let mut overrun = false;
-        let mut refused = None;
+    /// Sends a transaction and reads the answers.
+    fn exchange(
+        &mut self,
+        messages: &[Message],
+        expected: Option<u32>,
+    ) -> Result<Answers, Failure> {
+        let first = self.take_sequences(messages.len() + 2);
+        let batch = encode_batch(messages, first, expected);
+        self.send(&batch)
+            .map_err(|error| match error.raw_os_error() {
+                Some(errno) if errno == Errno::EMSGSIZE as i32 => Failure::TooLarge {
+                    octets: batch.len(),
+                    limit: self.send_limit,
+                },
+                // The kernel begins to read a batch only after all that can fail here.
+                _ => Failure::Socket(format!("netlink send: {error}")),
+            })?;
+        Ok(self.read_answers(messages, first))
+    }
+
+    /// Reads what the kernel has said about a transaction.
+    fn read_answers(&mut self, messages: &[Message], first: u32) -> Answers {
+        let last = first.wrapping_add(messages.len() as u32);
+        let mut answers = Answers::default();
         loop {
-            let replies = match self.receive(DO_NOT_WAIT) {
-                Ok(replies) => replies,
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => break,
-                Err(error) if error.raw_os_error() == Some(Errno::ENOBUFS as i32) => {
-                    overrun = true;
-                    continue;
-                }
-                Err(error) => return Err(Failure::Unanswered(format!("netlink receive: {error}"))),
-            };
-            for reply in replies.iter().filter(|reply| reply.kind == NLMSG_ERROR) {
-                let index = reply.sequence.wrapping_sub(begin);
-                if index as usize > messages.len() + 1 {
-                    continue;
-                }
-                match error_of(reply) {
-                    None => acknowledged |= reply.sequence == last,
-                    Some((errno, explanation)) => {
-                        let message = (index as usize)
-                            .checked_sub(1)
-                            .and_then(|i| messages.get(i));
-                        let failure = refusal(message, errno, &explanation);
-                        refused.get_or_insert(failure);
+            match self.receive() {
+                Ok(()) => {}
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return answers,
+                Err(error) => {
+                    answers.lost = Some(format!("netlink receive: {error}"));
+                    if is(&error, Errno::ENOBUFS) {
+                        // What came before the loss is still there.
+                        continue;
                     }
+                    return answers;
+                }
+            }
+            for reply in replies(&self.datagram) {
+                let index = reply.sequence.wrapping_sub(first) as usize;
+                if index > messages.len() + 1 {
+                    continue;
+                }
+                match reply.verdict() {
+                    Some(Ok(())) => answers.acknowledged |= reply.sequence == last,
+                    Some(Err(error)) => {
+                        let message = index.checked_sub(1).and_then(|i| messages.get(i));
+                        answers
+                            .refused
+                            .get_or_insert_with(|| refusal(message, &error));
+                    }
+                    None if reply.kind == NEW_GENERATION => {
+                        answers.generation = find_u32(reply.attributes(), 1);
+                    }
+                    None => answers.echoed = true,
                 }
             }
         }
-        match refused {
-            Some(failure) => Err(failure),
-            None if acknowledged => Ok(()),
-            None if overrun => Err(Failure::Unanswered("netlink: answers were lost".into())),
-            None => Err(Failure::Unanswered(
-                "netlink: no answer to a transaction".into(),
-            )),
+    }
+
+    /// What became of a transaction.
+    fn settle(
+        &mut self,
+        messages: &[Message],
+        expected: Option<u32>,
+        answers: Answers,
+    ) -> Result<u32, Failure> {
+        if let Some(failure) = answers.refused {
+            return Err(failure);
+        }
+        if let Some(generation) = answers.generation {
+            return Ok(generation);
+        }
+        let went_in = answers.acknowledged || answers.echoed;
+        let changed = answers.echoed || messages.first().is_some_and(|first| !first.may_echo());
+        match expected {
+            Some(expected) if went_in && changed => return Ok(generation_after(expected)),
+            Some(expected) if went_in && answers.lost.is_none() => return Ok(expected),
+            _ => {}
+        }
+        let reason = answers
+            .lost
+            .unwrap_or_else(|| "netlink: no answer to a transaction".into());
+        let generation = self.generation();
+        match (generation, expected) {
+            (Ok(generation), _) if went_in => Ok(generation),
+            (Ok(generation), Some(expected)) if generation == expected => {
+                Err(Failure::Socket(reason))
+            }
+            (generation, _) => Err(Failure::Unanswered {
+                generation: generation.ok(),
+                reason,
+            }),
         }
     }
 
-    /// All objects that a dump request lists: the attributes of each.
-    pub(super) fn dump(&mut self, request: &Message) -> Result<Vec<Vec<u8>>, BackendError> {
+    /// Collects what a dump request lists: `each` is called with the attributes of one object after
+    /// the other. When the ruleset changes meanwhile the dump begins anew, with a new collection.
+    pub(super) fn dump<T: Default>(
+        &mut self,
+        request: &Message,
+        mut each: impl FnMut(&mut T, &[u8]),
+    ) -> Result<T, BackendError> {
         for _ in 0..DUMP_ATTEMPTS {
-            if let Some(objects) = self.dump_once(request)? {
-                return Ok(objects);
+            if let Some(collection) = self.dump_once(request, &mut each)? {
+                return Ok(collection);
             }
         }
         Err(BackendError::Unavailable(
@@ -199,41 +290,38 @@ impl Transport {
         ))
     }
 
-    /// One attempt; `None` when the ruleset changed meanwhile.
-    fn dump_once(&mut self, request: &Message) -> Result<Option<Vec<Vec<u8>>>, BackendError> {
-        let unavailable = |reason: String| BackendError::Unavailable(reason);
+    /// One attempt; `None` when the ruleset changed meanwhile, or a part was lost.
+    fn dump_once<T: Default>(
+        &mut self,
+        request: &Message,
+        each: &mut impl FnMut(&mut T, &[u8]),
+    ) -> Result<Option<T>, BackendError> {
         let sequence = self.request(request, NLM_F_DUMP)?;
-        let mut objects = Vec::new();
+        let mut collection = T::default();
         loop {
-            let replies = match self.receive(0) {
-                Ok(replies) => replies,
-                // What was lost is read again.
-                Err(error) if error.raw_os_error() == Some(Errno::ENOBUFS as i32) => {
-                    return Ok(None);
-                }
-                Err(error) => return Err(unavailable(format!("netlink receive: {error}"))),
-            };
-            for reply in replies.iter().filter(|reply| reply.sequence == sequence) {
+            match self.receive() {
+                Ok(()) => {}
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(None),
+                Err(error) if is(&error, Errno::ENOBUFS) => return Ok(None),
+                Err(error) => return Err(receive_error(&error)),
+            }
+            for reply in replies(&self.datagram).filter(|reply| reply.sequence == sequence) {
                 if reply.flags & NLM_F_DUMP_INTR != 0 {
-                    self.discard_replies();
                     return Ok(None);
                 }
-                match reply.kind {
-                    NLMSG_DONE => return Ok(Some(objects)),
-                    NLMSG_OVERRUN => return Ok(None),
-                    NLMSG_ERROR => match error_of(reply) {
-                        Some((Errno::EINTR, _)) => return Ok(None),
-                        Some((Errno::ENOENT, _)) => return Ok(Some(Vec::new())),
-                        Some((errno, explanation)) => {
-                            let reason = describe(errno, &explanation);
-                            return Err(unavailable(format!("reading nf_tables: {reason}")));
-                        }
-                        None => return Ok(Some(objects)),
-                    },
-                    _ => {
-                        objects.push(reply.payload.get(4..).unwrap_or_default().to_vec());
+                match reply.verdict() {
+                    Some(Ok(())) => return Ok(Some(collection)),
+                    Some(Err(error)) => {
+                        return match error.errno {
+                            Errno::EINTR | Errno::ENOBUFS => Ok(None),
+                            Errno::ENOENT => Ok(Some(T::default())),
+                            _ => Err(read_error(&error)),
+                        };
+                    }
+                    None => {
+                        each(&mut collection, reply.attributes());
                         if reply.flags & NLM_F_MULTIPART == 0 {
-                            return Ok(Some(objects));
+                            return Ok(Some(collection));
                         }
                     }
                 }
@@ -245,28 +333,23 @@ impl Transport {
     pub(super) fn get(&mut self, request: &Message) -> Result<Option<Vec<u8>>, BackendError> {
         let sequence = self.request(request, 0)?;
         loop {
-            let replies = self
-                .receive(0)
-                .map_err(|error| BackendError::Unavailable(format!("netlink receive: {error}")))?;
-            let Some(reply) = replies.into_iter().find(|reply| reply.sequence == sequence) else {
+            self.receive().map_err(|error| receive_error(&error))?;
+            let mut answers = replies(&self.datagram);
+            let Some(reply) = answers.find(|reply| reply.sequence == sequence) else {
                 continue;
             };
-            if reply.kind != NLMSG_ERROR {
-                return Ok(Some(reply.payload.get(4..).unwrap_or_default().to_vec()));
-            }
-            return match error_of(&reply) {
-                None | Some((Errno::ENOENT, _)) => Ok(None),
-                Some((errno, explanation)) => Err(BackendError::Unavailable(format!(
-                    "reading nf_tables: {}",
-                    describe(errno, &explanation)
-                ))),
+            return match reply.verdict() {
+                None => Ok(Some(reply.attributes().to_vec())),
+                Some(Ok(())) => Ok(None),
+                Some(Err(error)) if error.errno == Errno::ENOENT => Ok(None),
+                Some(Err(error)) => Err(read_error(&error)),
             };
         }
     }
 
-    /// The number of the ruleset's generation: it grows with every change that anyone makes.
+    /// The number of the ruleset's generation: each transaction that changes anything, whoever
+    /// makes it, raises it by one. It is never 0.
     pub(super) fn generation(&mut self) -> Result<u32, BackendError> {
-        use super::message::{Attributes, FAMILY_ANY, Kind};
         let mut request = Message::new(Kind::GetGeneration, 0, Attributes::new());
         request.family = FAMILY_ANY;
         let reply = self.get(&request)?;
@@ -281,10 +364,10 @@ impl Transport {
         let sequence = self.take_sequences(1);
         let mut octets = Vec::with_capacity(request.encoded_len());
         request.encode(sequence, flags, &mut octets);
-        self.socket
-            .send(&octets, 0)
-            .map_err(|error| BackendError::Unavailable(format!("netlink send: {error}")))?;
-        Ok(sequence)
+        match self.send(&octets) {
+            Ok(()) => Ok(sequence),
+            Err(error) => Err(BackendError::Unavailable(format!("netlink send: {error}"))),
+        }
     }
 
     /// Reserves sequence numbers and returns the first.
@@ -294,91 +377,81 @@ impl Transport {
         first
     }
 
-    /// Throws away what an earlier request left unread, lest it be taken for an answer.
+    /// Throws away what an earlier request left unread: it must not be taken for an answer, nor
+    /// take the room of one.
     fn discard_replies(&mut self) {
         loop {
-            match self.receive(DO_NOT_WAIT) {
-                Ok(_) => {}
-                Err(error) if error.raw_os_error() == Some(Errno::ENOBUFS as i32) => {}
+            match self.receive() {
+                Ok(()) => {}
+                Err(error) if is(&error, Errno::ENOBUFS) => {}
                 Err(_) => break,
             }
         }
     }
 
-    /// Receives one datagram of replies.
-    fn receive(&mut self, flags: i32) -> io::Result<Vec<Reply>> {
-        let mut buffer = Vec::with_capacity(REPLY_MAX);
+    /// Sends one datagram.
+    fn send(&self, datagram: &[u8]) -> io::Result<()> {
         loop {
-            match self.socket.recv(&mut buffer, flags) {
-                Ok(_) => break,
+            match self.socket.send(datagram, 0) {
+                Ok(_) => return Ok(()),
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
                 Err(error) => return Err(error),
             }
         }
-        let mut replies = Vec::new();
-        let mut rest = buffer.as_slice();
-        while let Ok(reply) = NetlinkBuffer::new_checked(rest) {
-            replies.push(Reply {
-                kind: reply.message_type(),
-                flags: reply.flags(),
-                sequence: reply.sequence_number(),
-                payload: reply.payload().to_vec(),
-            });
-            let length = (reply.length() as usize).next_multiple_of(4);
-            match rest.get(length..) {
-                Some(more) if length > 0 => rest = more,
-                _ => break,
+    }
+
+    /// Receives one datagram into `self.datagram`, without waiting for it.
+    fn receive(&mut self) -> io::Result<()> {
+        loop {
+            self.datagram.clear();
+            match self.socket.recv(&mut self.datagram, RECEIVE_FLAGS) {
+                Ok(length) if length > self.datagram.len() => {
+                    return Err(io::Error::new(
+                        io::ErrorKind::InvalidData,
+                        format!("netlink datagram of {length} octets"),
+                    ));
+                }
+                Ok(_) => return Ok(()),
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => return Err(error),
             }
         }
-        Ok(replies)
     }
 }
 
-/// The error that an `NLMSG_ERROR` reply carries, with the kernel's explanation; `None`: it
-/// acknowledges.
-fn error_of(reply: &Reply) -> Option<(Errno, String)> {
-    let error = ErrorBuffer::new_checked(reply.payload.as_slice()).ok()?;
-    let errno = Errno::from_raw(error.code()?.get().wrapping_neg());
-    // Behind the code stands the header of the request, and the whole request unless the reply is
-    // capped.
-    let header = error.payload();
-    let request_len = match reply.flags & NLM_F_CAPPED {
-        0 => NetlinkBuffer::new_checked(header).map_or(0, |request| request.length() as usize),
-        _ => HEADERS_LEN - 4,
-    };
-    let explanation = (reply.flags & NLM_F_ACK_TLVS != 0)
-        .then(|| header.get(request_len.next_multiple_of(4)..))
-        .flatten()
-        .and_then(|attributes| find_string(attributes, ATTRIBUTE_EXPLANATION));
-    Some((errno, explanation.unwrap_or_default().to_string()))
+/// The generation that a transaction makes of this one.
+fn generation_after(generation: u32) -> u32 {
+    generation.checked_add(1).unwrap_or(1)
+}
+
+/// Whether an error is this one.
+fn is(error: &io::Error, errno: Errno) -> bool {
+    error.raw_os_error() == Some(errno as i32)
 }
 
 /// The failure that one message's error means for the transaction.
-fn refusal(message: Option<&Message>, errno: Errno, explanation: &str) -> Failure {
-    let reason = describe(errno, explanation);
+fn refusal(message: Option<&Message>, error: &KernelError) -> Failure {
     match message {
-        Some(message) => Failure::Refused {
+        None if error.errno == Errno::ERESTART => Failure::Stale,
+        Some(message) if !error.is_of_whole() => Failure::Refused {
             rule: message.rule,
-            errno,
-            reason: format!("kernel refuses {:?}: {reason}", message.kind),
+            errno: error.errno,
+            reason: format!("kernel refuses {:?}: {error}", message.kind),
         },
-        None => Failure::Refused {
+        _ => Failure::Refused {
             rule: None,
-            errno,
-            reason: format!("kernel refuses the transaction: {reason}"),
+            errno: error.errno,
+            reason: format!("kernel refuses the transaction: {error}"),
         },
     }
 }
 
-/// An error number and the kernel's words.
-fn describe(errno: Errno, explanation: &str) -> String {
-    let hint = match errno {
-        Errno::EPERM => " (CAP_NET_ADMIN is needed)",
-        Errno::EPROTONOSUPPORT | Errno::EAFNOSUPPORT => " (the kernel has no nf_tables)",
-        _ => "",
-    };
-    match explanation {
-        "" => format!("{}{hint}", errno.desc()),
-        words => format!("{}: {words}{hint}", errno.desc()),
-    }
+/// An error of the socket while reading.
+fn receive_error(error: &io::Error) -> BackendError {
+    BackendError::Unavailable(format!("netlink receive: {error}"))
+}
+
+/// The kernel's refusal to read something out.
+fn read_error(error: &KernelError) -> BackendError {
+    BackendError::Unavailable(format!("reading nf_tables: {error}"))
 }
