@@ -1,44 +1,80 @@
-//! The kernel against the reference evaluator: random Flow Specifications, thousands of real packets, no difference.
+//! The kernel against the reference evaluator: sets of 1 to 5,000 Flow Specifications that overlap on purpose, sequences
+//! of commits, and after each commit thousands of real packets: verdicts, marks and counters without a difference.
 //!
-//! `FLOWACL_SEED` repeats a run, `FLOWACL_CASES` sets the number of rule sets.
+//! `FLOWACL_SEED` repeats a run, `FLOWACL_CASES` sets the number of rule sets, `FLOWACL_RULES` their size.
+//! `FLOWACL_DUMP` names a file for the ruleset of a failure.
 
+mod kinds;
+mod lists;
+mod model;
 #[path = "../network/mod.rs"]
 mod network;
+mod populations;
 mod specifications;
 mod traffic;
 
-use std::collections::BTreeMap;
 use std::env;
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use dataplane::backend::Counter;
-use dataplane::desired::Changes;
+use dataplane::backend::Backend;
+use dataplane::desired::{Guard, InterfacePattern, Sample, Settings};
 use dataplane::packet::Packet;
-use dataplane::rule::{Family, OrderKey, Rule, RuleId};
-use flowacl::engine::lower::lower;
-use flowacl::flowspec::matches::evaluate;
+use dataplane::rule::{AddressPattern, Family};
 use flowacl::lab::Lab;
+use flowacl::wire::nlri::{Component, Nlri};
 use rand::rngs::StdRng;
+use rand::seq::IndexedRandom;
 use rand::{Rng, SeedableRng};
 
-use network::{Fate, Trial, available, settings};
-use specifications::{Route, route};
+use model::{Extent, Model, Reference};
+use network::{Fate, Outcome, Trial, available, settings};
+use populations::Population;
+use traffic::Hosts;
 
-/// Rule sets in a run that is not told otherwise.
-const CASES: u64 = 40;
-/// Such a run ends after this.
-const TIME: Duration = Duration::from_secs(40);
+/// The largest set of rules in a run that is not told otherwise.
+const MAX_RULES: u64 = 5_000;
+/// Such a run begins no new set after this.
+const TIME: Duration = Duration::from_secs(50);
+/// The most packets after one commit.
+const MAX_PACKETS: usize = 3_000;
+/// Packets that are aimed at no rule.
+const STRAY_PACKETS: usize = 100;
 
-/// A route, and the rule that it became.
-struct Installed {
-    route: Route,
-    rule: Arc<Rule>,
-    counter: Counter,
+/// What a run has done.
+#[derive(Debug, Default)]
+struct Tally {
+    cases: u64,
+    commits: usize,
+    rules_put: usize,
+    largest: usize,
+    packets: usize,
+    /// Packets that rules are applied to.
+    matched: usize,
+    /// Packets that two rules or more match, whether they are reached or not.
+    contested: usize,
+    counters: usize,
+    /// Counters that are not zero.
+    counting: usize,
 }
 
-/// Routes in the order of their precedence.
-type Routes = BTreeMap<(Family, OrderKey), Installed>;
+/// One step of a case.
+#[derive(Clone, Copy, Debug)]
+enum Step {
+    /// As many routes as the case has.
+    Fill,
+    /// One change.
+    One,
+    /// A few changes.
+    Few,
+    /// A tenth of the routes.
+    Some,
+    /// Half of the routes.
+    Half,
+    /// Withdraws everything.
+    Empty,
+    /// Other settings.
+    Settings,
+}
 
 /// A number from the environment.
 fn from_environment(name: &str) -> Option<u64> {
@@ -58,156 +94,241 @@ fn kernel_agrees_with_the_reference_evaluator() {
     let cases = from_environment("FLOWACL_CASES");
     let mut trial = Trial::start(lab, settings(), &[]);
     let start = Instant::now();
-    let mut case = 0;
-    let (mut rules, mut packets) = (0, 0);
-    while case < cases.unwrap_or(CASES) && (cases.is_some() || start.elapsed() < TIME) {
-        println!("FLOWACL_SEED={} FLOWACL_CASES=1", seed.wrapping_add(case));
-        let (some_rules, some_packets) = run_case(&mut trial, seed.wrapping_add(case));
-        rules += some_rules;
-        packets += some_packets;
-        case += 1;
+    let mut tally = Tally::default();
+    while cases.map_or(start.elapsed() < TIME, |cases| tally.cases < cases) {
+        let seed = seed.wrapping_add(tally.cases);
+        let mut random = StdRng::seed_from_u64(seed);
+        // As many small sets as large ones: most differences need few rules.
+        let exponent = random.random_range(0.0..=(MAX_RULES as f64).ln());
+        let size = from_environment("FLOWACL_RULES").unwrap_or(exponent.exp().round() as u64);
+        println!("FLOWACL_SEED={seed} FLOWACL_RULES={size} FLOWACL_CASES=1");
+        run_case(&mut trial, &mut random, size as usize, &mut tally);
+        tally.cases += 1;
     }
-    println!("{case} rule sets, {rules} rules, {packets} packets, no difference");
+    println!("{:.0?}, no difference: {tally:?}", start.elapsed());
 }
 
-/// Three sets of rules, each a change of the one before; returns the numbers of rules and packets.
-fn run_case(trial: &mut Trial, seed: u64) -> (usize, usize) {
-    let mut random = StdRng::seed_from_u64(seed);
-    let mut routes = Routes::new();
-    let mut next_id = 0;
+/// A sequence of commits, compared after each.
+fn run_case(trial: &mut Trial, random: &mut StdRng, size: usize, tally: &mut Tally) {
+    let mut population = Population::new(random);
+    let mut model = Model::default();
     trial.install(&[]);
-    let (mut rule_count, mut packet_count) = (0, 0);
-    for _ in 0..3 {
-        let changes = change(&mut random, &mut routes, &mut next_id);
-        trial.commit(&changes);
-        let targets: Vec<_> = routes
-            .values()
-            .map(|installed| &installed.route.nlri)
-            .collect();
-        let packets = traffic::packets(&mut random, &targets, 15, 200);
-        compare(trial, &mut routes, &packets);
-        rule_count += routes.len();
-        packet_count += packets.len();
-    }
-    (rule_count, packet_count)
-}
-
-/// Takes some routes away, changes the actions of some and adds some.
-fn change(random: &mut StdRng, routes: &mut Routes, next_id: &mut u64) -> Changes {
-    let mut changes = Changes::default();
-    for key in routes.keys().cloned().collect::<Vec<_>>() {
-        if random.random_bool(0.3) {
-            routes.remove(&key);
-            changes.remove.push(key);
-        } else if random.random_bool(0.1) {
-            let installed = routes.get_mut(&key).expect("a key of this map");
-            installed.route.actions = specifications::actions(random);
-            // The same id: the counter goes on.
-            let id = installed.rule.id;
-            installed.rule = compile(&installed.route, id);
-            changes.put.push(installed.rule.clone());
+    trial.reconfigure(&settings());
+    let mut steps = vec![Step::Fill];
+    for _ in 0..random.random_range(5..=9) {
+        let choices = [
+            Step::One,
+            Step::Few,
+            Step::Few,
+            Step::Some,
+            Step::Half,
+            Step::Empty,
+            Step::Settings,
+        ];
+        steps.extend(choices.choose(random));
+        if let Some(Step::Empty) = steps.last() {
+            steps.push(Step::Fill);
         }
     }
-    for _ in 0..random.random_range(1..=60) {
-        *next_id += 1;
-        let route = route(random);
-        let rule = compile(&route, RuleId(*next_id));
-        let key = (rule.family, rule.order.clone());
-        changes.remove.retain(|removed| *removed != key);
-        changes
-            .put
-            .retain(|put| (put.family, put.order.clone()) != key);
-        changes.put.push(rule.clone());
-        let counter = Counter::default();
-        routes.insert(
-            key,
-            Installed {
-                route,
-                rule,
-                counter,
-            },
-        );
+    for step in steps {
+        if let Step::Settings = step {
+            trial.reconfigure(&other_settings(random));
+        } else {
+            let extent = extent(step, random, size, model.installed.len());
+            let changes = model.change(random, &mut population, extent);
+            tally.rules_put += changes.put.len();
+            trial.commit(&changes);
+        }
+        let packets = packets(random, &model);
+        let outcome = trial.send(&packets);
+        compare(trial, &mut model, &packets, &outcome, step, tally);
+        let repaired = trial.kernel.audit().unwrap();
+        assert!(!repaired, "{step:?}: a repair where nothing was broken");
+        tally.commits += 1;
+        tally.packets += packets.len();
+        tally.largest = tally.largest.max(model.installed.len());
+        tally.counters += model.installed.len();
+        let counters = outcome.kernel_counters.iter();
+        tally.counting += counters.filter(|(_, counter)| counter.packets > 0).count();
     }
-    changes
 }
 
-/// The rule for a route.
-fn compile(route: &Route, id: RuleId) -> Arc<Rule> {
-    let lowered = lower(&route.nlri, &route.actions, id);
-    Arc::new(lowered.expect("no action here is unsupported").rule)
+/// How much a step changes.
+fn extent(step: Step, random: &mut StdRng, size: usize, installed: usize) -> Extent {
+    let mut spread = |total: usize| Extent {
+        withdraw: random.random_range(0..=total),
+        replace: random.random_range(0..=total / 2),
+        announce: random.random_range(0..=total),
+    };
+    match step {
+        Step::Fill => Extent {
+            announce: size.saturating_sub(installed),
+            ..Extent::default()
+        },
+        Step::One => match random.random_range(0..3) {
+            0 => Extent {
+                withdraw: 1,
+                ..Extent::default()
+            },
+            1 => Extent {
+                replace: 1,
+                ..Extent::default()
+            },
+            _ => Extent {
+                announce: 1,
+                ..Extent::default()
+            },
+        },
+        Step::Few => spread(10.min(size.div_ceil(2))),
+        Step::Some => spread(size.div_ceil(10)),
+        Step::Half => spread(size.div_ceil(2)),
+        Step::Empty => Extent {
+            withdraw: installed,
+            ..Extent::default()
+        },
+        Step::Settings => Extent::default(),
+    }
 }
 
-/// Sends packets and holds what becomes of them, and the counters of all rules, against the reference evaluator.
-fn compare(trial: &mut Trial, routes: &mut Routes, packets: &[Vec<u8>]) {
-    let outcome = trial.send(packets);
+/// Settings under which every packet here has the same fate as under any other.
+fn other_settings(random: &mut StdRng) -> Settings {
+    let pattern = ["upstream", "up*"].choose(random).copied();
+    let guard = |random: &mut StdRng| {
+        let (family, remote) = match random.random_bool(0.5) {
+            true => (Family::Ipv6, 0x2001_0db8 << 96),
+            false => (Family::Ipv4, 0xcb00_7105 << 96),
+        };
+        Guard {
+            family,
+            remote: AddressPattern::new(remote, 0, random.random_range(0..=32)),
+            // Also a port that rules and packets have: only sessions of the router itself are protected.
+            port: *[179, 80, 53].choose(random).unwrap_or(&179),
+        }
+    };
+    Settings {
+        interfaces: vec![InterfacePattern::new(pattern.unwrap_or("up*")).unwrap()],
+        guards: (0..random.random_range(0..4))
+            .map(|_| guard(random))
+            .collect(),
+        sample: Sample {
+            group: random.random_range(0..3),
+            snap_length: *[0, 64, 128].choose(random).unwrap_or(&0),
+            one_in: *[1, 2, 100].choose(random).unwrap_or(&1),
+        },
+        scratch_mark: *[0x7f00_0000, 0x0000_7f00, 0xff, 0xfff0_0000]
+            .choose(random)
+            .unwrap_or(&0x7f),
+    }
+}
+
+/// Packets aimed at rules, at pairs of rules, and at none.
+fn packets(random: &mut StdRng, model: &Model) -> Vec<Vec<u8>> {
+    let nlris: Vec<&Nlri> = model
+        .installed
+        .values()
+        .map(|installed| &installed.route.nlri)
+        .collect();
+    let named: Vec<&Nlri> = nlris.choose_multiple(random, 100).copied().collect();
+    let hosts = Hosts::of(random, &named);
+    let mut targets = Vec::new();
+    let aimed = (20 * nlris.len()).min(MAX_PACKETS - STRAY_PACKETS);
+    for _ in 0..aimed {
+        let first = random.random_range(0..nlris.len());
+        // What stands beside it mostly has the same destination.
+        let second = match random.random_bool(0.5) {
+            true => random.random_range(0..nlris.len()),
+            false => (first + random.random_range(1..=3)).min(nlris.len() - 1),
+        };
+        let mut components = nlris[first].components();
+        if random.random_bool(0.5) && nlris[first].family() == nlris[second].family() {
+            join(random, &mut components, nlris[second].components());
+        }
+        targets.push((nlris[first].family().is_ipv6(), components));
+    }
+    traffic::packets(random, &hosts, &targets, STRAY_PACKETS)
+}
+
+/// Adds what another rule asks for, so that a packet may match both.
+fn join(random: &mut StdRng, components: &mut Vec<Component>, others: Vec<Component>) {
+    for other in others {
+        let same = components
+            .iter_mut()
+            .find(|component| component.code() == other.code());
+        match same {
+            None => components.push(other),
+            Some(component) if random.random_bool(0.3) => *component = other,
+            Some(_) => {}
+        }
+    }
+}
+
+/// Holds what became of packets, and the counters of all rules, against the reference evaluator.
+fn compare(
+    trial: &Trial,
+    model: &mut Model,
+    packets: &[Vec<u8>],
+    outcome: &Outcome,
+    step: Step,
+    tally: &mut Tally,
+) {
     let mut differences = Vec::new();
+    let mut reference = Reference::new(model);
     for (index, octets) in packets.iter().enumerate() {
         let packet = Packet::parse(octets).expect("made to be forwarded");
-        let mut of_family: Vec<_> = routes
-            .iter_mut()
-            .filter(|((family, _), _)| *family == packet.family)
-            .map(|(_, installed)| installed)
-            .collect();
-        let rules = of_family.iter().map(|installed| &installed.route);
-        let verdict = evaluate(rules.map(|route| (&route.nlri, &route.actions)), &packet);
+        let length_octets = packet.packet_length.map_or(octets.len() as u64, u64::from);
+        let verdict = reference.evaluate(&packet, length_octets);
+        tally.matched += usize::from(!verdict.matched.is_empty());
+        // All of them are too many to look at for each packet.
+        if index % 10 == 0 && reference.matching(&packet).len() > 1 {
+            tally.contested += 10;
+        }
         let expected = match verdict.dropped {
             true => Fate::Dropped,
             false => Fate::Passed(verdict.marked_dscp.unwrap_or(packet.dscp)),
         };
-        for position in &verdict.matched {
-            let counter = &mut of_family[*position].counter;
-            counter.packets += 1;
-            counter.bytes += packet.packet_length.map_or(octets.len() as u64, u64::from);
-        }
         let (kernel, sim) = (outcome.kernel[index], outcome.sim[index]);
         if (kernel, sim) != (expected, expected) {
-            let matched = verdict
-                .matched
-                .iter()
-                .map(|position| &of_family[*position].rule.label);
             differences.push(format!(
-                "{packet:?}\n  {}\n  expected {expected:?}, kernel {kernel:?}, sim {sim:?}\n  matching rules: {:#?}",
+                "{packet:?}\n  {}\n  expected {expected:?}, kernel {kernel:?}, sim {sim:?}\n  \
+                 {} of these are reached: {:#?}",
                 hex::encode(&octets[..octets.len().min(120)]),
-                matched.collect::<Vec<_>>(),
+                verdict.matched.len(),
+                reference.matching(&packet),
             ));
         }
     }
-    let mut expected: Vec<_> = routes
-        .values()
-        .map(|installed| (installed.rule.id, installed.counter))
-        .collect();
-    expected.sort_by_key(|(id, _)| *id);
+    let expected = model.counters();
     for (name, counters) in [
         ("kernel", &outcome.kernel_counters),
         ("sim", &outcome.sim_counters),
     ] {
+        assert_eq!(
+            expected.len(),
+            counters.len(),
+            "{step:?}: counters of {name}"
+        );
         for (expected, counted) in expected.iter().zip(counters) {
             if expected != counted {
-                let rule = routes
-                    .values()
-                    .find(|installed| installed.rule.id == expected.0);
+                let mut installed = model.installed.values();
+                let rule = installed.find(|installed| installed.rule.id == expected.0);
                 differences.push(format!(
                     "expected {expected:?}, {name} counted {counted:?}: {:?}",
                     rule.map(|installed| &installed.rule.label)
                 ));
             }
         }
-        assert_eq!(expected.len(), counters.len(), "counters of {name}");
     }
-    if !differences.is_empty() {
-        let shown = differences.len().min(5);
-        let rules: Vec<_> = routes
-            .values()
-            .map(|installed| installed.rule.clone())
-            .collect();
-        if let Ok(path) = env::var("FLOWACL_DUMP") {
-            std::fs::write(path, trial.describe(&rules)).expect("the file can be written");
-        }
-        panic!(
-            "{} differences with {} rules, among them:\n{}",
-            differences.len(),
-            rules.len(),
-            differences[..shown].join("\n")
-        );
+    if differences.is_empty() {
+        return;
     }
+    let rules = model.rules();
+    if let Ok(path) = env::var("FLOWACL_DUMP") {
+        std::fs::write(path, trial.describe(&rules)).expect("the file can be written");
+    }
+    panic!(
+        "after {step:?}: {} differences with {} rules, among them:\n{}",
+        differences.len(),
+        rules.len(),
+        differences[..differences.len().min(5)].join("\n")
+    );
 }

@@ -1,7 +1,6 @@
-//! Random Flow Specifications that overlap.
+//! Flow Specifications of random components with random operators.
 
 use flowacl::flowspec::action::TrafficFilteringActions;
-use flowacl::wire::iana::FlowFamily;
 use flowacl::wire::nlri::{
     BitmaskOp, BitmaskType, Component, Nlri, NumericOp, NumericType, PrefixPattern,
 };
@@ -43,25 +42,6 @@ pub struct Route {
     pub actions: TrafficFilteringActions,
 }
 
-/// A route of either family.
-pub fn route(random: &mut StdRng) -> Route {
-    let ipv6 = random.random_bool(0.5);
-    let family = match ipv6 {
-        true => FlowFamily::Ipv6Flow,
-        false => FlowFamily::Ipv4Flow,
-    };
-    let nlri = loop {
-        let components = components(random, ipv6);
-        if !components.is_empty() {
-            break Nlri::new(family, None, &components).expect("components in order");
-        }
-    };
-    Route {
-        nlri,
-        actions: actions(random),
-    }
-}
-
 /// Everything but rates, which depend on time.
 pub fn actions(random: &mut StdRng) -> TrafficFilteringActions {
     TrafficFilteringActions {
@@ -74,7 +54,7 @@ pub fn actions(random: &mut StdRng) -> TrafficFilteringActions {
 }
 
 /// Components in ascending order; few, so that rules match.
-fn components(random: &mut StdRng, ipv6: bool) -> Vec<Component> {
+pub fn components(random: &mut StdRng, ipv6: bool) -> Vec<Component> {
     let wanted = [0.1, 0.25, 0.5].choose(random).copied().unwrap_or(0.25);
     let mut components = Vec::new();
     for code in 1..=13 {
@@ -115,7 +95,7 @@ fn prefix(random: &mut StdRng, ipv6: bool) -> PrefixPattern {
 }
 
 /// A list of numeric operators about values that packets have.
-fn numbers(random: &mut StdRng, kind: NumericType) -> Vec<NumericOp> {
+pub fn numbers(random: &mut StdRng, kind: NumericType) -> Vec<NumericOp> {
     let count = *[1, 1, 2, 2, 3, 5].choose(random).unwrap_or(&1);
     (0..count)
         .map(|index| {
@@ -138,7 +118,7 @@ fn numbers(random: &mut StdRng, kind: NumericType) -> Vec<NumericOp> {
 }
 
 /// A value for a list: one that packets have, its neighbor, or one that no packet can have.
-fn number(random: &mut StdRng, kind: NumericType) -> u64 {
+pub fn number(random: &mut StdRng, kind: NumericType) -> u64 {
     // DSCP has one octet (RFC 8955 §4.2.2.11).
     if kind != NumericType::Dscp && random.random_bool(0.02) {
         return [256, 65_536, 1 << 20, 1 << 32, u64::MAX]
@@ -165,7 +145,7 @@ fn number(random: &mut StdRng, kind: NumericType) -> u64 {
 }
 
 /// A list of bitmask operators.
-fn bitmasks(random: &mut StdRng, code: u8, ipv6: bool) -> Vec<BitmaskOp> {
+pub fn bitmasks(random: &mut StdRng, code: u8, ipv6: bool) -> Vec<BitmaskOp> {
     let count = *[1, 1, 2, 3].choose(random).unwrap_or(&1);
     (0..count)
         .map(|index| {

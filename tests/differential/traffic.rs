@@ -5,24 +5,66 @@ use std::collections::HashSet;
 use dataplane::packet::Packet;
 use dataplane::rule::{Family, FragmentKind};
 use flowacl::lab::packet::{Extension, Header, PacketBuilder, protocol};
-use flowacl::wire::nlri::{Component, Nlri, NumericType, PrefixPattern};
+use flowacl::wire::nlri::{Component, Nlri, NumericType};
 use rand::Rng;
 use rand::rngs::StdRng;
 use rand::seq::IndexedRandom;
 
+use crate::populations::mask;
 use crate::specifications::{
     FLOW_LABELS, ICMP_TYPES, IPV4_ADDRESSES, IPV6_ADDRESSES, LENGTHS, PORTS, PROTOCOLS, TCP_FLAGS,
 };
 
-/// Distinct packets: some aimed at each specification, some at none.
-pub fn packets(random: &mut StdRng, targets: &[&Nlri], aimed: usize, stray: usize) -> Vec<Vec<u8>> {
+/// Hosts that packets come from and go to, beside those that their targets name: by family.
+pub struct Hosts([Vec<u128>; 2]);
+
+impl Hosts {
+    /// The well-known hosts, and some that the prefixes of these Flow Specifications name.
+    pub fn of(random: &mut StdRng, nlris: &[&Nlri]) -> Self {
+        let mut hosts = [IPV4_ADDRESSES.to_vec(), IPV6_ADDRESSES.to_vec()];
+        for nlri in nlris {
+            let ipv6 = nlri.family().is_ipv6();
+            for component in nlri.components() {
+                if let Component::DestinationPrefix(prefix) | Component::SourcePrefix(prefix) =
+                    component
+                {
+                    let hosts = &mut hosts[usize::from(ipv6)];
+                    let rest = hosts.choose(random).copied().unwrap_or(0) & !mask(prefix);
+                    hosts.extend(Some(prefix.bits | rest).filter(|host| is_forwarded(*host, ipv6)));
+                }
+            }
+        }
+        Self(hosts)
+    }
+}
+
+/// True for addresses of hosts elsewhere: what is local, multicast or unspecified is not forwarded.
+fn is_forwarded(address: u128, ipv6: bool) -> bool {
+    match ipv6 {
+        true => (0x2000..0x4000).contains(&(address >> 112)),
+        false => {
+            let first = address >> 120;
+            (1..224).contains(&first) && first != 127 && address >> 104 != 0xc0_a8ff
+        }
+    }
+}
+
+/// Distinct packets: one aimed at each of these lists of components, and some at none.
+///
+/// A packet that has what a list asks for matches a Flow Specification of these components.
+pub fn packets(
+    random: &mut StdRng,
+    hosts: &Hosts,
+    targets: &[(bool, Vec<Component>)],
+    stray: usize,
+) -> Vec<Vec<u8>> {
     let mut packets = Vec::new();
     let mut seen = HashSet::new();
-    let aims = targets
-        .iter()
-        .flat_map(|nlri| std::iter::repeat_n(Some(*nlri), aimed));
-    for target in aims.chain(std::iter::repeat_n(None, stray)) {
-        let builder = packet(random, target);
+    let strays: Vec<_> = (0..stray)
+        .map(|_| (random.random_bool(0.5), Vec::new()))
+        .collect();
+    for (ipv6, components) in targets.iter().chain(&strays) {
+        let builder = packet(random, hosts, *ipv6, components);
         // IPv4 packets differ in their identification, IPv6 packets in their hop limit. 255 would make
         // neighbor discovery of ICMPv6 types 133 to 136, which is never filtered.
         let identification = packets.len() as u16;
@@ -51,13 +93,13 @@ fn without_dscp(octets: &[u8]) -> Vec<u8> {
 }
 
 /// One packet.
-fn packet(random: &mut StdRng, target: Option<&Nlri>) -> PacketBuilder {
-    let ipv6 = match target {
-        Some(nlri) => nlri.family().is_ipv6(),
-        None => random.random_bool(0.5),
-    };
-    let components = target.map(|nlri| nlri.components()).unwrap_or_default();
-    let fields = fields(random, ipv6, &components);
+fn packet(
+    random: &mut StdRng,
+    hosts: &Hosts,
+    ipv6: bool,
+    components: &[Component],
+) -> PacketBuilder {
+    let fields = fields(random, hosts, ipv6, components);
     let roomy = Packet {
         packet_length: Some(100),
         ..fields.clone()
@@ -110,11 +152,7 @@ fn extension(random: &mut StdRng) -> Extension {
 }
 
 /// Fields of a packet that are what `components` ask for, or nearly.
-fn fields(random: &mut StdRng, ipv6: bool, components: &[Component]) -> Packet {
-    let addresses = match ipv6 {
-        true => IPV6_ADDRESSES,
-        false => IPV4_ADDRESSES,
-    };
+fn fields(random: &mut StdRng, hosts: &Hosts, ipv6: bool, components: &[Component]) -> Packet {
     let near = |random: &mut StdRng, kind, otherwise| near(random, components, kind, otherwise);
     let asks = |codes: &[u8]| components.iter().any(|c| codes.contains(&c.code()));
     let any_protocol = u64::from(PROTOCOLS.choose(random).copied().unwrap_or(0));
@@ -145,7 +183,11 @@ fn fields(random: &mut StdRng, ipv6: bool, components: &[Component]) -> Packet {
     let has_transport = !fragment.is_later();
     let has_ports = has_transport && matches!(number, 6 | 17);
     let has_icmp = has_transport && number == if ipv6 { 58 } else { 1 };
-    let any_length = u64::from(LENGTHS.choose(random).copied().unwrap_or(100));
+    // Long packets take their time.
+    let any_length = match random.random_range(0..20) {
+        0 => u64::from(LENGTHS.choose(random).copied().unwrap_or(100)),
+        _ => random.random_range(40..200),
+    };
     let length = near(random, NumericType::PacketLength, any_length) as u32;
     let any_label = u64::from(FLOW_LABELS.choose(random).copied().unwrap_or(0));
     let any_type = u64::from(ICMP_TYPES.choose(random).copied().unwrap_or(0));
@@ -153,8 +195,8 @@ fn fields(random: &mut StdRng, ipv6: bool, components: &[Component]) -> Packet {
     let extensions = is_extension(number) && ipv6;
     Packet {
         family: if ipv6 { Family::Ipv6 } else { Family::Ipv4 },
-        destination: address(random, &addresses, components, 1, ipv6),
-        source: address(random, &addresses, components, 2, ipv6),
+        destination: address(random, hosts, components, 1, ipv6),
+        source: address(random, hosts, components, 2, ipv6),
         protocol: (!extensions).then_some(number),
         source_port: has_ports.then(|| port(random, NumericType::SourcePort)),
         destination_port: has_ports.then(|| port(random, NumericType::DestinationPort)),
@@ -207,7 +249,7 @@ fn flags(random: &mut StdRng, components: &[Component], otherwise: u16) -> u16 {
 /// An address inside the prefix, or one whose last bit of the prefix is another.
 fn address(
     random: &mut StdRng,
-    pool: &[u128; 4],
+    hosts: &Hosts,
     components: &[Component],
     code: u8,
     ipv6: bool,
@@ -220,26 +262,26 @@ fn address(
         }
         _ => None,
     });
-    let any = pool.choose(random).copied().unwrap_or(pool[0]);
-    let Some(PrefixPattern {
-        length,
-        offset,
-        bits,
-    }) = prefix
-    else {
+    let any = hosts.0[usize::from(ipv6)]
+        .choose(random)
+        .copied()
+        .unwrap_or(0);
+    let Some(prefix) = prefix else {
         return any;
     };
-    let keep = |bits: u8| !u128::MAX.checked_shr(u32::from(bits)).unwrap_or(0);
-    let mask = keep(length) & !keep(offset);
-    let mut address = any & !mask | bits;
+    let mask = mask(prefix);
+    let mut address = any & !mask | prefix.bits;
     // The first bits decide whether an address can be forwarded at all.
     let first = if ipv6 { 16 } else { 8 };
-    if random.random_bool(0.2) && length > first {
-        let edge = [length - 1, offset.max(first)]
+    if random.random_bool(0.2) && prefix.length > first {
+        let edge = [prefix.length - 1, prefix.offset.max(first)]
             .choose(random)
             .copied()
             .unwrap_or(first);
         address ^= 1 << (127 - edge);
     }
-    address
+    match is_forwarded(address, ipv6) {
+        true => address,
+        false => any,
+    }
 }

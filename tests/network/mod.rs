@@ -108,6 +108,13 @@ impl Trial {
         }
     }
 
+    /// Applies other settings to both; rules and counters stay.
+    pub fn reconfigure(&mut self, settings: &Settings) {
+        self.sim.reconfigure(settings, &[]).unwrap();
+        self.kernel.reconfigure(settings, &[]).unwrap();
+        self.settings = settings.clone();
+    }
+
     /// Sends packets through both.
     pub fn send(&mut self, packets: &[Vec<u8>]) -> Outcome {
         self.clock += Duration::from_secs(60);
