@@ -158,13 +158,16 @@ impl Match {
 /// Some bits of an address: `address & mask == value`.
 ///
 /// Bits are left-aligned in the 128: an IPv4 address stands in the 32 most significant bits, so that a prefix of n bits
-/// has the n most significant bits of `mask` set in both families.
+/// has the n most significant bits of the mask set in both families. Kept as octets, which need no alignment: a rule has
+/// room for two.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct AddressPattern {
-    /// Wanted bits; zero outside `mask`.
-    pub value: u128,
-    /// Which bits are compared: one contiguous run, or none.
-    pub mask: u128,
+    /// Most significant octet first; zero outside the mask.
+    value: [u8; 16],
+    /// First bit that is compared; 0 when none is.
+    offset: u8,
+    /// Bit behind the last that is compared; 0 when none is.
+    length: u8,
 }
 
 impl AddressPattern {
@@ -172,31 +175,44 @@ impl AddressPattern {
     ///
     /// `offset` ≤ `length` ≤ 128; `value` is masked.
     pub fn new(value: u128, offset: u8, length: u8) -> Self {
-        let keep = |bits: u8| {
-            if bits == 0 {
-                0
-            } else {
-                u128::MAX << (128 - u32::from(bits.min(128)))
-            }
+        let length = length.min(128);
+        let (offset, length) = if offset < length {
+            (offset, length)
+        } else {
+            (0, 0)
         };
-        let mask = keep(length) & !keep(offset);
         Self {
-            value: value & mask,
-            mask,
+            value: (value & contiguous_mask(offset, length)).to_be_bytes(),
+            offset,
+            length,
         }
+    }
+
+    /// Wanted bits; zero outside the mask.
+    pub fn value(&self) -> u128 {
+        u128::from_be_bytes(self.value)
+    }
+
+    /// Which bits are compared: one contiguous run, or none.
+    pub fn mask(&self) -> u128 {
+        contiguous_mask(self.offset, self.length)
     }
 
     /// True when the left-aligned `address` has the wanted bits.
     pub fn contains(&self, address: u128) -> bool {
-        address & self.mask == self.value
+        address & self.mask() == self.value()
     }
 
     /// The prefix length when the pattern starts at bit 0; `None` when it has an offset.
     pub fn prefix_length(&self) -> Option<u8> {
-        let length = self.mask.leading_ones();
-        let prefix = AddressPattern::new(u128::MAX, 0, length as u8);
-        (self.mask == prefix.mask).then_some(length as u8)
+        (self.offset == 0).then_some(self.length)
     }
+}
+
+/// Bits `offset` to `length` - 1, counted from the most significant.
+fn contiguous_mask(offset: u8, length: u8) -> u128 {
+    let first = |bits: u8| !u128::MAX.checked_shr(bits.into()).unwrap_or(0);
+    first(length) & !first(offset)
 }
 
 /// A set of bit patterns: the field, masked, is one of the values.

@@ -20,6 +20,8 @@ const KEPT_OVER_LIMIT: usize = 1_000;
 pub struct AdjRibIn {
     peer: Arc<Peer>,
     policy: ImportPolicy,
+    /// What paths over the limit are told. That it is this very text is what marks them.
+    limit_reason: Arc<str>,
     /// Paths in the table that policy accepts.
     accepted: usize,
     /// Places of paths that are refused only because there are too many, oldest first. May name paths that are gone
@@ -36,12 +38,19 @@ impl AdjRibIn {
     pub fn new(peer: Peer, policy: ImportPolicy) -> Self {
         Self {
             peer: Arc::new(peer),
+            limit_reason: limit_reason(&policy),
             policy,
             accepted: 0,
             over_limit: VecDeque::new(),
             readings: Shared::default(),
             not_kept: 0,
         }
+    }
+
+    /// Places that wait for room.
+    #[cfg(test)]
+    pub fn waiting(&self) -> usize {
+        self.over_limit.len()
     }
 
     /// Takes an UPDATE in; returns the places in the table that changed.
@@ -81,10 +90,9 @@ impl AdjRibIn {
 
     fn announce(&mut self, route: &Announcement, nlri: &Nlri, rib: &mut Rib) -> Option<RouteKey> {
         let known = rib.path(self.peer.address, nlri);
-        let (was_known, was_accepted) = (
-            known.is_some(),
-            known.is_some_and(|path| path.rejected.is_none()),
-        );
+        let was_known = known.is_some();
+        let was_accepted = known.is_some_and(|path| path.rejected.is_none());
+        let was_over_limit = known.is_some_and(|path| self.is_over_limit(path));
         let unchanged = known.filter(|path| path.attributes == route.attributes);
         let since = unchanged.map_or(route.now, |path| path.since);
 
@@ -94,36 +102,39 @@ impl AdjRibIn {
         };
         let full = self.accepted - usize::from(was_accepted) >= self.policy.max_routes;
         let over_limit = refusal.is_none() && full;
-        if over_limit && !was_known && self.over_limit.len() >= KEPT_OVER_LIMIT {
+        if over_limit && !was_over_limit && self.over_limit.len() >= KEPT_OVER_LIMIT {
             self.not_kept += 1;
-            return None;
+            // What it replaces is gone all the same.
+            return was_known.then(|| self.withdraw(nlri, rib)).flatten();
         }
         let rejected = if over_limit {
-            Some(self.limit_reason())
+            Some(self.limit_reason.clone())
         } else {
-            refusal
+            refusal.map(Into::into)
         };
+        if unchanged.is_some_and(|path| path.rejected == rejected) {
+            return None;
+        }
         self.accepted -= usize::from(was_accepted);
         self.accepted += usize::from(rejected.is_none());
         let path = Path {
             peer: self.peer.clone(),
             attributes: route.attributes.clone(),
             actions: route.reading.actions.clone(),
-            rejected: rejected.map(Into::into),
+            rejected,
             since,
         };
         let key = rib.announce(nlri, path);
-        if over_limit {
+        if over_limit && !was_over_limit {
             self.over_limit.push_back(key.clone());
         }
         Some(key)
     }
 
-    fn limit_reason(&self) -> String {
-        format!(
-            "over max_routes = {}: the neighbor has that many in force",
-            self.policy.max_routes
-        )
+    /// True when the path is refused only for the number of others, and waits in the queue.
+    fn is_over_limit(&self, path: &Path) -> bool {
+        let reason = path.rejected.as_ref();
+        reason.is_some_and(|reason| Arc::ptr_eq(reason, &self.limit_reason))
     }
 
     /// Takes routes that were refused only for their number, while there is room.
@@ -145,6 +156,7 @@ impl AdjRibIn {
         if self.policy == policy {
             return BTreeSet::new();
         }
+        self.limit_reason = limit_reason(&policy);
         self.policy = policy;
         self.accepted = 0;
         self.over_limit.clear();
@@ -176,17 +188,23 @@ impl AdjRibIn {
             .or_else(|| self.policy.refusal(local, &nlri, &path.attributes));
         let over_limit = refusal.is_none() && self.accepted >= self.policy.max_routes;
         let rejected = if over_limit {
-            Some(self.limit_reason())
+            Some(self.limit_reason.clone())
         } else {
-            refusal
+            refusal.map(Into::into)
         };
         self.accepted += usize::from(rejected.is_none());
-        path.rejected = rejected.map(Into::into);
+        path.rejected = rejected;
         if over_limit {
             self.over_limit.push_back(key.clone());
         }
         Some(key.clone())
     }
+}
+
+/// Why a route over the limit is refused.
+fn limit_reason(policy: &ImportPolicy) -> Arc<str> {
+    let max_routes = policy.max_routes;
+    format!("over max_routes = {max_routes}: the neighbor has that many in force").into()
 }
 
 /// What all routes of one UPDATE share.

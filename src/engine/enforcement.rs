@@ -52,8 +52,17 @@ impl Slot {
     }
 
     fn is_settled(&self) -> bool {
-        self.wanted() == self.installed.as_ref()
+        match (self.wanted(), &self.installed) {
+            (Some(wanted), Some(installed)) => is_same(wanted, installed),
+            (None, None) => true,
+            (Some(_), None) | (None, Some(_)) => false,
+        }
     }
+}
+
+/// True when two rules are equal, which those that are one need not be asked.
+fn is_same(a: &Arc<Rule>, b: &Arc<Rule>) -> bool {
+    Arc::ptr_eq(a, b) || a == b
 }
 
 /// How an operator sees one NLRI's enforcement.
@@ -71,8 +80,10 @@ pub enum Enforced {
 #[derive(Debug, Default)]
 pub struct Enforcement {
     slots: BTreeMap<RouteKey, Slot>,
+    /// Slots that differ from what is installed, but for those that are in flight and have not changed since.
     unsettled: BTreeSet<RouteKey>,
-    in_flight: Option<BTreeMap<RouteKey, Option<Arc<Rule>>>>,
+    /// What the commit under way makes of the slots that it names, in order.
+    in_flight: Option<Vec<(RouteKey, Option<Arc<Rule>>)>>,
     last_id: u64,
     /// Most changes in one commit while a refusal is being narrowed down.
     narrowed: Option<usize>,
@@ -112,18 +123,23 @@ impl Enforcement {
 
     /// Files the slot at `key` under settled or unsettled, and forgets it when nothing is left of it.
     fn settle(&mut self, key: &RouteKey) {
-        let Some(slot) = self.slots.get(key) else {
+        let Some(slot) = self.slots.get_mut(key) else {
             return;
         };
         if !slot.is_settled() {
             self.unsettled.insert(key.clone());
             return;
         }
+        if let (Desired::Rule { rule, .. }, Some(installed)) = (&mut slot.desired, &slot.installed)
+        {
+            // Of two equal ones the one that the packet filter has is enough to keep.
+            *rule = installed.clone();
+        }
         self.unsettled.remove(key);
         let in_flight = self
             .in_flight
             .as_ref()
-            .is_some_and(|commit| commit.contains_key(key));
+            .is_some_and(|commit| commit.binary_search_by_key(&key, |(key, _)| key).is_ok());
         if slot.installed.is_none() && slot.desired == Desired::Nothing && !in_flight {
             self.slots.remove(key);
         }
@@ -135,20 +151,20 @@ impl Enforcement {
         if self.in_flight.is_some() || self.unsettled.is_empty() || waiting {
             return None;
         }
-        let mut commit = BTreeMap::new();
+        let limit = self.narrowed.unwrap_or(usize::MAX);
+        let mut commit = Vec::with_capacity(self.unsettled.len().min(limit));
         let mut changes = Changes::default();
-        for key in self
-            .unsettled
-            .iter()
-            .take(self.narrowed.unwrap_or(usize::MAX))
+        while commit.len() < limit
+            && let Some(key) = self.unsettled.pop_first()
         {
-            let slot = &self.slots[key];
+            let slot = &self.slots[&key];
             match (slot.wanted(), &slot.installed) {
                 (Some(rule), _) => changes.put.push(rule.clone()),
                 (None, Some(rule)) => changes.remove.push((rule.family, rule.order.clone())),
                 (None, None) => unreachable!("a slot without rule is settled"),
             }
-            commit.insert(key.clone(), slot.wanted().cloned());
+            let wanted = slot.wanted().cloned();
+            commit.push((key, wanted));
         }
         self.in_flight = Some(commit);
         Some(changes)
@@ -175,7 +191,7 @@ impl Enforcement {
             }
             Err(BackendError::Refused { rule: None, .. }) if commit.len() > 1 => {
                 self.narrowed = Some(commit.len() / 2);
-                self.settle_all(commit.keys());
+                self.settle_all(&commit);
             }
             Err(BackendError::Refused { rule, reason }) => {
                 let culprit = commit.iter().find(|(key, wanted)| {
@@ -186,17 +202,17 @@ impl Enforcement {
                     Some((key, wanted)) => self.give_up(key, wanted, &reason),
                     None => self.wait(now, reason),
                 }
-                self.settle_all(commit.keys());
+                self.settle_all(&commit);
             }
             Err(BackendError::Unavailable(reason)) => {
                 self.wait(now, reason);
-                self.settle_all(commit.keys());
+                self.settle_all(&commit);
             }
         }
     }
 
-    fn settle_all<'a>(&mut self, keys: impl Iterator<Item = &'a RouteKey>) {
-        for key in keys {
+    fn settle_all(&mut self, commit: &[(RouteKey, Option<Arc<Rule>>)]) {
+        for (key, _) in commit {
             self.settle(key);
         }
     }

@@ -448,3 +448,41 @@ fn a_rule_that_matches_nothing_is_installed_and_says_so() {
         rules[0].notes
     );
 }
+
+#[test]
+fn a_refused_route_that_keeps_changing_does_not_fill_the_queue() {
+    let mut bench = Bench::new();
+    let policy = ImportPolicy {
+        max_routes: 1,
+        ..Default::default()
+    };
+    bench.up(1, policy);
+    bench.announce(1, &[host(1), host(2)], &[DISCARD]);
+    for _ in 0..5_000 {
+        bench.announce(1, &[host(2)], &[RATE_1000]);
+        bench.announce(1, &[host(2)], &[DISCARD]);
+    }
+    assert_eq!(bench.engine.peers[&address(1)].waiting(), 1);
+    bench.withdraw(1, &[host(1)]);
+    bench.commit(Ok(()));
+    assert_eq!(bench.states(1), [RouteState::Installed]);
+}
+
+#[test]
+fn announcing_everything_again_makes_no_second_copy_of_a_rule() {
+    let mut bench = Bench::new();
+    bench.up(1, ImportPolicy::default());
+    bench.announce(1, &[host(1)], &[DISCARD]);
+    let rule = bench.engine.poll_commit(bench.now).unwrap().put.remove(0);
+    // Once while the rule is in flight, and once when it is installed.
+    bench.withdraw(1, &[host(1)]);
+    bench.announce(1, &[host(1)], &[DISCARD]);
+    bench.engine.step(bench.now, Event::Committed(Ok(())));
+    assert_eq!(bench.commit(Ok(())), None, "what is installed is wanted");
+    let held = "by the test, as desired and as installed";
+    assert_eq!(Arc::strong_count(&rule), 3, "{held}");
+    bench.withdraw(1, &[host(1)]);
+    bench.announce(1, &[host(1)], &[DISCARD]);
+    assert_eq!(bench.commit(Ok(())), None);
+    assert_eq!(Arc::strong_count(&rule), 3, "{held}");
+}

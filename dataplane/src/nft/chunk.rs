@@ -69,7 +69,7 @@ fn destinations(rules: &[Arc<Installed>]) -> Option<(u128, u128)> {
     for installed in rules {
         let pattern = installed.rule.matches.destination?;
         pattern.prefix_length().filter(|length| *length > 0)?;
-        let (first, last) = (pattern.value, pattern.value | !pattern.mask);
+        let (first, last) = (pattern.value(), pattern.value() | !pattern.mask());
         span = Some(span.map_or((first, last), |(low, high)| {
             (low.min(first), high.max(last))
         }));

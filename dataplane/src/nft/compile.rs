@@ -246,8 +246,8 @@ impl Alternatives {
     fn address(&mut self, field: Field, pattern: Option<AddressPattern>) {
         let Some(pattern) = pattern else { return };
         let unused = 128 - field.bits();
-        let (mask, value) = (pattern.mask >> unused, pattern.value >> unused);
-        if value << unused != pattern.value {
+        let (mask, value) = (pattern.mask() >> unused, pattern.value() >> unused);
+        if value << unused != pattern.value() {
             // Behind an IPv4 address there are only zeros.
             return self.nothing();
         }

@@ -252,7 +252,10 @@ fn fragment_guard_rule(guard: &Guard) -> NftRule {
 fn guarded_tcp(guard: &Guard) -> Vec<Statement> {
     let source = Field::Source(guard.family);
     let unused = 128 - source.bits();
-    let (mask, value) = (guard.remote.mask >> unused, guard.remote.value >> unused);
+    let (mask, value) = (
+        guard.remote.mask() >> unused,
+        guard.remote.value() >> unused,
+    );
     let mut statements = vec![Statement::Family(guard.family)];
     if mask.count_ones() == source.bits() {
         statements.push(Statement::Match(source, Test::Is(value)));

@@ -300,7 +300,11 @@ fn address_text(family: Family, pattern: &AddressPattern) -> String {
         Family::Ipv6 => std::net::Ipv6Addr::from(bits).to_string(),
     };
     match pattern.prefix_length() {
-        Some(length) => format!("{}/{length}", address(pattern.value)),
-        None => format!("{} mask {}", address(pattern.value), address(pattern.mask)),
+        Some(length) => format!("{}/{length}", address(pattern.value())),
+        None => format!(
+            "{} mask {}",
+            address(pattern.value()),
+            address(pattern.mask())
+        ),
     }
 }
