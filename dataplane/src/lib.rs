@@ -8,6 +8,7 @@
 //! [`sim`] is the backend that forwards packets in memory: the oracle for all others.
 
 pub mod interval;
+mod label;
 pub mod rule;
 pub mod packet;
 pub mod desired;

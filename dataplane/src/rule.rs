@@ -9,6 +9,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use crate::interval::IntervalSet;
+pub use crate::label::Label;
 use crate::packet::Packet;
 
 /// The address family of the packets a rule looks at.
@@ -72,7 +73,7 @@ pub struct Rule {
     /// lower tier has the lower `order`. A tier for each rule, equal to its `order`, is always right.
     pub tier: Arc<[u8]>,
     /// What an operator should read beside it: the Flow Specification in text form.
-    pub label: Arc<str>,
+    pub label: Label,
     /// What the upper half wants to be told of the rule by a later process, see
     /// [`Backend::recover`](crate::backend::Backend::recover). Nobody else reads it.
     pub memo: Arc<[u8]>,

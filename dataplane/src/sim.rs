@@ -35,7 +35,7 @@ pub struct Sim {
 struct Installed {
     rule: Arc<Rule>,
     counter: Counter,
-    buckets: Vec<TokenBucket>,
+    buckets: Box<[TokenBucket]>,
 }
 
 /// What became of one packet.

@@ -86,7 +86,7 @@ pub fn check_flow(nlri: &Nlri, actions: &TrafficFilteringActions) {
     assert_eq!(flow.actions, told, "{text}");
 
     assert!(!precedence_key(nlri).is_empty());
-    match lower(nlri, actions, RuleId(1)) {
+    match lower(nlri, &actions.clone().into(), RuleId(1)) {
         Ok(lowered) => {
             assert!(!nlri.family().is_vpn());
             // What would send packets elsewhere, or keep the rule from some of them, is not done by accepting.
@@ -96,7 +96,7 @@ pub fn check_flow(nlri: &Nlri, actions: &TrafficFilteringActions) {
             assert!(discards || actions.redirect_next_hop.is_none());
             assert!(discards || actions.redirect_route_target.is_none());
             assert!(actions.interface_sets.is_empty());
-            assert!(!lowered.rule.label.contains('\n'));
+            assert!(!lowered.rule.label.to_string().contains('\n'));
         }
         Err(refused) => assert!(!refused.to_string().is_empty()),
     }

@@ -1,5 +1,7 @@
 //! Packets, and which of them a rule holds.
 
+use std::sync::Arc;
+
 use dataplane::packet::Packet;
 use dataplane::rule::{Family, RuleId};
 use flowacl::flowspec::action::TrafficFilteringActions;
@@ -51,7 +53,7 @@ pub fn lower(octets: &[u8]) {
     if choice & AIMED != 0 {
         aim(&nlri, &mut packet);
     }
-    let actions = TrafficFilteringActions::default();
+    let actions = Arc::new(TrafficFilteringActions::default());
     let Ok(lowered) = flowacl::engine::lower::lower(&nlri, &actions, RuleId(1)) else {
         return assert!(nlri.family().is_vpn());
     };

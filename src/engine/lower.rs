@@ -4,11 +4,12 @@
 //! is lost; an action that restricts traffic and that rules do not know makes the whole route
 //! unsupported.
 
+use std::fmt;
 use std::sync::Arc;
 
 use dataplane::backend::Unsupported;
 use dataplane::interval::IntervalSet;
-use dataplane::rule::{Action, AddressPattern, Family, FragmentKind, Match, Rule, RuleId};
+use dataplane::rule::{Action, AddressPattern, Family, FragmentKind, Label, Match, Rule, RuleId};
 
 use crate::flowspec::action::TrafficFilteringActions;
 use crate::flowspec::matches::protocol;
@@ -40,7 +41,7 @@ pub struct Lowered {
 /// other, with a note.
 pub fn lower(
     nlri: &Nlri,
-    actions: &TrafficFilteringActions,
+    actions: &Arc<TrafficFilteringActions>,
     id: RuleId,
 ) -> Result<Lowered, Unsupported> {
     if let Some(distinguisher) = nlri.route_distinguisher() {
@@ -65,7 +66,10 @@ pub fn lower(
         family,
         order: precedence_key(nlri),
         tier: precedence_tier(nlri),
-        label: label(nlri, actions),
+        label: Label::new(Text {
+            nlri: nlri.clone(),
+            actions: actions.clone(),
+        }),
         memo: Arc::default(),
         matches,
         action,
@@ -75,13 +79,16 @@ pub fn lower(
 
 /// What an operator reads beside the rule. Packet filters cut long comments, so it begins with what
 /// tells rules apart.
-fn label(nlri: &Nlri, actions: &TrafficFilteringActions) -> Arc<str> {
-    format!(
-        "{} then {}",
-        format_match(nlri),
-        actions.describe().join(", ")
-    )
-    .into()
+struct Text {
+    nlri: Nlri,
+    actions: Arc<TrafficFilteringActions>,
+}
+
+impl fmt::Display for Text {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (flow, actions) = (format_match(&self.nlri), self.actions.describe());
+        write!(f, "{flow} then {}", actions.join(", "))
+    }
 }
 
 /// Compiles the actions; fails on one that restricts traffic in a way that rules cannot.

@@ -8,7 +8,7 @@ use proptest::prelude::*;
 
 fn lower_text(text: &str) -> Result<Lowered, Unsupported> {
     let flows = parse_flows(text).unwrap();
-    lower(&flows[0].nlri, &flows[0].actions, RuleId(7))
+    lower(&flows[0].nlri, &flows[0].actions.clone().into(), RuleId(7))
 }
 
 #[test]
@@ -99,7 +99,7 @@ fn a_route_becomes_one_rule() {
     assert_eq!(rule.id, RuleId(7));
     assert_eq!(rule.family, Family::Ipv4);
     assert_eq!(
-        &*rule.label,
+        rule.label.to_string(),
         "destination 203.0.113.0/24; protocol [ =tcp =udp ]; port [ >=1024&<=70000 ] \
          then rate-limit 1000 bytes/s, rate-limit 50 packets/s, mark 46, sample, continue"
     );
@@ -190,7 +190,7 @@ proptest! {
                 && (actions.redirect_route_target.is_some()
                     || actions.redirect_next_hop.is_some()
                     || actions.legacy_redirect.is_some());
-        match lower(&nlri, &actions, RuleId(0)) {
+        match lower(&nlri, &actions.clone().into(), RuleId(0)) {
             Ok(lowered) => {
                 prop_assert!(!restricts);
                 prop_assert_eq!(lowered.rule.action.discard, actions.is_discard());

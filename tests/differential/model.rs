@@ -106,7 +106,8 @@ impl Model {
                 (RuleId(self.next_id), Counter::default())
             }
         };
-        let lowered = lower(&route.nlri, &route.actions, id).expect("no action is unsupported");
+        let lowered = lower(&route.nlri, &route.actions.clone().into(), id)
+            .expect("no action is unsupported");
         let rule = Arc::new(lowered.rule);
         let installed = Installed {
             route,

@@ -15,7 +15,7 @@ pub fn flow(text: &str) -> Flow {
 /// The rules for flows; their ids are 1, 2 and so on.
 pub fn rules(flows: &[Flow]) -> Vec<Arc<Rule>> {
     let lowered = flows.iter().zip(1..).map(|(flow, id)| {
-        let lowered = lower(&flow.nlri, &flow.actions, RuleId(id)).unwrap();
+        let lowered = lower(&flow.nlri, &flow.actions.clone().into(), RuleId(id)).unwrap();
         Arc::new(lowered.rule)
     });
     lowered.collect()

@@ -98,7 +98,7 @@ pub(super) fn compile(
     for condition in &alternatives.0 {
         for tail in &tails {
             let statements = condition.iter().chain(tail).cloned().collect();
-            let comment = Some(rule.label.clone());
+            let comment = Some(rule.label.to_string().into());
             rules.push(NftRule {
                 statements,
                 comment,

@@ -385,7 +385,8 @@ impl Layout {
         let mut last_set = self.last_set;
         let (added, deleted) = object_changes(edits);
         for (object, rule) in added {
-            plan.build.push(vec![object.create(rule.id, &rule.label)]);
+            plan.build
+                .push(vec![object.create(rule.id, &rule.label.to_string())]);
             plan.abandon.push(vec![object.delete()]);
         }
         let (old_context, context) = (self.context(), next.context());

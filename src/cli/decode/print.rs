@@ -170,7 +170,7 @@ fn print_route(output: &mut dyn Write, route: &Route) -> io::Result<()> {
     let text = format_flow(nlri, actions);
     writeln!(output, "flow        {text}")?;
     writeln!(output, "actions     {}", actions.describe().join(", "))?;
-    let rule = lower(nlri, actions, RuleId(1)).and_then(|lowered| {
+    let rule = lower(nlri, &Arc::new(actions.clone()), RuleId(1)).and_then(|lowered| {
         nft::NftablesCapability.check(&lowered.rule)?;
         Ok(lowered)
     });
