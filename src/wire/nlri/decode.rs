@@ -1,15 +1,15 @@
 //! Octets to checked, normalised NLRI, and back to components.
 //!
 //! Normalising clears bits that a receiver must ignore and never changes a length, so an NLRI is checked and
-//! normalised in place in one pass over one allocation.
+//! normalised in place in one pass, with one allocation at most.
 
 use std::fmt;
-use std::sync::Arc;
 
 use super::Nlri;
 use super::component::{
     BitmaskOp, BitmaskType, Component, NumericOp, NumericType, PrefixPattern, RouteDistinguisher,
 };
+use super::octets::Octets;
 use crate::wire::cursor::{Cursor, Truncated};
 use crate::wire::iana::FlowFamily;
 
@@ -138,9 +138,8 @@ impl Nlri {
                 kind,
             });
         }
-        let mut value: Arc<[u8]> = value.into();
-        let bytes = Arc::get_mut(&mut value).expect("a new Arc has one owner");
-        normalize(family, bytes)?;
+        let mut value = Octets::from(value);
+        normalize(family, &mut value)?;
         Ok(Self { family, value })
     }
 

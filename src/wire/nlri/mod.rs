@@ -3,19 +3,20 @@
 pub mod component;
 mod decode;
 mod encode;
+mod octets;
 #[cfg(test)]
 pub(crate) mod testing;
 #[cfg(test)]
 mod tests;
 
 use std::fmt;
-use std::sync::Arc;
 
 use crate::wire::iana::FlowFamily;
 pub use component::{
     BitmaskOp, BitmaskType, Component, NumericOp, NumericType, PrefixPattern, RouteDistinguisher,
 };
 pub use decode::{FramingError, NlriError, NlriErrorKind};
+use octets::Octets;
 
 /// A Flow Specification's NLRI: checked, normalised bytes.
 ///
@@ -25,7 +26,7 @@ pub use decode::{FramingError, NlriError, NlriErrorKind};
 pub struct Nlri {
     family: FlowFamily,
     /// Normalised value without its length octets; begins with the RD in the VPN families.
-    value: Arc<[u8]>,
+    value: Octets,
 }
 
 impl Nlri {
@@ -42,6 +43,6 @@ impl Nlri {
 
 impl fmt::Debug for Nlri {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Nlri({} {})", self.family, hex::encode(&self.value))
+        write!(f, "Nlri({} {})", self.family, hex::encode(self.value()))
     }
 }
