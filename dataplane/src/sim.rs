@@ -205,16 +205,21 @@ impl Backend for Sim {
     fn commit(&mut self, changes: &Changes) -> Result<(), BackendError> {
         self.check_started()?;
         let mut rules = self.rules.clone();
-        let mut removed = BTreeMap::new();
-        for key in &changes.remove {
-            if let Some(installed) = rules.remove(key) {
-                removed.insert(installed.rule.id, installed);
+        // A rule may also move: its state follows the id, wherever another rule takes its place.
+        let mut displaced = BTreeMap::new();
+        let put = changes
+            .put
+            .iter()
+            .map(|rule| (rule.family, rule.order.clone()));
+        for key in changes.remove.iter().cloned().chain(put) {
+            if let Some(installed) = rules.remove(&key) {
+                displaced.insert(installed.rule.id, installed);
             }
         }
         for rule in &changes.put {
             let key = (rule.family, rule.order.clone());
-            // A rule may also move: its state follows the id.
-            let previous = rules.remove(&key).or_else(|| removed.remove(&rule.id));
+            let twice = rules.remove(&key);
+            let previous = displaced.remove(&rule.id).or(twice);
             rules.insert(key, Installed::new(rule, previous));
         }
         let mut ids = BTreeSet::new();

@@ -113,7 +113,7 @@ fn run_case(trial: &mut Trial, random: &mut StdRng, size: usize, tally: &mut Tal
     let mut population = Population::new(random);
     let mut model = Model::default();
     trial.install(&[]);
-    trial.reconfigure(&settings());
+    reconfigure(trial, &settings());
     let mut steps = vec![Step::Fill];
     for _ in 0..random.random_range(5..=9) {
         let choices = [
@@ -132,7 +132,7 @@ fn run_case(trial: &mut Trial, random: &mut StdRng, size: usize, tally: &mut Tal
     }
     for step in steps {
         if let Step::Settings = step {
-            trial.reconfigure(&other_settings(random));
+            reconfigure(trial, &other_settings(random));
         } else {
             let extent = extent(step, random, size, model.installed.len());
             let changes = model.change(random, &mut population, extent);
@@ -151,6 +151,12 @@ fn run_case(trial: &mut Trial, random: &mut StdRng, size: usize, tally: &mut Tal
         let counters = outcome.kernel_counters.iter();
         tally.counting += counters.filter(|(_, counter)| counter.packets > 0).count();
     }
+}
+
+/// Applies other settings to both packet filters; rules and counters stay.
+fn reconfigure(trial: &mut Trial, settings: &Settings) {
+    trial.sim.reconfigure(settings, &[]).unwrap();
+    trial.kernel.reconfigure(settings, &[]).unwrap();
 }
 
 /// How much a step changes.

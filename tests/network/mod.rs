@@ -1,5 +1,7 @@
 //! What tests with real packets share: the network, and both packet filters side by side.
 
+pub mod available;
+
 use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
@@ -11,19 +13,9 @@ use dataplane::packet::Packet;
 use dataplane::rule::{Family, OrderKey, Rule, RuleId};
 use dataplane::sim::Sim;
 use flowacl::lab::packet::checksum;
-use flowacl::lab::{Lab, LabError, Passed, UPSTREAM};
+use flowacl::lab::{Lab, Passed, UPSTREAM};
 
-/// Gives what `build` makes, or says why the test is skipped; on CI nothing may be skipped.
-pub fn available(build: impl FnOnce() -> Result<Lab, LabError>) -> Option<Lab> {
-    match build() {
-        Ok(lab) => Some(lab),
-        Err(LabError::Forbidden(errno)) if std::env::var_os("CI").is_none() => {
-            eprintln!("skipped: network namespaces need root ({errno})");
-            None
-        }
-        Err(error) => panic!("{error}"),
-    }
-}
+pub use available::available;
 
 /// What became of a packet.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -106,13 +98,6 @@ impl Trial {
         if let Err(error) = self.kernel.commit(changes) {
             panic!("{error}\n{}", self.describe(&changes.put));
         }
-    }
-
-    /// Applies other settings to both; rules and counters stay.
-    pub fn reconfigure(&mut self, settings: &Settings) {
-        self.sim.reconfigure(settings, &[]).unwrap();
-        self.kernel.reconfigure(settings, &[]).unwrap();
-        self.settings = settings.clone();
     }
 
     /// Sends packets through both.

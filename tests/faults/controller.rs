@@ -1,0 +1,113 @@
+//! A controller that says what a test wants, when it wants it.
+
+use std::io::{self, Read, Write};
+use std::net::TcpStream;
+
+use flowacl::flowspec::text::{Flow, parse_flows};
+use flowacl::wire::attribute::{AsPathSegment, AsPathSegmentKind, Attributes, Origin};
+use flowacl::wire::capability::Capability;
+use flowacl::wire::iana::FlowFamily;
+use flowacl::wire::message::Message;
+use flowacl::wire::nlri::Nlri;
+use flowacl::wire::open::Open;
+use flowacl::wire::update::{DecodeContext, Update};
+
+/// AS of the controller.
+pub const CONTROLLER_AS: u32 = 65070;
+/// The families it speaks.
+const FAMILIES: [FlowFamily; 2] = [FlowFamily::Ipv4Flow, FlowFamily::Ipv6Flow];
+/// Octets of the longest message (RFC 4271 §4.1).
+const MAX_MESSAGE: usize = 4096;
+
+/// An open connection; the session ends with it.
+pub struct Controller(TcpStream);
+
+impl Controller {
+    /// Dials the daemon of this thread's namespace and waits for the session.
+    pub fn connect() -> io::Result<Self> {
+        let mut stream = TcpStream::connect(("127.0.0.1", 179))?;
+        let mut capabilities = vec![Capability::FourOctetAs(CONTROLLER_AS)];
+        capabilities.extend(FAMILIES.map(|family| Capability::MultiProtocol(family.afi_safi())));
+        let open = Open {
+            asn: CONTROLLER_AS,
+            // Without a hold time nobody has to say anything.
+            hold_time_secs: 0,
+            router_id: "192.0.2.1".parse().expect("a constant address"),
+            capabilities,
+        };
+        stream.write_all(&Message::Open(open).encode())?;
+        stream.write_all(&Message::Keepalive.encode())?;
+        // OPEN and KEEPALIVE of the other side: it takes routes from now on.
+        let mut header = [0; 19];
+        for _ in 0..2 {
+            stream.read_exact(&mut header)?;
+            let rest = usize::from(u16::from_be_bytes([header[16], header[17]])) - header.len();
+            stream.read_exact(&mut vec![0; rest])?;
+        }
+        Ok(Self(stream))
+    }
+
+    /// Announces flows with the actions of the first, as few messages as possible.
+    pub fn announce(&mut self, flows: &[Flow]) -> io::Result<()> {
+        let Some(first) = flows.first() else {
+            return Ok(());
+        };
+        self.send(&Update {
+            announced: nlris(flows),
+            attributes: Attributes {
+                origin: Some(Origin::Igp),
+                as_path: vec![AsPathSegment {
+                    kind: AsPathSegmentKind::Sequence,
+                    asns: vec![CONTROLLER_AS],
+                }],
+                extended_communities: first.extended_communities.clone(),
+                ipv6_extended_communities: first.ipv6_extended_communities.clone(),
+                ..Attributes::default()
+            },
+            ..Update::default()
+        })
+    }
+
+    /// Withdraws flows.
+    pub fn withdraw(&mut self, flows: &[Flow]) -> io::Result<()> {
+        self.send(&Update {
+            withdrawn: nlris(flows),
+            ..Update::default()
+        })
+    }
+
+    /// Says that all routes have been sent.
+    pub fn end_of_rib(&mut self) -> io::Result<()> {
+        for family in FAMILIES {
+            self.send(&Update {
+                end_of_rib: Some(family.afi_safi()),
+                ..Update::default()
+            })?;
+        }
+        Ok(())
+    }
+
+    /// Sends one UPDATE.
+    fn send(&mut self, update: &Update) -> io::Result<()> {
+        let context = DecodeContext {
+            four_octet_as: true,
+            ibgp: false,
+            families: FAMILIES.to_vec(),
+        };
+        let (messages, left_out) = update.encode(&context, MAX_MESSAGE);
+        assert!(left_out.is_empty(), "{left_out:?} do not fit a message");
+        self.0.write_all(&messages.concat())
+    }
+}
+
+/// What flows match.
+fn nlris(flows: &[Flow]) -> Vec<Nlri> {
+    flows.iter().map(|flow| flow.nlri.clone()).collect()
+}
+
+/// Reads one flow.
+pub fn flow(matches: &str, then: &str) -> Flow {
+    let text = format!("flow route {{ match {{ {matches} }} then {{ {then} }} }}");
+    let flows = parse_flows(&text).unwrap_or_else(|errors| panic!("{text}: {errors:?}"));
+    flows.into_iter().next().expect("there is one")
+}

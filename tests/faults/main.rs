@@ -1,0 +1,21 @@
+//! The daemon with real nftables while things go wrong: others edit the ruleset, and the daemon is killed.
+//!
+//! `FLOWACL_KILLS` sets the number of SIGKILLs, `FLOWACL_FLUSH_SECS` how long others flush the ruleset.
+
+#[path = "../network/available.rs"]
+mod available;
+mod controller;
+mod kills;
+mod router;
+mod scene;
+mod tables;
+
+/// A number from the environment.
+fn from_environment(name: &str, default: u64) -> u64 {
+    match std::env::var(name) {
+        Ok(text) => text
+            .parse()
+            .unwrap_or_else(|_| panic!("{name} is not a number")),
+        Err(_) => default,
+    }
+}

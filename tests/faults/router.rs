@@ -1,0 +1,204 @@
+//! The router: a lab, `flowacl run` with the nftables backend in it, and what others see of both.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use flowacl::lab::{Lab, Namespace, Passed, UPSTREAM};
+use serde_json::Value;
+use tempfile::TempDir;
+
+use crate::available::available;
+use crate::controller::CONTROLLER_AS;
+
+/// How long anything may take.
+const PATIENCE: Duration = Duration::from_secs(20);
+
+/// Tries until `attempt` gives something; shows the last complaint when it never does.
+pub fn eventually<T>(what: &str, mut attempt: impl FnMut() -> Result<T, String>) -> T {
+    let end = Instant::now() + PATIENCE;
+    loop {
+        match attempt() {
+            Ok(value) => return value,
+            Err(complaint) if Instant::now() > end => panic!("{what}: {complaint}"),
+            Err(_) => std::thread::sleep(Duration::from_millis(10)),
+        }
+    }
+}
+
+/// A router between an attacker and a victim.
+pub struct Router {
+    lab: Lab,
+    directory: TempDir,
+    daemon: Option<Child>,
+}
+
+impl Router {
+    /// Makes the network and starts the daemon; `None` where the test is skipped.
+    pub fn start() -> Option<Self> {
+        let lab = available(Lab::routed)?;
+        let directory = tempfile::tempdir().unwrap();
+        let configuration = format!(
+            "[bgp]\nlocal_as = 65140\nrouter_id = \"192.0.2.2\"\nlisten = [\"127.0.0.1:179\"]\n\
+             [[neighbor]]\naddress = \"127.0.0.1\"\nremote_as = {CONTROLLER_AS}\n\
+             [dataplane]\nbackend = \"nftables\"\ninterfaces = [\"{UPSTREAM}\"]\n\
+             [control]\nsocket = \"{}/flowacl.sock\"\n",
+            directory.path().display(),
+        );
+        fs::write(directory.path().join("flowacl.toml"), configuration).unwrap();
+        let mut router = Self {
+            lab,
+            directory,
+            daemon: None,
+        };
+        router.start_daemon();
+        eventually("the daemon answers", || router.show("summary"));
+        Some(router)
+    }
+
+    /// Starts a daemon, and does not wait for it.
+    pub fn start_daemon(&mut self) {
+        let config = self.directory.path().join("flowacl.toml");
+        let log = fs::File::options()
+            .create(true)
+            .append(true)
+            .open(self.directory.path().join("log"))
+            .unwrap();
+        let child = self.lab.router.run(move || {
+            Command::new(env!("CARGO_BIN_EXE_flowacl"))
+                .arg("run")
+                .arg("--config")
+                .arg(config)
+                .env_remove("NOTIFY_SOCKET")
+                .stdin(Stdio::null())
+                .stdout(Stdio::null())
+                .stderr(log)
+                .spawn()
+        });
+        self.daemon = Some(child.unwrap());
+    }
+
+    /// SIGKILL.
+    pub fn kill_daemon(&mut self) {
+        if let Some(mut daemon) = self.daemon.take() {
+            // It may have ended before, which the test will notice.
+            let _ = daemon.kill();
+            let _ = daemon.wait();
+        }
+    }
+
+    /// The namespace.
+    pub fn namespace(&self) -> &Namespace {
+        &self.lab.router
+    }
+
+    /// Sends packets and says what becomes of each.
+    pub fn pass(&mut self, packets: &[Vec<u8>]) -> Vec<Passed> {
+        self.lab.pass(packets).unwrap()
+    }
+
+    /// Asks the daemon with `show WHAT --json`.
+    pub fn show(&self, what: &str) -> Result<Value, String> {
+        let output = Command::new(env!("CARGO_BIN_EXE_flowacl"))
+            .args(["show", what, "--json", "--socket"])
+            .arg(self.directory.path().join("flowacl.sock"))
+            .output()
+            .unwrap();
+        match output.status.success() {
+            true => Ok(serde_json::from_slice(&output.stdout).unwrap()),
+            false => Err(String::from_utf8_lossy(&output.stderr).into_owned() + &self.log()),
+        }
+    }
+
+    /// Packets that each installed rule has counted, by its flow.
+    pub fn counters(&self) -> Result<BTreeMap<String, u64>, String> {
+        let report = self.show("rules")?;
+        let rules = report["rules"].as_array().into_iter().flatten();
+        Ok(rules
+            .filter(|rule| rule["state"] == "installed")
+            .map(|rule| {
+                let flow = rule["flow"].as_str().unwrap_or_default().to_owned();
+                (flow, rule["packets"].as_u64().unwrap_or(0))
+            })
+            .collect())
+    }
+
+    /// What the daemons have logged.
+    pub fn log(&self) -> String {
+        fs::read_to_string(self.directory.path().join("log")).unwrap_or_default()
+    }
+
+    /// Runs a script of `nft` in the router.
+    pub fn nft(&self, script: &str) -> Result<String, String> {
+        self.run_nft(&[], script)
+    }
+
+    /// Runs `nft OPTIONS -f SCRIPT`.
+    fn run_nft(&self, options: &[&str], script: &str) -> Result<String, String> {
+        let file = self.directory.path().join("script");
+        fs::write(&file, script).unwrap();
+        let options: Vec<String> = options.iter().map(|option| option.to_string()).collect();
+        let output = self.lab.router.run(move || {
+            Command::new("nft")
+                .args(options)
+                .arg("-f")
+                .arg(file)
+                .output()
+                .unwrap()
+        });
+        match output.status.success() {
+            true => Ok(String::from_utf8(output.stdout).unwrap()),
+            false => Err(format!(
+                "{script}: {}",
+                String::from_utf8_lossy(&output.stderr)
+            )),
+        }
+    }
+
+    /// Everything in our table, whatever the order of chains and objects, without what counters say.
+    pub fn table(&self) -> Result<Vec<String>, String> {
+        Ok(blocks(&self.nft("list table inet flowacl")?))
+    }
+
+    /// The tables of others, as they are listed.
+    pub fn other_tables(&self) -> String {
+        let tables = self.nft("list tables").unwrap();
+        let others = tables.lines().filter(|line| *line != "table inet flowacl");
+        others
+            .map(|table| self.nft(&format!("list {table}")).unwrap())
+            .collect()
+    }
+}
+
+impl Drop for Router {
+    fn drop(&mut self) {
+        self.kill_daemon();
+        if std::thread::panicking() {
+            eprintln!("== log\n{}", self.log());
+        }
+    }
+}
+
+/// The blocks of a table's listing, sorted, with zeros for what counters say.
+fn blocks(listing: &str) -> Vec<String> {
+    let mut blocks = Vec::new();
+    let mut block = String::new();
+    for line in listing.lines() {
+        let mut words: Vec<&str> = line.split(' ').collect();
+        for position in 1..words.len() {
+            let counts = matches!(words[position - 1].trim_start(), "packets" | "bytes");
+            if counts && words[position].parse::<u64>().is_ok() {
+                words[position] = "0";
+            }
+        }
+        block += &words.join(" ");
+        block.push('\n');
+        if line == "\t}" {
+            blocks.push(std::mem::take(&mut block));
+        }
+    }
+    blocks.push(block);
+    blocks.sort();
+    blocks
+}

@@ -1,0 +1,59 @@
+//! Others take the table away: it comes back.
+
+use std::time::{Duration, Instant};
+
+use crate::controller::flow;
+use crate::from_environment;
+use crate::router::eventually;
+use crate::scene::{Scene, flows};
+
+#[test]
+fn a_table_that_is_deleted_comes_back() {
+    let Some(mut scene) = Scene::new() else {
+        return;
+    };
+    let others = scene.router.other_tables();
+    scene.edit_with_counters("delete table", "delete table inet flowacl");
+    assert_eq!(scene.router.other_tables(), others);
+    scene.edit_with_counters("flush ruleset", "flush ruleset");
+    assert_eq!(scene.router.other_tables(), "", "nobody else's is restored");
+    // The packet filter follows the controller as before.
+    scene.controller.withdraw(&flows()).unwrap();
+    eventually("the rules are gone", || match scene.router.counters()? {
+        counters if counters.is_empty() => Ok(()),
+        counters => Err(format!("{counters:?}")),
+    });
+}
+
+#[test]
+fn whoever_flushes_all_the_time_does_not_win() {
+    let Some(mut scene) = Scene::new() else {
+        return;
+    };
+    let end = Instant::now() + Duration::from_secs(from_environment("FLOWACL_FLUSH_SECS", 3));
+    let added = flow("destination 203.0.113.77/32;", "discard;");
+    let mut flushes = 0;
+    while Instant::now() < end {
+        let next = Instant::now() + Duration::from_millis(50);
+        scene.router.nft("flush ruleset").unwrap();
+        flushes += 1;
+        let asked = Instant::now();
+        scene.router.show("summary").unwrap();
+        let took = asked.elapsed();
+        assert!(took < Duration::from_secs(2), "the answer took {took:?}");
+        if flushes == 5 {
+            let added = std::slice::from_ref(&added);
+            scene.controller.announce(added).unwrap();
+        }
+        if flushes == 25 {
+            let added = std::slice::from_ref(&added);
+            scene.controller.withdraw(added).unwrap();
+        }
+        std::thread::sleep(next.saturating_duration_since(Instant::now()));
+    }
+    scene.controller.withdraw(&[added]).unwrap();
+    println!("{flushes} flushes");
+    scene.is_repaired("the last flush");
+    let counters = scene.router.counters().unwrap();
+    assert_eq!(counters.len(), scene.counters.len());
+}
