@@ -83,6 +83,24 @@ pub struct Rule {
     pub action: Action,
 }
 
+impl Rule {
+    /// True when nothing but what is told beside the rule differs: its label and its memo.
+    pub fn enforces_the_same(&self, other: &Rule) -> bool {
+        let Rule {
+            id,
+            family,
+            order,
+            tier,
+            label: _,
+            memo: _,
+            matches,
+            action,
+        } = self;
+        (id, family, order, tier) == (&other.id, &other.family, &other.order, &other.tier)
+            && (matches, action) == (&other.matches, &other.action)
+    }
+}
+
 /// A conjunction: a packet matches when every field that is present holds it.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Default)]
 pub struct Match {

@@ -18,6 +18,7 @@ use crate::engine::status::{RouteState, RulesReport};
 use crate::engine::{Engine, Event};
 use crate::io::backends;
 use crate::wire::attribute::{Attributes, Origin};
+use crate::wire::iana::FlowFamily;
 use crate::wire::update::Update;
 
 /// Print exactly what would be installed for some flows
@@ -101,6 +102,7 @@ fn engine_with(routes: &[Route], mut engine: Engine) -> Engine {
             peer: NEIGHBOR,
             router_id: Ipv4Addr::UNSPECIFIED,
             ibgp: true,
+            families: FlowFamily::ALL.to_vec(),
             policy: ImportPolicy {
                 destinations: Vec::new(),
                 max_routes: usize::MAX,

@@ -22,7 +22,8 @@ pub struct AdjRibIn {
     policy: ImportPolicy,
     /// What paths over the limit are told. That it is this very text is what marks them.
     limit_reason: Arc<str>,
-    /// Paths in the table that policy accepts.
+    /// Paths in the table that policy accepts, without stale ones: what a neighbor has announced anew must find room
+    /// before what it no longer announces is swept.
     accepted: usize,
     /// Places of paths that are refused only because there are too many, oldest first. May name paths that are gone
     /// or accepted by now.
@@ -82,16 +83,14 @@ impl AdjRibIn {
     }
 
     fn withdraw(&mut self, nlri: &Nlri, rib: &mut Rib) -> Option<RouteKey> {
-        if rib.path(self.peer.address, nlri)?.rejected.is_none() {
-            self.accepted -= 1;
-        }
+        self.accepted -= usize::from(counts(rib.path(self.peer.address, nlri)?));
         rib.withdraw(self.peer.address, nlri)
     }
 
     fn announce(&mut self, route: &Announcement, nlri: &Nlri, rib: &mut Rib) -> Option<RouteKey> {
         let known = rib.path(self.peer.address, nlri);
         let was_known = known.is_some();
-        let was_accepted = known.is_some_and(|path| path.rejected.is_none());
+        let was_accepted = known.is_some_and(counts);
         let was_over_limit = known.is_some_and(|path| self.is_over_limit(path));
         let unchanged = known.filter(|path| path.attributes == route.attributes);
         let since = unchanged.map_or(route.now, |path| path.since);
@@ -112,7 +111,7 @@ impl AdjRibIn {
         } else {
             refusal.map(Into::into)
         };
-        if unchanged.is_some_and(|path| path.rejected == rejected) {
+        if unchanged.is_some_and(|path| !path.stale && path.rejected == rejected) {
             return None;
         }
         self.accepted -= usize::from(was_accepted);
@@ -122,6 +121,7 @@ impl AdjRibIn {
             attributes: route.attributes.clone(),
             actions: route.reading.actions.clone(),
             rejected,
+            stale: false,
             since,
         };
         let key = rib.announce(nlri, path);
@@ -186,13 +186,14 @@ impl AdjRibIn {
         path.rejected.as_ref()?;
         let refusal = undecodable(&path.attributes)
             .or_else(|| self.policy.refusal(local, &nlri, &path.attributes));
-        let over_limit = refusal.is_none() && self.accepted >= self.policy.max_routes;
+        let full = !path.stale && self.accepted >= self.policy.max_routes;
+        let over_limit = refusal.is_none() && full;
         let rejected = if over_limit {
             Some(self.limit_reason.clone())
         } else {
             refusal.map(Into::into)
         };
-        self.accepted += usize::from(rejected.is_none());
+        self.accepted += usize::from(rejected.is_none() && !path.stale);
         path.rejected = rejected;
         if over_limit {
             self.over_limit.push_back(key.clone());
@@ -205,6 +206,11 @@ impl AdjRibIn {
 fn limit_reason(policy: &ImportPolicy) -> Arc<str> {
     let max_routes = policy.max_routes;
     format!("over max_routes = {max_routes}: the neighbor has that many in force").into()
+}
+
+/// True when a path counts towards the limit.
+fn counts(path: &Path) -> bool {
+    path.rejected.is_none() && !path.stale
 }
 
 /// What all routes of one UPDATE share.

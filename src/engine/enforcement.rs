@@ -51,6 +51,7 @@ impl Slot {
         }
     }
 
+    /// True when the packet filter does what is wanted; what it keeps for a later process may differ.
     fn is_settled(&self) -> bool {
         match (self.wanted(), &self.installed) {
             (Some(wanted), Some(installed)) => is_same(wanted, installed),
@@ -60,9 +61,9 @@ impl Slot {
     }
 }
 
-/// True when two rules are equal, which those that are one need not be asked.
+/// True when two rules do the same, which those that are one need not be asked.
 fn is_same(a: &Arc<Rule>, b: &Arc<Rule>) -> bool {
-    Arc::ptr_eq(a, b) || a == b
+    Arc::ptr_eq(a, b) || a.enforces_the_same(b)
 }
 
 /// How an operator sees one NLRI's enforcement.
@@ -119,6 +120,17 @@ impl Enforcement {
         });
         slot.desired = desired;
         self.settle(key);
+    }
+
+    /// Takes over a rule that the packet filter holds already, under the id that it has there.
+    pub fn adopt(&mut self, key: RouteKey, rule: Arc<Rule>, notes: Box<[String]>) {
+        self.last_id = self.last_id.max(rule.id.0);
+        let slot = Slot {
+            id: rule.id,
+            installed: Some(rule.clone()),
+            desired: Desired::Rule { rule, notes },
+        };
+        self.slots.insert(key, slot);
     }
 
     /// Files the slot at `key` under settled or unsettled, and forgets it when nothing is left of it.

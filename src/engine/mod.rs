@@ -6,9 +6,11 @@
 
 pub mod policy;
 pub mod lower;
+pub mod memo;
 pub mod enforcement;
 mod adj_rib_in;
 mod report;
+pub mod retention;
 mod shared;
 pub mod explain;
 pub mod status;
@@ -21,13 +23,16 @@ use std::time::Instant;
 use dataplane::backend::{BackendError, Capability, Counter};
 use dataplane::desired::Changes;
 use dataplane::rule::RuleId;
+use ipnetwork::IpNetwork;
 
 use crate::rib::{Entry, Peer, Rib, RouteKey};
+use crate::wire::iana::FlowFamily;
 use crate::wire::update::Update;
 use adj_rib_in::AdjRibIn;
 use enforcement::{Desired, Enforcement};
 use lower::Lowered;
 use policy::{ImportPolicy, LocalSpeaker};
+use retention::Retention;
 use shared::Shared;
 
 /// What the engine is told.
@@ -45,6 +50,8 @@ pub enum Event {
         router_id: Ipv4Addr,
         /// It is in our AS.
         ibgp: bool,
+        /// Families that routes can come in.
+        families: Vec<FlowFamily>,
         /// What is taken from it.
         policy: ImportPolicy,
     },
@@ -67,6 +74,8 @@ pub enum Event {
         /// What is taken from it from now on.
         policy: ImportPolicy,
     },
+    /// From now on there are only these neighbors: nobody waits for routes of others any more.
+    NeighborsChanged(Vec<IpNetwork>),
     /// How the commit ended that [`Engine::poll_commit`] gave out.
     Committed(Result<(), BackendError>),
     /// The counters of all installed rules.
@@ -83,6 +92,7 @@ pub struct Engine {
     /// By id.
     counters: Vec<(RuleId, Counter)>,
     tiers: Shared<[u8], ()>,
+    retention: Retention,
 }
 
 impl Engine {
@@ -96,6 +106,7 @@ impl Engine {
             enforcement: Enforcement::default(),
             counters: Vec::new(),
             tiers: Shared::default(),
+            retention: Retention::default(),
         }
     }
 
@@ -106,9 +117,10 @@ impl Engine {
                 peer,
                 router_id,
                 ibgp,
+                families,
                 policy,
             } => {
-                self.drop_peer(peer);
+                self.await_resending(peer, &families);
                 let identity = Peer {
                     address: peer,
                     router_id,
@@ -119,6 +131,7 @@ impl Engine {
             Event::Update { peer, update } => self.update(now, peer, update),
             Event::PeerDown { peer } => self.drop_peer(peer),
             Event::PolicyChanged { peer, policy } => self.change_policy(peer, policy),
+            Event::NeighborsChanged(neighbors) => self.forget_strangers(&neighbors),
             Event::Committed(result) => self.enforcement.committed(now, result),
             Event::Counters(mut counters) => {
                 counters.sort_unstable_by_key(|(id, _)| *id);
@@ -130,12 +143,17 @@ impl Engine {
     /// The next commit for the data plane, to be answered with [`Event::Committed`]. `None` while one is in flight, when
     /// nothing changed, and until [`Self::next_deadline`] after a failure.
     pub fn poll_commit(&mut self, now: Instant) -> Option<Changes> {
+        self.sweep_expired(now);
         self.enforcement.next_commit(now)
     }
 
     /// When to call [`Self::poll_commit`] although nothing happened.
     pub fn next_deadline(&self) -> Option<Instant> {
-        self.enforcement.next_deadline()
+        let deadlines = [
+            self.enforcement.next_deadline(),
+            self.retention.next_deadline(),
+        ];
+        deadlines.into_iter().flatten().min()
     }
 
     /// True when the data plane holds all that it shall and nothing else.
@@ -147,14 +165,19 @@ impl Engine {
         let Some(adj_rib_in) = self.peers.get_mut(&peer) else {
             return;
         };
+        let end_of_rib = update.end_of_rib.and_then(FlowFamily::from_afi_safi);
         let changed = adj_rib_in.apply(now, self.local, update, &mut self.rib);
         for key in changed {
             self.route_changed(&key);
+        }
+        if let Some(family) = end_of_rib {
+            self.sweep(peer, |known| known == family);
         }
     }
 
     fn drop_peer(&mut self, peer: IpAddr) {
         self.peers.remove(&peer);
+        self.retention.end(peer);
         for key in self.rib.drop_peer(peer) {
             self.route_changed(&key);
         }
@@ -205,6 +228,7 @@ fn desired(
         Ok(Lowered { mut rule, notes }) => {
             rule.order = key.1.clone();
             rule.tier = tiers.get(rule.tier, |_| ()).0;
+            rule.memo = memo::encode(&entry.nlri, path);
             Desired::Rule {
                 rule: Arc::new(rule),
                 notes: notes.into(),

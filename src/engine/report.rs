@@ -54,7 +54,10 @@ impl Engine {
         best: Option<&Path>,
         path: &Path,
     ) -> RuleStatus {
-        let (state, reason) = self.route_state(key, best, path);
+        let (state, mut reason) = self.route_state(key, best, path);
+        if state == RouteState::Stale {
+            reason = self.retention.reason(now, path.peer.address);
+        }
         // Only the path in force has packets to its name.
         let counter = match state {
             RouteState::Installed | RouteState::Stale | RouteState::Pending => self
@@ -85,6 +88,7 @@ impl Engine {
         }
     }
 
+    /// What became of a path, and why; of a stale one the reason depends on the time, see [`Self::rule_status`].
     fn route_state(
         &self,
         key: &RouteKey,
@@ -100,6 +104,7 @@ impl Engine {
             return (RouteState::Shadowed, Some(reason));
         }
         match self.enforcement.state(key).0 {
+            Enforced::Installed if path.stale => (RouteState::Stale, None),
             Enforced::Installed => (RouteState::Installed, None),
             Enforced::Unsupported(reason) => (RouteState::Unsupported, Some(reason.to_string())),
             Enforced::Pending(None) => (

@@ -81,6 +81,7 @@ impl Bench {
                 peer,
                 router_id,
                 ibgp: true,
+                families: FlowFamily::ALL.to_vec(),
                 policy,
             },
         );

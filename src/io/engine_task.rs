@@ -154,6 +154,7 @@ impl EngineTask {
             Event::PeerUp { .. }
             | Event::PeerDown { .. }
             | Event::PolicyChanged { .. }
+            | Event::NeighborsChanged(_)
             | Event::Committed(_)
             | Event::Counters(_) => None,
         };

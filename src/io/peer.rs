@@ -259,6 +259,7 @@ impl Peer {
             peer: self.address,
             router_id: negotiated.remote_open.router_id,
             ibgp: negotiated.ibgp,
+            families: negotiated.families.clone(),
             policy: import_policy(&self.neighbor.import),
         });
     }

@@ -141,6 +141,7 @@ mod tests {
             attributes: Arc::new(attributes),
             actions: Arc::default(),
             rejected: None,
+            stale: false,
             since: Instant::now(),
         }
     }

@@ -42,6 +42,8 @@ pub struct Path {
     pub actions: Arc<TrafficFilteringActions>,
     /// Why policy refuses it; such a path is kept for show and is never best.
     pub rejected: Option<Arc<str>>,
+    /// It is kept without its neighbor, until that has announced its routes anew or a time has passed.
+    pub stale: bool,
     /// When it was first announced, or last with other attributes.
     pub since: Instant,
 }

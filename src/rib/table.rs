@@ -87,6 +87,30 @@ impl Rib {
         keys
     }
 
+    /// Takes away those of a neighbor's paths that are to go; returns where they stood.
+    pub fn drop_paths(
+        &mut self,
+        peer: IpAddr,
+        goes: impl Fn(&RouteKey, &Path) -> bool,
+    ) -> Vec<RouteKey> {
+        let keys = self
+            .keys_of(peer)
+            .filter(|key| self.path_at(peer, key).is_some_and(|path| goes(key, path)));
+        let gone: Vec<RouteKey> = keys.cloned().collect();
+        for key in &gone {
+            self.remove_path(peer, key);
+        }
+        if let Some(keys) = self.by_peer.get_mut(&peer) {
+            for key in &gone {
+                keys.remove(key);
+            }
+            if keys.is_empty() {
+                self.by_peer.remove(&peer);
+            }
+        }
+        gone
+    }
+
     fn remove_path(&mut self, peer: IpAddr, key: &RouteKey) {
         if let Some(entry) = self.entries.get_mut(key) {
             entry.paths.retain(|path| path.peer.address != peer);
@@ -104,8 +128,13 @@ impl Rib {
 
     /// A neighbor's path for `nlri`.
     pub fn path(&self, peer: IpAddr, nlri: &Nlri) -> Option<&Path> {
+        self.path_at(peer, &route_key(nlri))
+    }
+
+    /// A neighbor's path at `key`.
+    pub fn path_at(&self, peer: IpAddr, key: &RouteKey) -> Option<&Path> {
         self.entries
-            .get(&route_key(nlri))?
+            .get(key)?
             .paths
             .iter()
             .find(|path| path.peer.address == peer)
