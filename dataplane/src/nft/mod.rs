@@ -25,11 +25,19 @@ mod statement;
 #[cfg(feature = "os")]
 mod backend;
 #[cfg(feature = "os")]
+mod monitor;
+#[cfg(feature = "os")]
+mod ownership;
+#[cfg(feature = "os")]
 mod readback;
 #[cfg(feature = "os")]
 mod reply;
 #[cfg(feature = "os")]
 mod transport;
+
+#[cfg(all(test, feature = "os"))]
+#[path = "../../tests/nftables/namespace.rs"]
+mod namespace;
 
 use std::sync::Arc;
 

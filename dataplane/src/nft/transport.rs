@@ -455,3 +455,6 @@ fn receive_error(error: &io::Error) -> BackendError {
 fn read_error(error: &KernelError) -> BackendError {
     BackendError::Unavailable(format!("reading nf_tables: {error}"))
 }
+
+#[cfg(test)]
+mod tests;
