@@ -338,23 +338,74 @@ mod tests {
         );
     }
 
-    #[test]
-    fn batch_asks_for_one_acknowledgement_at_the_end() {
-        let message = Message::new(Kind::DelTable, 0, Attributes::of_table());
-        let batch = encode_batch(&[message.clone(), message.clone()], 7, None);
-        assert_eq!(batch.len(), 2 * message.encoded_len() + 2 * HEADERS_LEN);
-        let mut headers = Vec::new();
-        let mut rest = batch.as_slice();
+    /// Type, flags, sequence number and attributes of each message.
+    fn messages(batch: &[u8]) -> Vec<(u16, u16, u32, Vec<u8>)> {
+        let mut messages = Vec::new();
+        let mut rest = batch;
         while !rest.is_empty() {
             let header = netlink_packet_core::NetlinkBuffer::new(rest);
-            headers.push((
+            let attributes = header.payload()[4..].to_vec();
+            messages.push((
                 header.message_type(),
                 header.flags(),
                 header.sequence_number(),
+                attributes,
             ));
             rest = &rest[header.length() as usize..];
         }
-        let expected = [(16, 1, 7), (0x0a02, 1, 8), (0x0a02, 5, 9), (17, 1, 10)];
-        assert_eq!(headers, expected);
+        messages
+    }
+
+    #[test]
+    fn batch_asks_for_an_echo_at_the_start_and_an_acknowledgement_at_the_end() {
+        const REQUEST: u16 = 1;
+        const ACK: u16 = 4;
+        const ECHO: u16 = 8;
+        let (new, delete) = (0x0a00, 0x0a02);
+        let rows = [
+            ("one", vec![Kind::NewTable], vec![(new, ECHO | ACK)]),
+            (
+                "two",
+                vec![Kind::NewTable, Kind::DelTable],
+                vec![(new, ECHO), (delete, ACK)],
+            ),
+            (
+                "no echo of a table",
+                vec![Kind::DelTable, Kind::NewTable],
+                vec![(delete, 0), (new, ACK)],
+            ),
+        ];
+        for (name, kinds, expected) in rows {
+            let batch: Vec<Message> = kinds
+                .iter()
+                .map(|kind| Message::new(*kind, 0, Attributes::of_table()))
+                .collect();
+            let generations = [
+                (None, Attributes::new()),
+                (Some(0x0102), Attributes::new().bytes(1, &[0, 0, 1, 2])),
+            ];
+            for (generation, marker) in generations {
+                let octets = encode_batch(&batch, u32::MAX, generation);
+                assert!(octets.len() <= batch_len(&batch), "{name}");
+                let found = messages(&octets);
+                let (first, last) = (&found[0], &found[found.len() - 1]);
+                assert_eq!(
+                    (first.0, first.1, first.2),
+                    (16, REQUEST, u32::MAX),
+                    "{name}"
+                );
+                assert_eq!(first.3, marker.0, "{name}");
+                assert_eq!(
+                    (last.0, last.1, last.2),
+                    (17, REQUEST, kinds.len() as u32),
+                    "{name}"
+                );
+                let between: Vec<(u16, u16)> = found[1..found.len() - 1]
+                    .iter()
+                    .map(|message| (message.0, message.1 & !REQUEST))
+                    .collect();
+                assert_eq!(between, expected, "{name}");
+            }
+        }
     }
 }

@@ -131,3 +131,143 @@ impl std::fmt::Display for KernelError {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A netlink message with its length filled in, and padded.
+    fn message(kind: u16, flags: u16, sequence: u32, payload: &[u8]) -> Vec<u8> {
+        let mut octets = (16 + payload.len() as u32).to_ne_bytes().to_vec();
+        octets.extend_from_slice(&kind.to_ne_bytes());
+        octets.extend_from_slice(&flags.to_ne_bytes());
+        octets.extend_from_slice(&sequence.to_ne_bytes());
+        octets.extend_from_slice(&[0; 4]);
+        octets.extend_from_slice(payload);
+        octets.resize(octets.len().next_multiple_of(4), 0);
+        octets
+    }
+
+    /// The payload of an error: its number, the request it is about, an explanation.
+    fn error(code: i32, request: &[u8], explanation: &str) -> Vec<u8> {
+        let mut payload = code.to_ne_bytes().to_vec();
+        payload.extend_from_slice(request);
+        if !explanation.is_empty() {
+            let length = 4 + explanation.len() as u16 + 1;
+            payload.extend_from_slice(&length.to_ne_bytes());
+            payload.extend_from_slice(&ATTRIBUTE_EXPLANATION.to_ne_bytes());
+            payload.extend_from_slice(explanation.as_bytes());
+            payload.push(0);
+        }
+        payload
+    }
+
+    #[test]
+    fn verdicts_are_read_with_their_explanation() {
+        let request = message(0x0a00, 0, 0, &[0; 24]);
+        let header = &request[..16];
+        let capped = NLM_F_CAPPED | NLM_F_ACK_TLVS;
+        let exist = -(Errno::EEXIST as i32);
+        let no = |errno, words: &str| {
+            Some(Err(KernelError {
+                errno,
+                explanation: words.to_string(),
+            }))
+        };
+        let yes = Some(Ok(()));
+        let rows = [
+            (
+                "acknowledged",
+                NLMSG_ERROR,
+                NLM_F_CAPPED,
+                error(0, header, ""),
+                yes.clone(),
+            ),
+            (
+                "refused",
+                NLMSG_ERROR,
+                NLM_F_CAPPED,
+                error(exist, header, ""),
+                no(Errno::EEXIST, ""),
+            ),
+            (
+                "explained",
+                NLMSG_ERROR,
+                capped,
+                error(exist, header, "why"),
+                no(Errno::EEXIST, "why"),
+            ),
+            (
+                "whole request",
+                NLMSG_ERROR,
+                NLM_F_ACK_TLVS,
+                error(exist, &request, "why"),
+                no(Errno::EEXIST, "why"),
+            ),
+            (
+                "request broken off",
+                NLMSG_ERROR,
+                NLM_F_ACK_TLVS,
+                error(exist, &request[..20], ""),
+                no(Errno::EEXIST, ""),
+            ),
+            (
+                "broken off",
+                NLMSG_ERROR,
+                0,
+                vec![0, 0, 0],
+                no(Errno::EBADMSG, ""),
+            ),
+            (
+                "smallest number",
+                NLMSG_ERROR,
+                0,
+                error(i32::MIN, header, ""),
+                no(Errno::UnknownErrno, ""),
+            ),
+            ("end of a dump", NLMSG_DONE, 0, vec![0; 4], yes.clone()),
+            ("end of an old dump", NLMSG_DONE, 0, Vec::new(), yes),
+            (
+                "failed dump",
+                NLMSG_DONE,
+                0,
+                error(-(Errno::EINTR as i32), &[], ""),
+                no(Errno::EINTR, ""),
+            ),
+            (
+                "overrun",
+                NLMSG_OVERRUN,
+                0,
+                Vec::new(),
+                no(Errno::ENOBUFS, ""),
+            ),
+            ("object", 0x0a00, 0, vec![1; 8], None),
+        ];
+        for (name, kind, flags, payload, expected) in rows {
+            let octets = message(kind, flags, 7, &payload);
+            let found: Vec<_> = replies(&octets).collect();
+            assert_eq!(found.len(), 1, "{name}");
+            assert_eq!(found[0].sequence, 7, "{name}");
+            assert_eq!(found[0].verdict(), expected, "{name}");
+        }
+    }
+
+    #[test]
+    fn datagrams_are_taken_apart_up_to_where_they_are_whole() {
+        let mut datagram = message(1, 0, 1, &[0, 0, 0, 0, 5]);
+        let second = datagram.len();
+        datagram.extend(message(2, 0, 2, &[0, 0]));
+        for cut in 0..=datagram.len() {
+            let found: Vec<(u32, usize)> = replies(&datagram[..cut])
+                .map(|reply| (reply.sequence, reply.attributes().len()))
+                .collect();
+            let expected: &[(u32, usize)] = match cut {
+                _ if cut >= second + 18 => &[(1, 1), (2, 0)],
+                _ if cut >= 21 => &[(1, 1)],
+                _ => &[],
+            };
+            assert_eq!(found, expected, "cut at {cut}");
+        }
+        assert_eq!(replies(&[0; 64]).count(), 0, "length 0");
+    }
+}

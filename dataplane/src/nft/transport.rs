@@ -23,6 +23,8 @@ const RECEIVE_BUFFER: usize = 8 << 20;
 const SEND_OVERHEAD: usize = 1024;
 /// Datagrams from the kernel are at most this long; those of a dump have 32 KiB.
 const REPLY_MAX: usize = 1 << 16;
+/// Objects asked for in one datagram: the answers have room in the receive buffer.
+const OBJECTS_PER_DATAGRAM: usize = 256;
 /// How often an interrupted dump is begun anew.
 const DUMP_ATTEMPTS: usize = 20;
 /// `MSG_DONTWAIT`, and `MSG_TRUNC` to notice what does not fit.
@@ -347,6 +349,78 @@ impl Transport {
         }
     }
 
+    /// Asks for many objects one by one, and calls `each` with the number of the request and the
+    /// attributes of its object. What does not exist is left out.
+    ///
+    /// Beside a dump this is no snapshot, but neither can changes by others disturb it; and where the
+    /// kernel's dump takes time that grows with the square of the number of objects, as that of
+    /// named objects does, this takes time in proportion.
+    pub(super) fn get_each(
+        &mut self,
+        requests: impl IntoIterator<Item = Message>,
+        mut each: impl FnMut(usize, &[u8]),
+    ) -> Result<(), BackendError> {
+        let mut requests = requests.into_iter();
+        let mut begin = 0;
+        loop {
+            let part: Vec<Message> = requests.by_ref().take(OBJECTS_PER_DATAGRAM).collect();
+            if part.is_empty() {
+                return Ok(());
+            }
+            let mut answered = vec![false; part.len()];
+            self.get_part(&part, &mut answered, |index, attributes| {
+                each(begin + index, attributes)
+            })?;
+            for (index, message) in part.iter().enumerate() {
+                // For a single answer there is always room.
+                if !answered[index]
+                    && let Some(attributes) = self.get(message)?
+                {
+                    each(begin + index, &attributes);
+                }
+            }
+            begin += part.len();
+        }
+    }
+
+    /// Asks for objects in one datagram, and marks those about which there was an answer.
+    fn get_part(
+        &mut self,
+        requests: &[Message],
+        answered: &mut [bool],
+        mut each: impl FnMut(usize, &[u8]),
+    ) -> Result<(), BackendError> {
+        self.discard_replies();
+        let first = self.take_sequences(requests.len());
+        let mut octets = Vec::with_capacity(requests.iter().map(Message::encoded_len).sum());
+        for (index, request) in requests.iter().enumerate() {
+            request.encode(first.wrapping_add(index as u32), 0, &mut octets);
+        }
+        self.reserve(octets.len());
+        self.send(&octets).map_err(|error| send_error(&error))?;
+        loop {
+            match self.receive() {
+                Ok(()) => {}
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(()),
+                Err(error) if is(&error, Errno::ENOBUFS) => continue,
+                Err(error) => return Err(receive_error(&error)),
+            }
+            for reply in replies(&self.datagram) {
+                let index = reply.sequence.wrapping_sub(first) as usize;
+                let Some(answered) = answered.get_mut(index) else {
+                    continue;
+                };
+                *answered = true;
+                match reply.verdict() {
+                    None => each(index, reply.attributes()),
+                    Some(Ok(())) => {}
+                    Some(Err(error)) if error.errno == Errno::ENOENT => {}
+                    Some(Err(error)) => return Err(read_error(&error)),
+                }
+            }
+        }
+    }
+
     /// The number of the ruleset's generation: each transaction that changes anything, whoever
     /// makes it, raises it by one. It is never 0.
     pub(super) fn generation(&mut self) -> Result<u32, BackendError> {
@@ -364,10 +438,8 @@ impl Transport {
         let sequence = self.take_sequences(1);
         let mut octets = Vec::with_capacity(request.encoded_len());
         request.encode(sequence, flags, &mut octets);
-        match self.send(&octets) {
-            Ok(()) => Ok(sequence),
-            Err(error) => Err(BackendError::Unavailable(format!("netlink send: {error}"))),
-        }
+        self.send(&octets).map_err(|error| send_error(&error))?;
+        Ok(sequence)
     }
 
     /// Reserves sequence numbers and returns the first.
@@ -444,6 +516,11 @@ fn refusal(message: Option<&Message>, error: &KernelError) -> Failure {
             reason: format!("kernel refuses the transaction: {error}"),
         },
     }
+}
+
+/// An error of the socket while asking.
+fn send_error(error: &io::Error) -> BackendError {
+    BackendError::Unavailable(format!("netlink send: {error}"))
 }
 
 /// An error of the socket while reading.

@@ -285,6 +285,30 @@ fn dumps_need_no_large_receive_buffer() {
 }
 
 #[test]
+fn many_objects_are_read_one_by_one() {
+    for receive_buffer in [RECEIVE_BUFFER, TINY] {
+        with_table(receive_buffer, |transport| {
+            let odd = |number: &u32| number % 2 == 1;
+            let many: Vec<Message> = (0..1000)
+                .filter(odd)
+                .map(|number| put(&number.to_string()))
+                .collect();
+            transport.transact(&many, None).unwrap();
+            let requests =
+                numbered(1000).map(|name| Message::new(Kind::GetObject, 0, counter(&name)));
+            let mut found = Vec::new();
+            let each = |index: usize, object: &[u8]| {
+                assert_eq!(find_string(object, 2), Some(index.to_string().as_str()));
+                found.push(index as u32);
+            };
+            transport.get_each(requests, each).unwrap();
+            found.sort_unstable();
+            assert_eq!(found, (0..1000).filter(odd).collect::<Vec<_>>());
+        });
+    }
+}
+
+#[test]
 fn what_is_not_there_is_empty() {
     in_namespace(|| {
         let mut transport = Transport::open().unwrap();
@@ -365,6 +389,13 @@ fn measure_dumps() {
             timed("counters read", count, &mut || {
                 let each = |count: &mut u32, _: &[u8]| *count += 1;
                 assert_eq!(transport.dump(&counters(), each).unwrap(), count);
+            });
+            timed("counters read one by one", count, &mut || {
+                let requests =
+                    numbered(count).map(|name| Message::new(Kind::GetObject, 0, counter(&name)));
+                let mut found = 0;
+                transport.get_each(requests, |_, _| found += 1).unwrap();
+                assert_eq!(found, count);
             });
             let mut monitor = crate::nft::monitor::Monitor::open().unwrap();
             timed("counters deleted, monitored", count, &mut || {
