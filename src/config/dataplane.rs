@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::str::FromStr;
+use std::time::Duration;
 
 use ::dataplane::desired::{InterfacePattern, Sample, Settings};
 
@@ -53,6 +54,27 @@ impl FromStr for BackendKind {
     }
 }
 
+/// What becomes of the rules when the daemon is stopped.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum OnStop {
+    /// They go.
+    Remove,
+    /// They stay in force for the next process.
+    Keep,
+}
+
+impl FromStr for OnStop {
+    type Err = String;
+
+    fn from_str(name: &str) -> Result<Self, String> {
+        match name {
+            "remove" => Ok(OnStop::Remove),
+            "keep" => Ok(OnStop::Keep),
+            _ => Err(format!("{name:?} is neither \"remove\" nor \"keep\"")),
+        }
+    }
+}
+
 /// `[dataplane]`.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Dataplane {
@@ -64,6 +86,10 @@ pub struct Dataplane {
     pub sample: Sample,
     /// Bits of the packet mark that the packet filter may use while it works: at least seven, contiguous.
     pub scratch_mark: u32,
+    /// How long a daemon that starts keeps the rules of an earlier process for neighbors that have not resent them.
+    pub restart: Duration,
+    /// What becomes of the rules when the daemon is stopped.
+    pub on_stop: OnStop,
 }
 
 impl Default for Dataplane {
@@ -79,6 +105,8 @@ impl Default for Dataplane {
             interfaces,
             sample,
             scratch_mark,
+            restart: Duration::from_secs(120),
+            on_stop: OnStop::Remove,
         }
     }
 }
@@ -113,6 +141,12 @@ impl Dataplane {
             scratch_mark: section
                 .optional("scratch_mark", scratch_mark)
                 .unwrap_or(default.scratch_mark),
+            restart: section
+                .optional("restart_secs", |value| value.integer(0..=65535))
+                .map_or(default.restart, Duration::from_secs),
+            on_stop: section
+                .optional("on_stop", |value| value.text()?.parse())
+                .unwrap_or(default.on_stop),
         };
         section.finish();
         read

@@ -331,6 +331,16 @@ fn bad_dataplane_control_and_metrics() {
              0x7f000000 is",
         ),
         (
+            "restart",
+            "[dataplane]\nrestart_secs = 70000".into(),
+            "5:16 dataplane.restart_secs: 70000 is not in the range 0 to 65535",
+        ),
+        (
+            "on stop",
+            "[dataplane]\non_stop = \"leave\"".into(),
+            "5:11 dataplane.on_stop: \"leave\" is neither \"remove\" nor \"keep\"",
+        ),
+        (
             "sampling none",
             "[dataplane]\nsample_one_in = 0".into(),
             "5:17 dataplane.sample_one_in: 0 is not in the range 1 to 4294967295",
@@ -356,6 +366,28 @@ fn scratch_marks() {
     for mark in ["0x7f", "0x7f000000", "0xff000000", "0xffffffff", "127"] {
         let text = format!("{BASE}[dataplane]\nscratch_mark = {mark}\n");
         assert!(Config::parse(&text).is_ok(), "{mark}");
+    }
+}
+
+#[test]
+fn restarts() {
+    let rows = [
+        ("", 120, OnStop::Remove),
+        (
+            "restart_secs = 0\non_stop = \"remove\"\n",
+            0,
+            OnStop::Remove,
+        ),
+        (
+            "restart_secs = 300\non_stop = \"keep\"\n",
+            300,
+            OnStop::Keep,
+        ),
+    ];
+    for (lines, secs, on_stop) in rows {
+        let config = Config::parse(&format!("{BASE}[dataplane]\n{lines}")).unwrap();
+        assert_eq!(config.dataplane.restart.as_secs(), secs, "{lines}");
+        assert_eq!(config.dataplane.on_stop, on_stop, "{lines}");
     }
 }
 

@@ -17,10 +17,9 @@ use super::dataplane_thread::{self, REPLIES};
 use super::engine_task::{EngineTask, INPUTS};
 use super::links::LinkWatcher;
 use super::neighbors::{Neighbors, Request};
+use super::takeover::take_over;
 use super::{DaemonError, backends, web};
-use crate::config::{Config, Metrics};
-use crate::engine::Engine;
-use crate::engine::policy::LocalSpeaker;
+use crate::config::{Config, Metrics, OnStop};
 
 /// Questions and orders that may wait for the neighbors' task.
 const REQUESTS: usize = 16;
@@ -79,7 +78,7 @@ impl Daemon {
         self.orders.closed().await;
     }
 
-    /// Ends all sessions with Cease, removes all rules, and waits for it.
+    /// Ends all sessions with Cease, removes all rules unless the configuration keeps them, and waits for it.
     pub fn stop(mut self) -> Result<(), DaemonError> {
         self.stop_and_join()
     }
@@ -166,40 +165,26 @@ struct Running {
 }
 
 impl Running {
-    /// Starts the packet filter first, then whatever fills it, and the control API last.
+    /// Starts all that can fail for a reason outside before it touches the packet filter: what an earlier process left
+    /// there stays in force when a daemon cannot start. The control API comes last.
     async fn start(config: Config) -> Result<Self, DaemonError> {
         let doors = Doors::open(&config).await?;
         let (links, first_links) = LinkWatcher::start()
             .await
             .map_err(|error| DaemonError::Links(error.to_string()))?;
-        let backend = backends::create(config.dataplane.backend);
-        let local = LocalSpeaker {
-            asn: config.bgp.local_as,
-            router_id: config.bgp.router_id,
-        };
-        let engine = Engine::new(local, backend.capability());
-        let (replier, replies) = mpsc::channel(REPLIES);
-        let dataplane = dataplane_thread::start(backend, settings(&config), first_links, replier)?;
-        match Self::start_tasks(config, dataplane.clone(), engine, replies, links, doors) {
-            Ok(running) => Ok(running),
-            Err(error) => {
-                report_removal(dataplane.stop().await);
-                Err(error)
-            }
-        }
-    }
-
-    /// Starts everything above the packet filter.
-    fn start_tasks(
-        config: Config,
-        dataplane: dataplane_thread::Handle,
-        engine: Engine,
-        replies: mpsc::Receiver<dataplane_thread::Reply>,
-        links: LinkWatcher,
-        doors: Doors,
-    ) -> Result<Self, DaemonError> {
         let (inputs_sender, inputs) = mpsc::channel(INPUTS);
         let neighbors = Neighbors::start(config.clone(), inputs_sender.clone())?;
+        let mut backend = backends::create(config.dataplane.backend);
+        let settings = settings(&config);
+        let engine =
+            take_over(&mut *backend, &config, &settings, &first_links).map_err(|cause| {
+                DaemonError::Backend {
+                    backend: backend.name(),
+                    cause,
+                }
+            })?;
+        let (replier, replies) = mpsc::channel(REPLIES);
+        let dataplane = dataplane_thread::start(backend, settings, first_links, replier)?;
         let (requests_sender, requests) = mpsc::channel(REQUESTS);
         let engine =
             tokio::spawn(EngineTask::new(engine, inputs, replies, dataplane.clone()).run());
@@ -284,22 +269,19 @@ impl Running {
     /// Stops everything: the sessions end, and then the rules go.
     async fn stop(mut self) {
         self.servers.abort_all();
-        // Routes that go with their sessions are not removed one by one: everything is, at once.
+        // Routes that go with their sessions are not removed one by one: everything is at once, or stays.
         self.engine.abort();
         let (sender, stopped) = oneshot::channel();
         if self.neighbors.send(Request::Stop(sender)).await.is_ok() {
             // An error means that the task has ended, and the sessions with it.
             let _ = stopped.await;
         }
-        report_removal(self.dataplane.stop().await);
-    }
-}
-
-/// Logs how the removal of all rules went.
-fn report_removal(result: Result<(), dataplane::backend::BackendError>) {
-    match result {
-        Ok(()) => tracing::info!("removed all rules"),
-        Err(error) => tracing::error!("cannot remove the rules: {error}"),
+        let on_stop = self.config.dataplane.on_stop;
+        match (self.dataplane.stop(on_stop).await, on_stop) {
+            (Ok(()), OnStop::Remove) => tracing::info!("removed all rules"),
+            (Ok(()), OnStop::Keep) => tracing::info!("left all rules in force"),
+            (Err(error), _) => tracing::error!("cannot stop the packet filter: {error}"),
+        }
     }
 }
 

@@ -10,11 +10,12 @@ use dataplane::rule::RuleId;
 use tokio::sync::{mpsc as async_mpsc, oneshot};
 
 use super::report::DataplaneReport;
+use crate::config::OnStop;
 
 /// How long to wait before settings that were refused are tried again.
 const RETRY: Duration = Duration::from_secs(5);
 
-/// How often to look whether others changed the packet filter.
+/// How often to look whether others changed the packet filter, and to log what was committed.
 const AUDIT_PERIOD: Duration = Duration::from_secs(1);
 
 /// What the thread is asked to do.
@@ -24,7 +25,7 @@ enum Request {
     Settings(Settings),
     Links(Vec<Link>),
     Describe(oneshot::Sender<DataplaneReport>),
-    Stop(oneshot::Sender<Result<(), BackendError>>),
+    Stop(OnStop, oneshot::Sender<Result<(), BackendError>>),
 }
 
 /// What the engine learns.
@@ -43,19 +44,13 @@ pub(super) const REPLIES: usize = 2;
 #[derive(Clone)]
 pub(super) struct Handle(mpsc::Sender<Request>);
 
-/// Starts the packet filter, and the thread that owns it from then on.
+/// Starts the thread that owns a packet filter, which has these settings, from then on.
 pub(super) fn start(
     mut backend: Box<dyn Backend>,
     settings: Settings,
     links: Vec<Link>,
     replies: async_mpsc::Sender<Reply>,
 ) -> Result<Handle, super::DaemonError> {
-    backend
-        .start(&settings, &links)
-        .map_err(|cause| super::DaemonError::Backend {
-            backend: backend.name(),
-            cause,
-        })?;
     for warning in backend.warnings() {
         tracing::warn!(backend = backend.name(), "{warning}");
     }
@@ -67,6 +62,7 @@ pub(super) fn start(
         replies,
         retry_at: None,
         audit_at: Instant::now() + AUDIT_PERIOD,
+        commits: Commits::default(),
     };
     thread::Builder::new()
         .name("flowacl-filter".into())
@@ -103,10 +99,10 @@ impl Handle {
         answer.await.ok()
     }
 
-    /// Removes everything from the packet filter and ends the thread.
-    pub(super) async fn stop(&self) -> Result<(), BackendError> {
+    /// Ends the thread, after all that it was asked before.
+    pub(super) async fn stop(&self, on_stop: OnStop) -> Result<(), BackendError> {
         let (sender, answer) = oneshot::channel();
-        self.ask(Request::Stop(sender));
+        self.ask(Request::Stop(on_stop, sender));
         answer.await.unwrap_or_else(|_| {
             Err(BackendError::Unavailable(
                 "the thread of the packet filter has ended".into(),
@@ -130,6 +126,17 @@ struct Owner {
     retry_at: Option<Instant>,
     /// When to look for changes by others.
     audit_at: Instant,
+    /// Since they were logged last.
+    commits: Commits,
+}
+
+/// Commits that went in.
+#[derive(Debug, Default)]
+struct Commits {
+    number: usize,
+    put: usize,
+    removed: usize,
+    longest: Duration,
 }
 
 impl Owner {
@@ -141,6 +148,7 @@ impl Owner {
                 self.reconfigure();
             }
             if now >= self.audit_at {
+                self.report_commits();
                 self.audit();
             }
             let wake_at = self
@@ -168,8 +176,12 @@ impl Owner {
                     // Whoever asked may have gone.
                     let _ = answer.send(self.describe());
                 }
-                Ok(Request::Stop(answer)) => {
-                    let _ = answer.send(self.backend.stop());
+                Ok(Request::Stop(on_stop, answer)) => {
+                    self.report_commits();
+                    let _ = answer.send(match on_stop {
+                        OnStop::Remove => self.backend.stop(),
+                        OnStop::Keep => Ok(()),
+                    });
                     return;
                 }
                 Err(RecvTimeoutError::Timeout) => {}
@@ -183,13 +195,34 @@ impl Owner {
     fn commit(&mut self, changes: &Changes) -> Result<(), BackendError> {
         let start = Instant::now();
         let result = self.backend.commit(changes);
-        let milliseconds = start.elapsed().as_millis();
+        let elapsed = start.elapsed();
+        let milliseconds = elapsed.as_millis();
         let (put, removed) = (changes.put.len(), changes.remove.len());
         match &result {
-            Ok(()) => tracing::info!(put, removed, milliseconds, "commit"),
+            Ok(()) => {
+                tracing::debug!(put, removed, milliseconds, "commit");
+                self.commits.number += 1;
+                self.commits.put += put;
+                self.commits.removed += removed;
+                self.commits.longest = self.commits.longest.max(elapsed);
+            }
             Err(error) => tracing::warn!(put, removed, milliseconds, "commit refused: {error}"),
         }
         result
+    }
+
+    /// Logs what was committed since the last time, if anything was.
+    fn report_commits(&mut self) {
+        let commits = std::mem::take(&mut self.commits);
+        if commits.number > 0 {
+            tracing::info!(
+                commits = commits.number,
+                put = commits.put,
+                removed = commits.removed,
+                longest_milliseconds = commits.longest.as_millis(),
+                "changed the packet filter"
+            );
+        }
     }
 
     /// Applies settings and interfaces; on failure tries again later.

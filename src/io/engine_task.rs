@@ -5,7 +5,6 @@ use std::time::{Duration, Instant};
 
 use dataplane::packet::Packet;
 use tokio::sync::{mpsc, oneshot};
-use tokio::time::{MissedTickBehavior, interval};
 
 use super::dataplane_thread::{self, Reply};
 use super::driver::at;
@@ -17,11 +16,8 @@ use crate::engine::{Engine, Event};
 /// Events and questions that may wait. When there are more, neighbors are not read.
 pub(super) const INPUTS: usize = 256;
 
-/// How often counters are read without anybody asking.
-const COUNTER_PERIOD: Duration = Duration::from_secs(5);
-
-/// How long a question waits for fresh counters while the packet filter is busy.
-const PATIENCE: Duration = Duration::from_millis(500);
+/// How long a question waits for fresh counters while the packet filter is busy. Nobody reads them unasked.
+const PATIENCE: Duration = Duration::from_secs(2);
 
 /// Refused routes that are logged in each period.
 const REFUSAL_LINES: (u32, Duration) = (20, Duration::from_secs(10));
@@ -66,7 +62,7 @@ pub(super) struct EngineTask {
 }
 
 impl EngineTask {
-    /// A task for an engine without routes.
+    /// A task for an engine that nobody has told anything yet.
     pub(super) fn new(
         engine: Engine,
         inputs: mpsc::Receiver<EngineInput>,
@@ -87,8 +83,6 @@ impl EngineTask {
 
     /// Runs until nobody can say anything any more, or the thread of the packet filter has ended.
     pub(super) async fn run(mut self) {
-        let mut counter_timer = interval(COUNTER_PERIOD);
-        counter_timer.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             if let Some(changes) = self.engine.poll_commit(Instant::now()) {
                 self.dataplane.commit(changes);
@@ -105,7 +99,6 @@ impl EngineTask {
                 // Only to come back to `poll_commit`.
                 () = at(self.engine.next_deadline()) => {}
                 () = at(self.patience_ends) => self.answer(),
-                _ = counter_timer.tick() => self.ask_for_counters(),
             }
         }
     }

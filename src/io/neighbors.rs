@@ -298,6 +298,10 @@ impl Neighbors {
             self.stop(address, subcode).await;
         }
         self.start_configured();
+        let remotes = self.config.neighbors.iter().map(|neighbor| neighbor.remote);
+        let event = Event::NeighborsChanged(remotes.collect());
+        // An engine that has gone waits for nobody.
+        let _ = self.engine.send(EngineInput::Event(event.into())).await;
         Ok(())
     }
 
