@@ -10,6 +10,7 @@ mod model;
 #[path = "../network/mod.rs"]
 mod network;
 mod populations;
+mod shrink;
 mod specifications;
 mod traffic;
 
@@ -270,7 +271,7 @@ fn join(random: &mut StdRng, components: &mut Vec<Component>, others: Vec<Compon
 
 /// Holds what became of packets, and the counters of all rules, against the reference evaluator.
 fn compare(
-    trial: &Trial,
+    trial: &mut Trial,
     model: &mut Model,
     packets: &[Vec<u8>],
     outcome: &Outcome,
@@ -278,6 +279,7 @@ fn compare(
     tally: &mut Tally,
 ) {
     let mut differences = Vec::new();
+    let mut wrong = None;
     let mut reference = Reference::new(model);
     for (index, octets) in packets.iter().enumerate() {
         let packet = Packet::parse(octets).expect("made to be forwarded");
@@ -294,6 +296,7 @@ fn compare(
         };
         let (kernel, sim) = (outcome.kernel[index], outcome.sim[index]);
         if (kernel, sim) != (expected, expected) {
+            wrong = wrong.or(Some(octets).filter(|_| kernel != expected));
             differences.push(format!(
                 "{packet:?}\n  {}\n  expected {expected:?}, kernel {kernel:?}, sim {sim:?}\n  \
                  {} of these are reached: {:#?}",
@@ -331,10 +334,14 @@ fn compare(
     if let Ok(path) = env::var("FLOWACL_DUMP") {
         std::fs::write(path, trial.describe(&rules)).expect("the file can be written");
     }
-    panic!(
+    println!(
         "after {step:?}: {} differences with {} rules, among them:\n{}",
         differences.len(),
         rules.len(),
         differences[..differences.len().min(5)].join("\n")
     );
+    if let Some(octets) = wrong {
+        println!("{}", shrink::shrink(trial, model, octets));
+    }
+    panic!("{} differences", differences.len());
 }
