@@ -101,7 +101,7 @@ fn an_owned_table_is_closed_to_others() {
 }
 
 #[test]
-fn a_plain_table_cannot_be_given_an_owner_and_may_be_switched_off() {
+fn a_plain_table_gets_an_owner_only_by_being_replaced() {
     with_ownership(|transport| {
         run("nft", &["add", "table", "inet", "flowacl"]);
         let state = table_state(transport).unwrap();
@@ -112,6 +112,20 @@ fn a_plain_table_cannot_be_given_an_owner_and_may_be_switched_off() {
         }
         run("nft", &["add table inet flowacl { flags dormant; }"]);
         assert!(table_state(transport).unwrap().unwrap().is_dormant());
+        // It can be replaced in one step by one that has an owner.
+        let delete = Message::new(Kind::DelTable, 0, Attributes::of_table());
+        let replace = [delete.clone(), create(OWNER | PERSIST), chain("mine")];
+        transport.transact(&replace, None).unwrap();
+        let state = table_state(transport).unwrap().unwrap();
+        assert_eq!(state.owner, Some(transport.port().unwrap()));
+        // Without flags the owner finds it as it is.
+        let find = Message::new(Kind::NewTable, NLM_F_CREATE, Attributes::of_table());
+        transport
+            .transact(std::slice::from_ref(&find), None)
+            .unwrap();
+        assert_eq!(table_state(transport).unwrap(), Some(state));
+        transport.transact(&[find, delete], None).unwrap();
+        assert_eq!(table_state(transport).unwrap(), None);
     });
 }
 
