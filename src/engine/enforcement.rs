@@ -1,6 +1,7 @@
 //! What shall be enforced, what is, and the commits that lead from one to the other.
 //!
-//! One commit at a time: what changes while one is in flight waits for the next. A commit that the packet filter
+//! One commit at a time: what changes while one is in flight waits for the next. In a storm of changes it waits a
+//! little longer, see [`pace`](super::pace). A commit that the packet filter
 //! refuses without naming a rule is cut in half until the rule at fault stands alone; that rule becomes unsupported
 //! with the packet filter's words, and the others go in.
 
@@ -12,6 +13,7 @@ use dataplane::backend::BackendError;
 use dataplane::desired::Changes;
 use dataplane::rule::{Rule, RuleId};
 
+use super::pace::Pace;
 use crate::rib::RouteKey;
 
 /// Shortest and longest pause before a failed commit is tried again.
@@ -89,6 +91,7 @@ pub struct Enforcement {
     /// Most changes in one commit while a refusal is being narrowed down.
     narrowed: Option<usize>,
     retry: Option<Retry>,
+    pace: Pace,
 }
 
 /// A pause after a failure.
@@ -157,9 +160,9 @@ impl Enforcement {
         }
     }
 
-    /// The next commit, unless one is in flight, nothing changed, or a failure is being waited out.
+    /// The next commit, unless one is in flight, nothing changed, or [`Self::next_deadline`] is still to come.
     pub fn next_commit(&mut self, now: Instant) -> Option<Changes> {
-        let waiting = self.retry.as_ref().is_some_and(|retry| now < retry.until);
+        let waiting = self.not_before().is_some_and(|start| now < start);
         if self.in_flight.is_some() || self.unsettled.is_empty() || waiting {
             return None;
         }
@@ -178,8 +181,15 @@ impl Enforcement {
             let wanted = slot.wanted().cloned();
             commit.push((key, wanted));
         }
+        self.pace.started(now, commit.len());
         self.in_flight = Some(commit);
         Some(changes)
+    }
+
+    /// Until when a failure is waited out, or a storm gathered.
+    fn not_before(&self) -> Option<Instant> {
+        let retry = self.retry.as_ref().map(|retry| retry.until);
+        retry.max(self.pace.next_start())
     }
 
     /// Takes in how the commit in flight ended.
@@ -254,10 +264,7 @@ impl Enforcement {
     /// When [`Self::next_commit`] may have something without further input.
     pub fn next_deadline(&self) -> Option<Instant> {
         let idle = self.in_flight.is_some() || self.unsettled.is_empty();
-        self.retry
-            .as_ref()
-            .filter(|_| !idle)
-            .map(|retry| retry.until)
+        self.not_before().filter(|_| !idle)
     }
 
     /// True when the packet filter holds all that is wanted and nothing else.

@@ -11,6 +11,7 @@ pub mod enforcement;
 mod adj_rib_in;
 mod report;
 pub mod retention;
+mod pace;
 mod shared;
 pub mod explain;
 pub mod status;
@@ -141,7 +142,7 @@ impl Engine {
     }
 
     /// The next commit for the data plane, to be answered with [`Event::Committed`]. `None` while one is in flight, when
-    /// nothing changed, and until [`Self::next_deadline`] after a failure.
+    /// nothing changed, and until [`Self::next_deadline`] after a failure and in a storm of changes.
     pub fn poll_commit(&mut self, now: Instant) -> Option<Changes> {
         self.sweep_expired(now);
         self.enforcement.next_commit(now)

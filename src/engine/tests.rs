@@ -487,3 +487,58 @@ fn announcing_everything_again_makes_no_second_copy_of_a_rule() {
     assert_eq!(bench.commit(Ok(())), None);
     assert_eq!(Arc::strong_count(&rule), 3, "{held}");
 }
+
+#[test]
+fn what_comes_and_goes_while_a_commit_is_in_flight_is_never_written() {
+    let mut bench = Bench::new();
+    bench.up(1, ImportPolicy::default());
+    bench.announce(1, &[host(1)], &[DISCARD]);
+    assert!(bench.engine.poll_commit(bench.now).is_some());
+    bench.announce(1, &[host(2)], &[DISCARD]);
+    bench.withdraw(1, &[host(2)]);
+    bench.engine.step(bench.now, Event::Committed(Ok(())));
+    assert_eq!(bench.commit(Ok(())), None);
+    assert!(bench.engine.is_settled());
+}
+
+#[test]
+fn a_storm_becomes_few_commits_and_ends_where_the_routes_are() {
+    let mut bench = Bench::new();
+    bench.up(1, ImportPolicy::default());
+    let all: Vec<Nlri> = (1_001..=6_000).map(port).collect();
+    bench.announce(1, &[host(1)], &[DISCARD]);
+    assert_eq!(
+        bench.commit(Ok(())),
+        Some((1, 0)),
+        "at once while it is calm"
+    );
+
+    // 10,000 changes a second for 15 seconds; commits take no time.
+    let mut commits = 0;
+    for n in 0..15_000 {
+        let ten = &all[n * 10 % 5_000..][..10];
+        match n % 3 {
+            0 => bench.withdraw(1, ten),
+            1 => bench.announce(1, ten, &[DISCARD]),
+            _ => bench.announce(1, ten, &[RATE_1000]),
+        }
+        commits += usize::from(bench.commit(Ok(())).is_some());
+        bench.now += Duration::from_millis(1);
+    }
+    // As many at once as it takes to know a storm, then 14 a second.
+    assert!(commits <= 300 + 15 * 15, "{commits} commits");
+    assert!(commits > 15 * 10, "{commits} commits");
+    while let Some(deadline) = bench.engine.next_deadline() {
+        bench.now = bench.now.max(deadline);
+        bench.commit(Ok(()));
+    }
+    let counts = bench.engine.counts();
+    assert!(bench.engine.is_settled() && counts.received > 100);
+    assert_eq!(counts.installed, counts.received);
+
+    bench.now += Duration::from_secs(2);
+    for n in 0..100 {
+        bench.announce(1, &[host(n)], &[RATE_1000]);
+        assert_eq!(bench.commit(Ok(())), Some((1, 0)), "calm again: at once");
+    }
+}
