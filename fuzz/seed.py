@@ -50,7 +50,9 @@ def write_nlri(name, family, octets):
     write("nlri", name, bytes([choice]) + octets)
     value = bytes.fromhex(families[family] + "00 00") + octets
     attributes = bytes([0x90, 14]) + len(value).to_bytes(2, "big") + value + mandatory
-    write("update", name, b"\x03\x00\x00" + len(attributes).to_bytes(2, "big") + attributes)
+    body = b"\x00\x00" + len(attributes).to_bytes(2, "big") + attributes
+    write("update", name, b"\x03" + body)
+    write("memo", name, bytes.fromhex("01 02 c0000201 c0000201") + body)
     for index, packet in enumerate(packets):
         if (packet[0] >> 4 == 6) == family.startswith("ipv6"):
             write("lower", f"{name}-{index}", bytes([0x80 | choice]) + octets + packet)
