@@ -9,6 +9,7 @@ mod lists;
 mod model;
 #[path = "../network/mod.rs"]
 mod network;
+mod pairs;
 mod populations;
 mod shrink;
 mod specifications;
@@ -142,7 +143,14 @@ fn run_case(trial: &mut Trial, random: &mut StdRng, size: usize, tally: &mut Tal
         }
         let packets = packets(random, &model);
         let outcome = trial.send(&packets);
-        compare(trial, &mut model, &packets, &outcome, step, tally);
+        compare(
+            trial,
+            &mut model,
+            &packets,
+            &outcome,
+            &format!("{step:?}"),
+            tally,
+        );
         let repaired = trial.kernel.audit().unwrap();
         assert!(!repaired, "{step:?}: a repair where nothing was broken");
         tally.commits += 1;
@@ -238,7 +246,10 @@ fn packets(random: &mut StdRng, model: &Model) -> Vec<Vec<u8>> {
     let named: Vec<&Nlri> = nlris.choose_multiple(random, 100).copied().collect();
     let hosts = Hosts::of(random, &named);
     let mut targets = Vec::new();
-    let aimed = (20 * nlris.len()).min(MAX_PACKETS - STRAY_PACKETS);
+    let aimed = match nlris.len() {
+        0 => 0,
+        rules => (20 * rules).clamp(150, MAX_PACKETS - STRAY_PACKETS),
+    };
     for _ in 0..aimed {
         let first = random.random_range(0..nlris.len());
         // What stands beside it mostly has the same destination.
@@ -263,6 +274,12 @@ fn join(random: &mut StdRng, components: &mut Vec<Component>, others: Vec<Compon
             .find(|component| component.code() == other.code());
         match same {
             None => components.push(other),
+            // A packet has two ports: one for each.
+            Some(Component::Numeric(_, ops)) if random.random_bool(0.7) => {
+                if let Component::Numeric(_, others) = other {
+                    ops.extend(others);
+                }
+            }
             Some(component) if random.random_bool(0.3) => *component = other,
             Some(_) => {}
         }
@@ -275,20 +292,21 @@ fn compare(
     model: &mut Model,
     packets: &[Vec<u8>],
     outcome: &Outcome,
-    step: Step,
+    when: &str,
     tally: &mut Tally,
 ) {
     let mut differences = Vec::new();
     let mut wrong = None;
+    // Large sets are too many to look at for each packet.
+    let every = if model.installed.len() > 100 { 10 } else { 1 };
     let mut reference = Reference::new(model);
     for (index, octets) in packets.iter().enumerate() {
         let packet = Packet::parse(octets).expect("made to be forwarded");
         let length_octets = packet.packet_length.map_or(octets.len() as u64, u64::from);
         let verdict = reference.evaluate(&packet, length_octets);
         tally.matched += usize::from(!verdict.matched.is_empty());
-        // All of them are too many to look at for each packet.
-        if index % 10 == 0 && reference.matching(&packet).len() > 1 {
-            tally.contested += 10;
+        if index % every == 0 && reference.matching(&packet).len() > 1 {
+            tally.contested += every;
         }
         let expected = match verdict.dropped {
             true => Fate::Dropped,
@@ -311,11 +329,7 @@ fn compare(
         ("kernel", &outcome.kernel_counters),
         ("sim", &outcome.sim_counters),
     ] {
-        assert_eq!(
-            expected.len(),
-            counters.len(),
-            "{step:?}: counters of {name}"
-        );
+        assert_eq!(expected.len(), counters.len(), "{when}: counters of {name}");
         for (expected, counted) in expected.iter().zip(counters) {
             if expected != counted {
                 let mut installed = model.installed.values();
@@ -335,7 +349,7 @@ fn compare(
         std::fs::write(path, trial.describe(&rules)).expect("the file can be written");
     }
     println!(
-        "after {step:?}: {} differences with {} rules, among them:\n{}",
+        "after {when}: {} differences with {} rules, among them:\n{}",
         differences.len(),
         rules.len(),
         differences[..differences.len().min(5)].join("\n")

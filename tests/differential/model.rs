@@ -96,6 +96,14 @@ impl Model {
         changes
     }
 
+    /// Announces one route that is not there yet.
+    pub fn announce(&mut self, random: &mut StdRng, route: Route) -> Changes {
+        Changes {
+            put: vec![self.put(random, route, None)],
+            remove: Vec::new(),
+        }
+    }
+
     /// Installs a route in the place of another: half of them keep its id, and with it its counter.
     fn put(&mut self, random: &mut StdRng, route: Route, previous: Option<Installed>) -> Arc<Rule> {
         let kept = previous.filter(|_| random.random_bool(0.5));

@@ -167,7 +167,8 @@ fn fields(random: &mut StdRng, hosts: &Hosts, ipv6: bool, components: &[Componen
     let number = likely as u8;
     let port = |random: &mut StdRng, kind| {
         let any = u64::from(PORTS.choose(random).copied().unwrap_or(0));
-        let kind = match random.random_bool(0.3) {
+        let either = if asks(&[4]) { 0.6 } else { 0.1 };
+        let kind = match random.random_bool(either) {
             true => NumericType::Port,
             false => kind,
         };
