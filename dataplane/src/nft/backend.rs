@@ -1,43 +1,25 @@
-//! [`Nftables`]: the state of the table, and how commits are carried out and recovered from.
+//! [`Nftables`]: the packet filter of the kernel as a [`Backend`].
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use super::NftablesCapability;
-use super::coverage::Coverage;
-use super::frame::{FrameChain, create_messages, delete_messages, frame, replace_messages};
-use super::layout::{Layout, Plan, Rewrite};
-use super::message::Message;
+use super::frame::delete_messages;
 use super::object::PRIORITY;
 use super::readback;
-use super::statement::ScratchMark;
-use super::transport::{Failure, Transport};
+use super::table::Table;
+use super::transport::Transport;
 use crate::backend::{Backend, BackendError, Capability, Counter, Recovered};
 use crate::desired::{Changes, Link, Settings};
 use crate::rule::{LimitUnit, Rule, RuleId};
 
-/// Anonymous sets of the frame are numbered from here, those of rules from 1.
-const FRAME_SETS: u32 = 1 << 31;
-
 /// The packet filter of the Linux kernel.
 ///
-/// Works in the network namespace of the thread that calls [`Backend::start`].
+/// Works in the network namespace of the thread that calls [`Backend::recover`] or
+/// [`Backend::resume`].
 #[derive(Default)]
 pub struct Nftables {
-    running: Option<Running>,
-}
-
-/// What there is between start and stop.
-struct Running {
-    transport: Transport,
-    settings: Settings,
-    links: Vec<Link>,
-    coverage: Coverage,
-    frame: Vec<FrameChain>,
-    layout: Layout,
-    /// Times that the table was found changed by others and made anew.
-    replaced: u64,
-    /// The generation of the ruleset at the last audit that found nothing amiss.
-    audited: Option<u32>,
+    running: Option<Table>,
 }
 
 impl Nftables {
@@ -46,62 +28,16 @@ impl Nftables {
         Self::default()
     }
 
-    fn running(&mut self) -> Result<&mut Running, BackendError> {
+    fn running(&mut self) -> Result<&mut Table, BackendError> {
         self.running
             .as_mut()
             .ok_or_else(|| BackendError::Unavailable("not started".into()))
     }
 }
 
-/// The scratch bits of the settings.
-fn scratch(settings: &Settings) -> Result<ScratchMark, BackendError> {
-    ScratchMark::new(settings.scratch_mark).ok_or_else(|| BackendError::Refused {
-        rule: None,
-        reason: format!(
-            "scratch_mark {:#010x} has no seven contiguous bits",
-            settings.scratch_mark
-        ),
-    })
-}
-
-impl Running {
-    /// Makes the table anew with all rules of a layout, as one transaction or, where that does not
-    /// fit, the rules after the empty table.
-    fn create(&mut self) -> Result<(), Failure> {
-        let rules = self.layout.rules().cloned().collect();
-        let changes = Changes {
-            put: rules,
-            remove: Vec::new(),
-        };
-        let empty = Layout::empty(self.settings.sample, self.layout.scratch());
-        let (layout, plan) = empty
-            .plan(&changes, Rewrite::InPlace)
-            .expect("ids are unique in a layout");
-        let mut last_set = FRAME_SETS;
-        let table = create_messages(&self.frame, &mut last_set);
-        let together: Vec<Message> = table
-            .iter()
-            .cloned()
-            .chain(plan.into_transaction())
-            .collect();
-        match self.transport.transact(&together, None) {
-            Ok(_) => self.layout = layout,
-            Err(Failure::TooLarge { .. }) => {
-                self.transport.transact(&table, None)?;
-                self.layout = empty.clone();
-                let (layout, plan) = empty
-                    .plan(&changes, Rewrite::Beside)
-                    .expect("ids are unique in a layout");
-                self.carry_out_in_parts(plan)?;
-                self.layout = layout;
-            }
-            Err(failure) => return Err(failure),
-        }
-        Ok(())
-    }
-
+impl Table {
     /// A warning when installed rules depend on the size or number of packets and interfaces merge them.
-    fn merged_packets(&self) -> Option<String> {
+    pub(super) fn merged_packets(&self) -> Option<String> {
         let depends = |rule: &&Arc<Rule>| {
             let limits = &rule.action.limits;
             rule.matches.packet_length.is_some()
@@ -125,98 +61,6 @@ impl Running {
             )
         })
     }
-
-    /// Goes to the layout that `plan` computes.
-    fn go_to(
-        &mut self,
-        plan: impl Fn(&Layout, Rewrite) -> Result<(Layout, Plan), RuleId>,
-    ) -> Result<(), BackendError> {
-        let duplicate = |rule: RuleId| BackendError::Refused {
-            rule: Some(rule),
-            reason: format!("there are two rules called {rule}"),
-        };
-        let (layout, changes) = plan(&self.layout, Rewrite::InPlace).map_err(duplicate)?;
-        if changes.is_empty() {
-            self.layout = layout;
-            return Ok(());
-        }
-        let generation = self.transport.generation()?;
-        let mut next = layout;
-        let mut outcome = self
-            .transport
-            .transact(&changes.into_transaction(), None)
-            .map(drop);
-        if let Err(Failure::TooLarge { .. }) = outcome {
-            let (layout, changes) = plan(&self.layout, Rewrite::Beside).map_err(duplicate)?;
-            next = layout;
-            outcome = self.carry_out_in_parts(changes);
-        }
-        let failure = match outcome {
-            Ok(()) => {
-                self.layout = next;
-                return Ok(());
-            }
-            Err(failure) => failure,
-        };
-        let is_ours_to_answer = match &failure {
-            // Nothing was sent.
-            Failure::TooLarge { .. } | Failure::Socket(_) | Failure::Stale => true,
-            Failure::Unanswered { .. } => self.transport.generation()? == generation,
-            Failure::Refused { rule, .. } => {
-                rule.is_some() && readback::table_exists(&mut self.transport)?
-            }
-        };
-        if is_ours_to_answer {
-            return Err(failure.into());
-        }
-        // No rule is to blame: somebody has changed the table, or nobody knows what became of the
-        // transaction.
-        self.replace_table(next)
-    }
-
-    /// Makes the table anew with the rules of `layout`, whatever it is now. Counters begin at zero.
-    fn replace_table(&mut self, layout: Layout) -> Result<(), BackendError> {
-        let old = std::mem::replace(&mut self.layout, layout);
-        self.replaced += 1;
-        self.create().map_err(|failure| {
-            self.layout = old;
-            failure.into()
-        })
-    }
-
-    /// Carries out a plan that does not fit one transaction: what is new is built beside the old
-    /// state, then one transaction switches over. On failure the old state stays.
-    fn carry_out_in_parts(&mut self, plan: Plan) -> Result<(), Failure> {
-        let built = self
-            .in_parts(&plan.build)
-            .and_then(|()| self.transport.transact(&plan.switch, None));
-        if let Err(failure) = built {
-            for group in &plan.abandon {
-                // Much of it was never built.
-                let _ = self.transport.transact(group, None);
-            }
-            return Err(failure);
-        }
-        // The switch has happened: what cannot be swept away is without effect.
-        let _ = self.in_parts(&plan.sweep);
-        Ok(())
-    }
-
-    /// Sends groups of messages in as few transactions as fit.
-    fn in_parts(&mut self, groups: &[Vec<Message>]) -> Result<(), Failure> {
-        let mut rest = groups;
-        let mut count = rest.len();
-        while !rest.is_empty() {
-            count = count.min(rest.len());
-            let part: Vec<Message> = rest[..count].iter().flatten().cloned().collect();
-            match self.transport.transact(&part, None) {
-                Ok(_) => rest = &rest[count..],
-                Err(Failure::TooLarge { .. }) if count > 1 => count = count.div_ceil(2),
-                Err(failure) => return Err(failure),
-            }
-        }
-        Ok(())
-    }
 }
 
 impl Backend for Nftables {
@@ -229,7 +73,7 @@ impl Backend for Nftables {
     }
 
     fn recover(&mut self) -> Result<Vec<Recovered>, BackendError> {
-        Ok(Vec::new())
+        readback::recovered(&mut Transport::open()?)
     }
 
     fn resume(
@@ -238,86 +82,36 @@ impl Backend for Nftables {
         links: &[Link],
         rules: &[Arc<Rule>],
     ) -> Result<(), BackendError> {
-        let scratch = scratch(settings)?;
-        let coverage = Coverage::of(settings, links);
-        let mut running = Running {
-            transport: Transport::open()?,
-            settings: settings.clone(),
-            links: links.to_vec(),
-            frame: frame(settings, &coverage),
-            coverage,
-            layout: Layout::empty(settings.sample, scratch),
-            replaced: 0,
-            audited: None,
-        };
-        running.create()?;
-        self.running = Some(running);
-        self.commit(&Changes {
-            put: rules.to_vec(),
-            remove: Vec::new(),
-        })
-    }
-
-    fn reconfigure(&mut self, settings: &Settings, links: &[Link]) -> Result<(), BackendError> {
-        let scratch = scratch(settings)?;
-        let running = self.running()?;
-        let coverage = Coverage::of(settings, links);
-        let frame = frame(settings, &coverage);
-        if frame != running.frame {
-            let old = std::mem::replace(&mut running.frame, frame);
-            let mut last_set = FRAME_SETS;
-            let messages = replace_messages(&old, &running.frame, &mut last_set);
-            let outcome = match running.transport.transact(&messages, None) {
-                // Somebody may have changed the table.
-                Err(Failure::Refused { .. }) => running.replace_table(running.layout.clone()),
-                outcome => outcome.map(drop).map_err(BackendError::from),
-            };
-            if let Err(error) = outcome {
-                running.frame = old;
-                return Err(error);
-            }
-        }
-        running.coverage = coverage;
-        running.links = links.to_vec();
-        running.go_to(|layout, rewrite| layout.plan_settings(settings.sample, scratch, rewrite))?;
-        running.settings = settings.clone();
+        let table = Table::take_over(Transport::open()?, settings, links, rules)?;
+        self.running = Some(table);
         Ok(())
     }
 
+    fn reconfigure(&mut self, settings: &Settings, links: &[Link]) -> Result<(), BackendError> {
+        self.running()?.reconfigure(settings, links)
+    }
+
     fn commit(&mut self, changes: &Changes) -> Result<(), BackendError> {
-        self.running()?
-            .go_to(|layout, rewrite| layout.plan(changes, rewrite))
+        self.running()?.commit(changes)
     }
 
     fn counters(&mut self) -> Result<Vec<(RuleId, Counter)>, BackendError> {
-        let running = self.running()?;
-        let mut counters = readback::counters(&mut running.transport)?;
+        let table = self.running()?;
+        let mut counters = readback::counters(&mut table.transport)?;
         let of_rule = |rule: &Arc<Rule>| {
             let counter = counters.remove(&rule.id.to_string())?;
             Some((rule.id, counter))
         };
-        let found: Vec<_> = running.layout.rules().filter_map(of_rule).collect();
-        if found.len() < running.layout.len() {
+        let found: BTreeMap<_, _> = table.layout.rules().filter_map(of_rule).collect();
+        if found.len() < table.layout.len() {
             // Rules do not lose their counters: somebody flushed or edited the table.
-            running.replace_table(running.layout.clone())?;
+            table.repair()?;
         }
-        Ok(found)
+        Ok(found.into_iter().collect())
     }
 
     fn audit(&mut self) -> Result<bool, BackendError> {
-        let running = self.running()?;
-        let generation = running.transport.generation()?;
-        if running.audited == Some(generation) {
-            return Ok(false);
-        }
-        let replaced = running.replaced;
-        if !readback::table_exists(&mut running.transport)? {
-            running.replace_table(running.layout.clone())?;
-        }
-        self.counters()?;
-        let running = self.running()?;
-        running.audited = Some(generation);
-        Ok(running.replaced > replaced)
+        self.running()?.audit()
     }
 
     fn render(&self, settings: &Settings, rules: &[Arc<Rule>]) -> String {
@@ -340,12 +134,20 @@ impl Backend for Nftables {
             ("kernel", kernel.trim().to_string()),
             ("priority", PRIORITY.to_string()),
             ("rules", running.layout.len().to_string()),
-            ("chains of rules", running.layout.chunk_count().to_string()),
+            (
+                "rules found by hash",
+                (running.layout.len() - running.layout.listed_len()).to_string(),
+            ),
+            (
+                "rules in ordered lists",
+                running.layout.listed_len().to_string(),
+            ),
+            ("maps of rules", running.layout.unit_count().to_string()),
             ("interfaces", list(&running.coverage.prerouting)),
             ("bridge ports at ingress", list(&running.coverage.ingress)),
             (
                 "restored after foreign changes",
-                running.replaced.to_string(),
+                running.repaired.to_string(),
             ),
         ];
         Ok(facts

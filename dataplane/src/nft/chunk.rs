@@ -1,87 +1,142 @@
-//! How an ordered list of rules is cut into chains. Pure.
+//! Lists: what does not fit maps is evaluated in order, cut into chains. Pure.
 //!
 //! *Chunks* are like the leaves of a B-tree: a change rewrites one of them, and cuts or joins it
 //! when it has become too large or too small. Where there are many, *groups* of chunks stand
-//! between them and the chain of the class. Rules are ordered by destination first, so every jump
-//! names the destinations behind it: a packet visits few chunks, and the cost of a packet grows
-//! with the number of groups only.
+//! between them and the root. Where the list is ordered by address, every jump names the addresses
+//! behind it, and a packet visits few chunks.
 
 use std::sync::Arc;
 
+use super::compile::{Class, Context};
 use super::expression::Verdict;
-use super::field::{Field, Test};
-use super::frame::{CLASS_CHAINS, class_chain};
-use super::layout::Installed;
+use super::field::Test;
+use super::frame::class_chain;
+use super::installed::Installed;
 use super::object::NftRule;
+use super::section::Section;
 use super::statement::Statement;
-use crate::rule::{Family, OrderKey};
+use super::unit::{Unit, UnitKey};
+use crate::rule::Family;
 
-/// Rules in a chunk that has just been cut.
-const CHUNK_TARGET: usize = 24;
-/// Rules at which a chunk is cut.
-const CHUNK_MAX: usize = 48;
-/// Neighbours that have no more rules than this together are joined.
-const CHUNK_JOIN: usize = 16;
+/// Items in a chunk that has just been cut.
+const CHUNK_TARGET: usize = 12;
+/// Items at which a chunk is cut.
+const CHUNK_MAX: usize = 24;
+/// Neighbours that have no more items than this together are joined.
+const CHUNK_JOIN: usize = 8;
 
-/// Up to so many chunks stand directly behind the chain of the class. Then a chunk whose id is a
-/// multiple of this begins a group: where groups begin does not depend on what happens to other
-/// chunks.
-const GROUP: usize = 16;
+/// Up to so many chunks stand directly behind the root, or behind a group. Then a chunk whose id is
+/// a multiple of a power of this begins a group: where groups begin does not depend on what happens
+/// to other chunks.
+const GROUP: u64 = 16;
 
-/// Rules that stand in one chain.
+/// Where an item stands in a list: items are evaluated in ascending order.
+pub(super) type ItemKey = (Arc<[u8]>, Arc<[u8]>);
+
+/// What a list consists of.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) enum Item {
+    /// One rule.
+    Rule(Arc<Installed>),
+    /// All rules of a unit.
+    Unit(UnitKey, Unit),
+}
+
+impl Item {
+    /// Whether any packet of a class can match.
+    pub(super) fn is_in(&self, class: Class) -> bool {
+        match self {
+            Self::Rule(installed) => installed.is_in(class),
+            Self::Unit(unit, _) => unit.is_in(class),
+        }
+    }
+
+    /// Its nft rules for a class.
+    pub(super) fn compile(&self, class: Class, context: &Context) -> Vec<NftRule> {
+        match self {
+            Self::Rule(installed) => installed.compile(class, context),
+            Self::Unit(key, unit) => unit.compile(key, context),
+        }
+    }
+}
+
+/// Names a list.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct ListKey {
+    /// Which packets.
+    pub(super) family: Family,
+    /// When they are evaluated.
+    pub(super) section: Section,
+    /// Which packets again.
+    pub(super) class: Class,
+}
+
+impl ListKey {
+    /// The chain where packets enter the list.
+    pub(super) fn root(&self) -> String {
+        let class = class_chain(self.family, self.class);
+        let section = self.section.name(self.family);
+        match self.section.node_length(self.family) {
+            Some(_) => format!("{class}-{section}-list"),
+            None => format!("{class}-{section}"),
+        }
+    }
+
+    /// The addresses that an item is about, left-aligned; `None`: any.
+    fn span(&self, item: &Item) -> Option<(u128, u128)> {
+        self.section.node_length(self.family)?;
+        match item {
+            Item::Rule(installed) => {
+                let pattern = self.section.side().pattern(&installed.rule.matches)?;
+                Some((pattern.value(), pattern.value() | !pattern.mask()))
+            }
+            Item::Unit(..) => None,
+        }
+    }
+}
+
+/// Items that stand in one chain.
 #[derive(Debug)]
 pub(super) struct Chunk {
     /// Makes its chain's name unique.
     pub(super) id: u64,
     /// Ascending by key, never empty.
-    pub(super) rules: Vec<Arc<Installed>>,
-    /// First and last of the destinations that the rules name, left-aligned; `None` when a rule
-    /// names any.
-    destinations: Option<(u128, u128)>,
+    pub(super) items: Vec<(ItemKey, Item)>,
+    /// First and last of the addresses that the items name; `None` when an item names any.
+    span: Option<(u128, u128)>,
 }
 
 impl Chunk {
-    /// A chunk of these rules.
-    pub(super) fn new(id: u64, rules: Vec<Arc<Installed>>) -> Arc<Self> {
-        let destinations = destinations(&rules);
-        Arc::new(Self {
-            id,
-            rules,
-            destinations,
-        })
+    /// A chunk of these items.
+    fn new(id: u64, items: Vec<(ItemKey, Item)>, list: &ListKey) -> Arc<Self> {
+        let span = joined(items.iter().map(|(_, item)| list.span(item)));
+        Arc::new(Self { id, items, span })
     }
 
     /// The chain's name.
-    pub(super) fn chain(&self, list: usize) -> String {
-        let (family, class) = CLASS_CHAINS[list];
-        format!("{}-{}", class_chain(family, class), self.id)
+    pub(super) fn chain(&self, list: &ListKey) -> String {
+        format!("{}-{}", list.root(), self.id)
     }
 
-    /// The order key of the first rule.
-    fn first_key(&self) -> &OrderKey {
-        &self.rules[0].rule.order
+    fn first_key(&self) -> &ItemKey {
+        &self.items[0].0
     }
 }
 
-/// The span of the destinations of some rules.
-fn destinations(rules: &[Arc<Installed>]) -> Option<(u128, u128)> {
-    let mut span: Option<(u128, u128)> = None;
-    for installed in rules {
-        let pattern = installed.rule.matches.destination?;
-        pattern.prefix_length().filter(|length| *length > 0)?;
-        let (first, last) = (pattern.value(), pattern.value() | !pattern.mask());
-        span = Some(span.map_or((first, last), |(low, high)| {
-            (low.min(first), high.max(last))
-        }));
-    }
-    span
+/// The span of some spans.
+fn joined(spans: impl Iterator<Item = Option<(u128, u128)>>) -> Option<(u128, u128)> {
+    let join = |a: Option<(u128, u128)>, b: Option<(u128, u128)>| {
+        let ((low, high), (first, last)) = (a?, b?);
+        Some((low.min(first), high.max(last)))
+    };
+    spans.reduce(join).flatten()
 }
 
-/// The rule that sends packets to `destinations`, or all if `None`, to a chain.
-fn jump(family: Family, destinations: Option<(u128, u128)>, chain: String) -> NftRule {
-    let mut statements = vec![Statement::Family(family)];
-    if let Some((first, last)) = destinations {
-        let field = Field::Destination(family);
+/// The rule that sends packets to or from the addresses of `span`, or all if `None`, to a chain.
+fn jump(list: &ListKey, span: Option<(u128, u128)>, chain: String) -> NftRule {
+    let mut statements = vec![Statement::Family(list.family)];
+    if let Some((first, last)) = span {
+        let field = list.section.side().field(list.family);
         let unused = 128 - field.bits();
         let (first, last) = (first >> unused, last >> unused);
         let test = if first == last {
@@ -95,40 +150,51 @@ fn jump(family: Family, destinations: Option<(u128, u128)>, chain: String) -> Nf
     NftRule::of_frame(statements, "")
 }
 
-/// The chains that lead to chunks, each after those that it refers to; last that of the class.
-pub(super) fn index(chunks: &[Arc<Chunk>], list: usize) -> Vec<(String, Vec<NftRule>)> {
-    let (family, class) = CLASS_CHAINS[list];
-    let class_chain = class_chain(family, class);
-    let jumps = |chunks: &[Arc<Chunk>]| {
-        chunks
-            .iter()
-            .map(|chunk| jump(family, chunk.destinations, chunk.chain(list)))
-            .collect()
-    };
-    if chunks.len() <= GROUP {
-        return vec![(class_chain.into(), jumps(chunks))];
+/// The chains that lead to the chunks, each after those that it refers to; last the root.
+pub(super) fn index(chunks: &[Arc<Chunk>], list: &ListKey) -> Vec<(String, Vec<NftRule>)> {
+    let mut width = 1;
+    while chunks.len() as u64 > width * GROUP {
+        width *= GROUP;
     }
-    let groups = chunks.chunk_by(|_, next| !next.id.is_multiple_of(GROUP as u64));
-    let (mut chains, mut to_groups) = (Vec::new(), Vec::new());
-    for group in groups {
-        let name = format!("{class_chain}-group-{}", group[0].id);
-        let spans = group.iter().map(|chunk| chunk.destinations);
-        let span = spans.reduce(|a, b| {
-            let ((low, high), (first, last)) = (a?, b?);
-            Some((low.min(first), high.max(last)))
-        });
-        to_groups.push(jump(family, span.flatten(), name.clone()));
-        chains.push((name, jumps(group)));
-    }
-    chains.push((class_chain.into(), to_groups));
+    let mut chains = Vec::new();
+    let rules = jumps(chunks, width, list, &mut chains);
+    chains.push((list.root(), rules));
     chains
+}
+
+/// Jumps to groups of chunks, each of about `width`, or to the chunks themselves.
+fn jumps(
+    chunks: &[Arc<Chunk>],
+    width: u64,
+    list: &ListKey,
+    chains: &mut Vec<(String, Vec<NftRule>)>,
+) -> Vec<NftRule> {
+    if width == 1 {
+        let to_chunk = |chunk: &Arc<Chunk>| jump(list, chunk.span, chunk.chain(list));
+        return chunks.iter().map(to_chunk).collect();
+    }
+    let groups = chunks.chunk_by(|_, next| !next.id.is_multiple_of(width));
+    let mut rules = Vec::new();
+    for group in groups {
+        if let [chunk] = group {
+            rules.push(jump(list, chunk.span, chunk.chain(list)));
+            continue;
+        }
+        let name = format!("{}-group-{width}-{}", list.root(), group[0].id);
+        let behind = jumps(group, width / GROUP, list, chains);
+        chains.push((name.clone(), behind));
+        let span = joined(group.iter().map(|chunk| chunk.span));
+        rules.push(jump(list, span, name));
+    }
+    rules
 }
 
 /// The chunks after the edits, which are ascending by key. Chunks without edits stay the same
 /// objects.
 pub(super) fn arrange(
     old: &[Arc<Chunk>],
-    edits: &[(&OrderKey, Option<Arc<Installed>>)],
+    edits: &[(&ItemKey, Option<Item>)],
+    list: &ListKey,
     next_chunk: &mut u64,
 ) -> Vec<Arc<Chunk>> {
     let mut chunks: Vec<Arc<Chunk>> = Vec::with_capacity(old.len());
@@ -145,64 +211,65 @@ pub(super) fn arrange(
         match current {
             Some(chunk) if mine.is_empty() => chunks.push(chunk.clone()),
             _ => {
-                let rules = current.map_or(&[][..], |chunk| &chunk.rules);
+                let items = current.map_or(&[][..], |chunk| &chunk.items);
                 let id = current.map(|chunk| chunk.id);
-                cut(merge(rules, mine), id, next_chunk, &mut chunks);
+                cut(merge(items, mine), id, list, next_chunk, &mut chunks);
             }
         }
     }
-    join_small(chunks, old)
+    join_small(chunks, old, list)
 }
 
-/// The rules of a chunk after edits.
-fn merge(
-    rules: &[Arc<Installed>],
-    edits: &[(&OrderKey, Option<Arc<Installed>>)],
-) -> Vec<Arc<Installed>> {
-    let mut merged = Vec::with_capacity(rules.len() + edits.len());
-    let mut rules = rules.iter().peekable();
+/// The items of a chunk after edits.
+fn merge(items: &[(ItemKey, Item)], edits: &[(&ItemKey, Option<Item>)]) -> Vec<(ItemKey, Item)> {
+    let mut merged = Vec::with_capacity(items.len() + edits.len());
+    let mut items = items.iter().peekable();
     for (key, new) in edits {
-        while let Some(rule) = rules.next_if(|installed| installed.rule.order < **key) {
-            merged.push(rule.clone());
+        while let Some(item) = items.next_if(|(other, _)| other < *key) {
+            merged.push(item.clone());
         }
-        rules.next_if(|installed| installed.rule.order == **key);
-        merged.extend(new.clone());
+        items.next_if(|(other, _)| other == *key);
+        merged.extend(new.clone().map(|item| ((*key).clone(), item)));
     }
-    merged.extend(rules.cloned());
+    merged.extend(items.cloned());
     merged
 }
 
-/// Appends the rules as one chunk, or as several when they are many. The first keeps the id.
+/// Appends the items as one chunk, or as several when they are many. The first keeps the id.
 fn cut(
-    rules: Vec<Arc<Installed>>,
+    items: Vec<(ItemKey, Item)>,
     id: Option<u64>,
+    list: &ListKey,
     next_chunk: &mut u64,
     chunks: &mut Vec<Arc<Chunk>>,
 ) {
-    let pieces = if rules.len() > CHUNK_MAX {
-        rules.len().div_ceil(CHUNK_TARGET)
+    let pieces = if items.len() > CHUNK_MAX {
+        items.len().div_ceil(CHUNK_TARGET)
     } else {
         1
     };
     let mut id = id;
-    for piece in rules.chunks(rules.len().div_ceil(pieces).max(1)) {
+    for piece in items.chunks(items.len().div_ceil(pieces).max(1)) {
         let id = id.take().unwrap_or_else(|| take_id(next_chunk));
-        chunks.push(Chunk::new(id, piece.to_vec()));
+        chunks.push(Chunk::new(id, piece.to_vec(), list));
     }
 }
 
 /// Joins changed chunks with small neighbours, so that removals do not leave many small chains.
-fn join_small(chunks: Vec<Arc<Chunk>>, old: &[Arc<Chunk>]) -> Vec<Arc<Chunk>> {
-    let changed = |chunk: &Arc<Chunk>| !old.iter().any(|old| Arc::ptr_eq(old, chunk));
+fn join_small(chunks: Vec<Arc<Chunk>>, old: &[Arc<Chunk>], list: &ListKey) -> Vec<Arc<Chunk>> {
+    let changed = |chunk: &Arc<Chunk>| {
+        let before = old.binary_search_by(|old| old.first_key().cmp(chunk.first_key()));
+        !before.is_ok_and(|index| Arc::ptr_eq(&old[index], chunk))
+    };
     let mut joined: Vec<Arc<Chunk>> = Vec::with_capacity(chunks.len());
     for chunk in chunks {
         match joined.last_mut() {
             Some(last)
-                if last.rules.len() + chunk.rules.len() <= CHUNK_JOIN
+                if last.items.len() + chunk.items.len() <= CHUNK_JOIN
                     && (changed(last) || changed(&chunk)) =>
             {
-                let rules = last.rules.iter().chain(&chunk.rules).cloned().collect();
-                *last = Chunk::new(last.id, rules);
+                let items = last.items.iter().chain(&chunk.items).cloned().collect();
+                *last = Chunk::new(last.id, items, list);
             }
             _ => joined.push(chunk),
         }

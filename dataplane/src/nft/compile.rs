@@ -6,6 +6,7 @@
 
 use super::expression::Verdict;
 use super::field::{Field, Test};
+use super::key::Key;
 use super::limit::{Bucket, Enforcement};
 use super::object::NftRule;
 use super::statement::{ScratchMark, Statement};
@@ -27,7 +28,7 @@ const IPV6_HEADER_LEN: u32 = 40;
 const NO_UPPER_LAYER: [(u32, u32); 6] = [(0, 0), (43, 43), (44, 44), (50, 50), (51, 51), (60, 60)];
 
 /// Packets that are evaluated by the same list of rules.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Class {
     /// Whole packets and first fragments.
     Leading,
@@ -46,7 +47,7 @@ impl Class {
 }
 
 /// What a rule's nft rules depend on besides the rule.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Context {
     /// Where samples go.
     pub(super) sample: Sample,
@@ -55,13 +56,61 @@ pub(super) struct Context {
     pub(super) collect_marks: Option<ScratchMark>,
 }
 
-/// The named objects that the nft rules of a rule refer to.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(super) struct ObjectNames {
-    /// Its counter.
-    pub(super) counter: String,
-    /// Its limits, in the order in which they are charged.
-    pub(super) limits: Vec<String>,
+/// How nft rules find the counter and the limits of a rule.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Objects {
+    /// They are those of one rule.
+    Named {
+        /// Its counter.
+        counter: String,
+        /// Its limits, in the order in which they are charged.
+        limits: Vec<String>,
+    },
+    /// Maps have them for the keys of many rules.
+    Mapped {
+        /// What is looked up.
+        key: Key,
+        /// The map of counters.
+        counters: String,
+        /// The maps of limits, in the order in which they are charged.
+        limits: Vec<String>,
+    },
+}
+
+impl Objects {
+    /// Counts the packet. With maps also the condition that there is a rule for its key.
+    fn count(&self) -> Statement {
+        match self {
+            Self::Named { counter, .. } => Statement::Counter(counter.clone()),
+            Self::Mapped { key, counters, .. } => {
+                Statement::CounterIn(key.clone(), counters.clone())
+            }
+        }
+    }
+
+    /// Goes on if the packet is over the limit, for each limit.
+    fn over_limits(&self) -> Vec<Statement> {
+        match self {
+            Self::Named { limits, .. } => limits
+                .iter()
+                .map(|limit| Statement::OverLimit(limit.clone()))
+                .collect(),
+            Self::Mapped { key, limits, .. } => limits
+                .iter()
+                .map(|limits| Statement::OverLimitIn(key.clone(), limits.clone()))
+                .collect(),
+        }
+    }
+
+    /// The condition that there is a rule for the packet's key.
+    fn condition(&self) -> Option<Statement> {
+        match self {
+            Self::Named { .. } => None,
+            Self::Mapped { key, counters, .. } => {
+                Some(Statement::In(key.clone(), counters.clone()))
+            }
+        }
+    }
 }
 
 /// The token buckets that a rule needs; `None` when it drops everything.
@@ -90,10 +139,10 @@ pub(super) fn compile(
     rule: &Rule,
     class: Class,
     context: &Context,
-    names: &ObjectNames,
+    objects: &Objects,
 ) -> Vec<NftRule> {
     let alternatives = Alternatives::of(rule.family, &rule.matches, class);
-    let tails = tails(rule, context, names);
+    let tails = tails(rule.family, &rule.action, context, objects);
     let mut rules = Vec::with_capacity(alternatives.0.len() * tails.len());
     for condition in &alternatives.0 {
         for tail in &tails {
@@ -109,10 +158,47 @@ pub(super) fn compile(
     rules
 }
 
+/// True when some packet of a class matches.
+pub(super) fn can_match(rule: &Rule, class: Class) -> bool {
+    !Alternatives::of(rule.family, &rule.matches, class)
+        .0
+        .is_empty()
+}
+
+/// The nft rules for all rules of a family that are nothing but keys, the same in all of them, and
+/// whose actions differ in rates only. `objects` are mapped.
+pub(super) fn compile_keyed(
+    family: Family,
+    key: &Key,
+    action: &Action,
+    context: &Context,
+    objects: &Objects,
+) -> Vec<NftRule> {
+    let mut condition = vec![Statement::Family(family)];
+    if key.lacks_protocol() {
+        condition.push(Statement::Match(Field::TransportProtocol, Test::HasPorts));
+    }
+    let rule = |mut tail: Vec<Statement>| {
+        // A tail that counts has looked the key up.
+        if !matches!(tail.first(), Some(Statement::CounterIn(..))) {
+            tail.splice(0..0, objects.condition());
+        }
+        NftRule::of_frame([condition.clone(), tail].concat(), "")
+    };
+    tails(family, action, context, objects)
+        .into_iter()
+        .map(rule)
+        .collect()
+}
+
 /// What happens to a packet that matches: one list for each nft rule that the same condition must
 /// stand in.
-fn tails(rule: &Rule, context: &Context, names: &ObjectNames) -> Vec<Vec<Statement>> {
-    let action = &rule.action;
+fn tails(
+    family: Family,
+    action: &Action,
+    context: &Context,
+    objects: &Objects,
+) -> Vec<Vec<Statement>> {
     let mut tails = Vec::new();
     let mut tail = Vec::new();
     if action.sample {
@@ -128,14 +214,14 @@ fn tails(rule: &Rule, context: &Context, names: &ObjectNames) -> Vec<Vec<Stateme
             tail.push(log);
         }
     }
-    tail.insert(0, Statement::Counter(names.counter.clone()));
+    tail.insert(0, objects.count());
     if buckets(action).is_none() {
         tail.push(Statement::Verdict(Verdict::Drop));
         tails.push(tail);
         return tails;
     }
-    for limit in &names.limits {
-        tail.push(Statement::OverLimit(limit.clone()));
+    for over_limit in objects.over_limits() {
+        tail.push(over_limit);
         tail.push(Statement::Verdict(Verdict::Drop));
         tails.push(std::mem::take(&mut tail));
     }
@@ -156,7 +242,7 @@ fn tails(rule: &Rule, context: &Context, names: &ObjectNames) -> Vec<Vec<Stateme
             ]);
         }
         // The rule ends evaluation, so that nothing looks at the packet after the write.
-        (Some(dscp), None) => tail.push(Statement::SetDscp(rule.family, dscp)),
+        (Some(dscp), None) => tail.push(Statement::SetDscp(family, dscp)),
         (None, _) => {}
     }
     if !action.continue_evaluation {

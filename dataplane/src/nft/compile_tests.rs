@@ -90,6 +90,8 @@ impl Received {
                 Expression::Meta(MetaKey::Mark | MetaKey::InputName | MetaKey::InputKind)
                 | Expression::SetMeta(_)
                 | Expression::SetPayload { .. }
+                | Expression::ObjectIn(..)
+                | Expression::Behind(..)
                 | Expression::Log { .. }
                 | Expression::Random(_)
                 | Expression::DestinationType => panic!("no condition: {expression:?}"),
@@ -294,7 +296,11 @@ fn passed(matches: &Match, received: &Received, packet: &Packet) -> usize {
         sample: Sample::default(),
         collect_marks: None,
     };
-    let rules = compile(&rule, class, &context, &ObjectNames::default());
+    let objects = Objects::Named {
+        counter: String::new(),
+        limits: Vec::new(),
+    };
+    let rules = compile(&rule, class, &context, &objects);
     rules
         .iter()
         .filter(|rule| received.passes(&rule.statements))

@@ -1,12 +1,15 @@
 //! The instructions of the kernel's nf_tables machine, and their netlink encoding.
 //!
 //! Every instruction works on register 1, which holds up to 16 octets: a load is followed by what
-//! compares it.
+//! compares it. Only the parts of a key stand in registers side by side, each beginning with a
+//! register of four octets.
 
 use super::message::Attributes;
 
 /// `NFT_REG_1`.
 const REGISTER: u32 = 1;
+/// `NFT_REG32_00`: the first register of four octets, at the same place as register 1.
+const SHORT_REGISTER: u32 = 8;
 /// `NFT_REG_VERDICT`.
 const VERDICT_REGISTER: u32 = 0;
 
@@ -51,7 +54,7 @@ pub(super) enum Comparison {
 }
 
 /// Kinds of named objects (`NFT_OBJECT_*`).
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[repr(u32)]
 pub(super) enum ObjectKind {
     /// Packets and octets.
@@ -100,8 +103,8 @@ pub(super) struct SetElement {
 /// How to look up a set.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum SetReference {
-    /// A set with a name of its own.
-    Named(&'static str),
+    /// A set or map with a name of its own.
+    Named(String),
     /// A set that lives and dies with the rule.
     Anonymous(SetDefinition),
 }
@@ -140,6 +143,10 @@ pub(super) enum Expression {
     Lookup(SetReference),
     /// Counts, or goes on only if the limit says so.
     Object(ObjectKind, String),
+    /// The same with the object that a map has for the register; goes on only if there is one.
+    ObjectIn(ObjectKind, String),
+    /// An instruction that loads its value so many octets behind register 1, a multiple of four.
+    Behind(u32, Box<Expression>),
     /// Copies the packet to an NFLOG group.
     Log { group: u16, snap_length: u32 },
     /// Loads a random number below this one, in host byte order.
@@ -152,11 +159,14 @@ pub(super) enum Expression {
 
 impl Expression {
     /// The kernel's name of the instruction and its attributes. `set_id` is that of the anonymous
-    /// set looked up.
-    fn encode_parts(&self, set_id: u32) -> (&'static str, Attributes) {
+    /// set looked up, `register` where a value is loaded.
+    fn encode_parts(&self, set_id: u32, register: u32) -> (&'static str, Attributes) {
         let list = Attributes::new();
         match self {
-            Self::Meta(key) => ("meta", list.u32(2, *key as u32).u32(1, REGISTER)),
+            Self::Behind(octets, expression) => {
+                expression.encode_parts(set_id, SHORT_REGISTER + octets / 4)
+            }
+            Self::Meta(key) => ("meta", list.u32(2, *key as u32).u32(1, register)),
             Self::SetMeta(key) => ("meta", list.u32(2, *key as u32).u32(3, REGISTER)),
             Self::Payload {
                 base,
@@ -164,7 +174,7 @@ impl Expression {
                 length,
             } => (
                 "payload",
-                list.u32(1, REGISTER)
+                list.u32(1, register)
                     .u32(2, *base as u32)
                     .u32(3, *offset)
                     .u32(4, *length),
@@ -196,7 +206,7 @@ impl Expression {
             }
             Self::Bitwise { mask, toggle } => {
                 let length = u32::try_from(mask.len()).expect("a register has 16 octets");
-                let list = list.u32(1, REGISTER).u32(2, REGISTER).u32(3, length);
+                let list = list.u32(1, register).u32(2, register).u32(3, length);
                 (
                     "bitwise",
                     list.nested(4, value(mask)).nested(5, value(toggle)),
@@ -223,6 +233,7 @@ impl Expression {
                     .u32(4, set_id),
             ),
             Self::Object(kind, name) => ("objref", list.u32(1, *kind as u32).string(2, name)),
+            Self::ObjectIn(_, map) => ("objref", list.u32(3, REGISTER).string(4, map)),
             Self::Log { group, snap_length } => {
                 let list = list.u16(1, *group);
                 (
@@ -251,7 +262,7 @@ impl Expression {
 
     /// Appends the instruction to a rule's list.
     pub(super) fn encode(&self, set_id: u32, to: Attributes) -> Attributes {
-        let (name, data) = self.encode_parts(set_id);
+        let (name, data) = self.encode_parts(set_id, REGISTER);
         to.nested(1, Attributes::new().string(1, name).nested(2, data))
     }
 }

@@ -16,7 +16,7 @@ pub(super) const PORT_PROTOCOLS: &str = "tcp_udp";
 const COMPARED_RUNS: usize = 4;
 
 /// Something of a packet that can be compared with numbers.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Field {
     /// Protocol of the transport header.
     TransportProtocol,
@@ -105,6 +105,44 @@ impl Field {
             Some(mask) => mask.count_ones(),
             None => 8 * access.width as u32,
         }
+    }
+
+    /// Octets of the field in a key.
+    pub(super) fn key_width(self) -> usize {
+        self.access().width
+    }
+
+    /// nft's number for the type of the field.
+    pub(super) fn data_type(self) -> u32 {
+        self.access().data_type
+    }
+
+    /// The type of the field in nft's language, for fields of keys.
+    pub(super) fn type_name(self) -> &'static str {
+        match self.data_type() {
+            data_type::IPV4_ADDRESS => "ipv4_addr",
+            data_type::IPV6_ADDRESS => "ipv6_addr",
+            data_type::PROTOCOL => "inet_proto",
+            data_type::SERVICE => "inet_service",
+            _ => "integer",
+        }
+    }
+
+    /// The field as part of a key: `value` has no bits outside the field.
+    pub(super) fn key_octets(self, value: u128) -> Vec<u8> {
+        value.to_be_bytes()[16 - self.key_width()..].to_vec()
+    }
+
+    /// The instructions that load the bits of `mask`.
+    pub(super) fn load_masked(self, mask: u128) -> Vec<Expression> {
+        let mut list = vec![self.access().load];
+        if mask.count_ones() < self.bits() {
+            list.push(Expression::Bitwise {
+                mask: self.key_octets(mask),
+                toggle: self.key_octets(0),
+            });
+        }
+        list
     }
 
     fn access(self) -> Access {
@@ -276,7 +314,7 @@ impl Field {
     }
 
     /// Writes a value of the field as nft does.
-    fn write_value(self, value: u128, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+    pub(super) fn write_value(self, value: u128, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Source(Family::Ipv4) | Self::Destination(Family::Ipv4) => {
                 write!(f, "{}", Ipv4Addr::from(value as u32))
@@ -450,7 +488,9 @@ impl Test {
                     }
                 }));
             }
-            Self::HasPorts => list.push(Expression::Lookup(SetReference::Named(PORT_PROTOCOLS))),
+            Self::HasPorts => list.push(Expression::Lookup(SetReference::Named(
+                PORT_PROTOCOLS.into(),
+            ))),
             Self::In(set) => {
                 list.extend(own_mask);
                 let set = interval_set(set, &access);

@@ -266,14 +266,11 @@ fn guarded_tcp(guard: &Guard) -> Vec<Statement> {
     statements
 }
 
-/// The messages that replace whatever has our table's name by an empty table with its frame.
+/// The messages that create the frame in a table that has none of it, and the table if need be.
 pub(super) fn create_messages(chains: &[FrameChain], last_set: &mut u32) -> Vec<Message> {
-    let mut messages = delete_messages();
-    messages.push(Message::new(
-        Kind::NewTable,
-        NLM_F_CREATE,
-        Attributes::of_table(),
-    ));
+    // Naming the flags wakes a table that somebody has put to sleep.
+    let table = Attributes::of_table().u32(2, 0);
+    let mut messages = vec![Message::new(Kind::NewTable, NLM_F_CREATE, table)];
     create_port_protocols(last_set, &mut messages);
     for (family, class) in CLASS_CHAINS {
         messages.push(create_chain(

@@ -1,534 +1,913 @@
-//! How rules lie in chains, and the messages that take a commit from one state to the next. Pure.
+//! How rules lie in the table, and what a commit changes there. Pure.
 //!
-//! The rules of a family and class are one ordered list, which [`super::chunk`] cuts into chains. A
-//! commit rewrites only the chains whose rules change, in an order that never leaves a chain in use
-//! undefined: objects first, then the chains that refer to them, then those that jump there, and
-//! removal in reverse.
+//! A packet goes through the sections of its family in order ([`super::section`]). In each it finds
+//! its node, and then by its key the rule of each unit ([`super::unit`]). The rules of a node that
+//! hold something that no unit can express stand, all of them, in an ordered list instead
+//! ([`super::chunk`]). Neither depends on how many rules there are elsewhere, and a commit touches
+//! only the elements and chunks of the rules that it changes.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use super::chunk::{Chunk, arrange, index, take_id};
-use super::compile::{Class, Context, FINISH_CHAIN, ObjectNames, buckets, collects_marks, compile};
-use super::expression::Verdict;
-use super::frame::CLASS_CHAINS;
-use super::limit::Bucket;
+use super::chunk::{Chunk, Item, ItemKey, ListKey, arrange, take_id};
+use super::compile::{Class, Context, FINISH_CHAIN, collects_marks};
+use super::installed::{Installed, KnownObjects};
+use super::journal::Journal;
 use super::message::Message;
-use super::object::{NamedObject, NftRule, ObjectBody, create_chain, delete_chain, flush_chain};
-use super::statement::{ScratchMark, Statement};
+use super::object::{Element, NamedObject, NamedSet, NftRule};
+use super::plan::Plan;
+use super::section::Section;
+use super::statement::ScratchMark;
+use super::unit::{Unit, UnitKey, UnitPlace};
 use crate::desired::{Changes, Sample};
-use crate::rule::{Family, LimitUnit, OrderKey, Rule, RuleId};
+use crate::rule::{Family, OrderKey, Rule, RuleId};
 
-/// An installed rule and what it owns.
-#[derive(Debug)]
-pub(super) struct Installed {
-    /// The rule.
-    pub(super) rule: Arc<Rule>,
-    /// Its counter, then its limits.
-    objects: Vec<NamedObject>,
-    /// Grows whenever a limit gets a new name.
-    limit_version: u32,
-    /// Whether any packet of a class can match, in the order of [`Class::ALL`].
-    classes: [bool; 2],
+/// Units in a section. Rules that would need more are listed: every unit is one more lookup for
+/// packets of the nodes.
+const UNITS_MAX: usize = 32;
+
+/// Where rules of a node stand: family, section, and the left-aligned address.
+type NodeKey = (Family, Section, u128);
+
+/// The rules of one node.
+#[derive(Clone, Debug, Default)]
+struct Node {
+    /// Each with whether a unit can hold it.
+    rules: Vec<(Arc<Installed>, bool)>,
 }
 
-impl Installed {
-    /// Names the objects of a rule. Limits that did not change keep their name, and so their
-    /// bucket: the kernel silently ignores a new rate for an existing name.
-    fn new(rule: Arc<Rule>, previous: Option<&Installed>, context: &Context) -> Self {
-        let counter = NamedObject {
-            name: rule.id.to_string(),
-            body: ObjectBody::Counter,
-        };
-        let mut objects = vec![counter];
-        let wanted = buckets(&rule.action).unwrap_or_default();
-        let kept = |bucket: &Bucket| {
-            let objects = previous.map_or(&[][..], |previous| &previous.objects);
-            objects
-                .iter()
-                .find(|object| object.body == ObjectBody::Limit(*bucket))
-                .cloned()
-        };
-        let is_new = wanted.iter().any(|bucket| kept(bucket).is_none());
-        let limit_version =
-            previous.map_or(0, |previous| previous.limit_version) + u32::from(is_new);
-        for bucket in wanted {
-            objects.push(kept(&bucket).unwrap_or_else(|| {
-                let unit = match bucket.measures {
-                    LimitUnit::Bytes => "bytes",
-                    LimitUnit::Packets => "packets",
-                };
-                let name = match limit_version {
-                    1 => format!("{}_{unit}", rule.id),
-                    version => format!("{}_{unit}_{version}", rule.id),
-                };
-                NamedObject {
-                    name,
-                    body: ObjectBody::Limit(bucket),
-                }
-            }));
-        }
-        let mut installed = Self {
-            rule,
-            objects,
-            limit_version,
-            classes: [false; 2],
-        };
-        installed.classes = Class::ALL.map(|class| !installed.compile(class, context).is_empty());
-        installed
+impl Node {
+    /// True when its rules are in the list of the section.
+    fn is_listed(&self) -> bool {
+        self.rules.iter().any(|(_, fits)| !fits)
     }
 
-    /// The nft rules of the rule for a class.
-    fn compile(&self, class: Class, context: &Context) -> Vec<NftRule> {
-        let limits = self.objects[1..]
-            .iter()
-            .map(|object| object.name.clone())
-            .collect();
-        let names = ObjectNames {
-            counter: self.objects[0].name.clone(),
-            limits,
+    /// Which guards have the node.
+    fn guards(&self, family: Family, section: Section) -> [bool; 3] {
+        let is_longer = |(installed, _): &(Arc<Installed>, bool)| {
+            section.is_longer(family, &installed.rule.matches)
         };
-        compile(&self.rule, class, context, &names)
+        let listed = self.is_listed();
+        [
+            !self.rules.is_empty(),
+            !listed && self.rules.iter().any(is_longer),
+            listed,
+        ]
     }
+}
+
+/// Sets of nodes that spare other packets work.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Guard {
+    /// Nodes that have rules.
+    Node,
+    /// Nodes that have units for prefixes longer than the node.
+    Longer,
+    /// Nodes whose rules are listed.
+    Listed,
+}
+
+impl Guard {
+    const ALL: [Guard; 3] = [Guard::Node, Guard::Longer, Guard::Listed];
+
+    /// The set of a section; `None` when the section has no nodes.
+    pub(super) fn set(self, family: Family, section: Section) -> Option<NamedSet> {
+        let suffix = match self {
+            Self::Node => "",
+            Self::Longer => "-longer",
+            Self::Listed => "-listed",
+        };
+        Some(NamedSet {
+            name: format!("{family}-{}{suffix}", section.name(family)),
+            key: section.node_key(family)?,
+            objects: None,
+        })
+    }
+}
+
+/// What is numbered, so that names are unique.
+#[derive(Clone, Copy, Debug)]
+struct Numbers {
+    next_chunk: u64,
+    next_unit: u64,
+    /// Of the last set, named or not.
+    last_set: u32,
 }
 
 /// Everything that is installed beside the frame.
+///
+/// Changes are provisional until [`Layout::accept`] or [`Layout::roll_back`].
 #[derive(Clone, Debug)]
 pub(super) struct Layout {
-    rules: Arc<BTreeMap<(Family, OrderKey), Arc<Installed>>>,
+    rules: Journal<(Family, OrderKey), Arc<Installed>>,
     /// Where the rule of an id stands.
-    owners: Arc<HashMap<RuleId, (Family, OrderKey)>>,
-    /// One list for each of [`CLASS_CHAINS`].
-    lists: [Vec<Arc<Chunk>>; 4],
-    /// Rules that need marks to be collected.
-    collecting: usize,
-    next_chunk: u64,
-    /// Number of the last anonymous set.
-    last_set: u32,
-    sample: Sample,
-    scratch: ScratchMark,
-}
-
-/// The way from one layout to another.
-#[derive(Debug)]
-pub(super) struct Plan {
-    /// What is built beside the old state, in groups that must not be separated.
-    pub(super) build: Vec<Vec<Message>>,
-    /// What makes it effective: all or nothing.
-    pub(super) switch: Vec<Message>,
-    /// Removal of what nothing refers to any more, one by one.
-    pub(super) sweep: Vec<Vec<Message>>,
-    /// Removal of what `build` created, one by one, when the switch does not come about.
-    pub(super) abandon: Vec<Vec<Message>>,
-}
-
-impl Plan {
-    /// True when there is nothing to do.
-    pub(super) fn is_empty(&self) -> bool {
-        self.build.is_empty() && self.switch.is_empty() && self.sweep.is_empty()
-    }
-
-    /// Everything as one transaction.
-    pub(super) fn into_transaction(self) -> Vec<Message> {
-        let mut messages: Vec<Message> = self.build.into_iter().flatten().collect();
-        messages.extend(self.switch);
-        messages.extend(self.sweep.into_iter().flatten());
-        messages
-    }
-}
-
-/// How a plan treats chunks that change.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Rewrite {
-    /// Rewrites the chain: everything must be one transaction.
-    InPlace,
-    /// Builds a new chain beside it: only the switch must be one transaction.
-    Beside,
+    owners: Journal<RuleId, (Family, OrderKey)>,
+    nodes: Journal<NodeKey, Arc<Node>>,
+    /// Rules without a node that are listed.
+    listed: Journal<(Family, OrderKey), ()>,
+    units: Journal<UnitKey, Unit>,
+    /// Nodes in each guard.
+    guards: Journal<(Family, Section, Guard), usize>,
+    lists: Journal<ListKey, Arc<Vec<Arc<Chunk>>>>,
+    /// The chains that lead to units and lists.
+    chains: Journal<String, Arc<Vec<NftRule>>>,
+    /// Rules that collect this mark.
+    marks: Journal<(Family, u8), usize>,
+    /// Rules for whose sake marks are collected.
+    collecting: Journal<(), usize>,
+    settings: Journal<(), (Sample, ScratchMark)>,
+    numbers: Numbers,
+    accepted: Numbers,
 }
 
 /// A change to one rule: what stood at a key and what shall stand there.
 struct Edit {
-    key: (Family, OrderKey),
     old: Option<Arc<Installed>>,
     new: Option<Arc<Installed>>,
+}
+
+/// What a commit changes, while it is being found out.
+#[derive(Debug, Default)]
+struct Draft {
+    /// For each set, by the octets of keys: the element before and after.
+    elements: BTreeMap<String, BTreeMap<Vec<u8>, (Option<Element>, Option<Element>)>>,
+    /// For each list: the item before and after.
+    items: BTreeMap<(Family, Section), BTreeMap<ItemKey, (Option<Item>, Option<Item>)>>,
+    /// Units before, of those that are touched.
+    units: BTreeMap<UnitKey, Option<Unit>>,
+    /// Guards before, of those that are touched.
+    guards: BTreeMap<(Family, Section, Guard), usize>,
+}
+
+impl Draft {
+    fn remove_element(&mut self, set: &str, element: Element) {
+        let changes = self.elements.entry(set.into()).or_default();
+        changes
+            .entry(element.value.octets())
+            .and_modify(|(_, after)| *after = None)
+            .or_insert((Some(element), None));
+    }
+
+    fn add_element(&mut self, set: &str, element: Element) {
+        let changes = self.elements.entry(set.into()).or_default();
+        let change = changes.entry(element.value.octets()).or_default();
+        change.1 = Some(element);
+    }
+
+    fn remove_item(&mut self, list: (Family, Section), key: ItemKey, item: Item) {
+        let changes = self.items.entry(list).or_default();
+        changes
+            .entry(key)
+            .and_modify(|(_, after)| *after = None)
+            .or_insert((Some(item), None));
+    }
+
+    fn add_item(&mut self, list: (Family, Section), key: ItemKey, item: Item) {
+        let changes = self.items.entry(list).or_default();
+        changes.entry(key).or_default().1 = Some(item);
+    }
 }
 
 impl Layout {
     /// No rules.
     pub(super) fn empty(sample: Sample, scratch: ScratchMark) -> Self {
-        Self {
-            rules: Arc::default(),
-            owners: Arc::default(),
-            lists: Default::default(),
-            collecting: 0,
+        let numbers = Numbers {
             next_chunk: 1,
+            next_unit: 1,
             last_set: 0,
-            sample,
-            scratch,
+        };
+        let mut layout = Self {
+            rules: Journal::default(),
+            owners: Journal::default(),
+            nodes: Journal::default(),
+            listed: Journal::default(),
+            units: Journal::default(),
+            guards: Journal::default(),
+            lists: Journal::default(),
+            chains: Journal::default(),
+            marks: Journal::default(),
+            collecting: Journal::default(),
+            settings: Journal::default(),
+            numbers,
+            accepted: numbers,
+        };
+        layout.settings.set((), Some((sample, scratch)));
+        // The frame creates the chains of the classes.
+        for (name, rules) in layout.structure() {
+            layout.chains.set(name, Some(Arc::new(rules)));
+        }
+        layout.accept();
+        layout
+    }
+
+    /// Makes the changes since the last acceptance final.
+    pub(super) fn accept(&mut self) {
+        self.each_journal(|journal| journal.accept());
+        self.accepted = self.numbers;
+    }
+
+    /// Undoes the changes since the last acceptance.
+    pub(super) fn roll_back(&mut self) {
+        self.each_journal(|journal| journal.roll_back());
+        self.numbers = self.accepted;
+    }
+
+    fn each_journal(&mut self, act: impl Fn(&mut dyn Provisional)) {
+        let journals: [&mut dyn Provisional; 11] = [
+            &mut self.rules,
+            &mut self.owners,
+            &mut self.nodes,
+            &mut self.listed,
+            &mut self.units,
+            &mut self.guards,
+            &mut self.lists,
+            &mut self.chains,
+            &mut self.marks,
+            &mut self.collecting,
+            &mut self.settings,
+        ];
+        for journal in journals {
+            act(journal);
         }
     }
 
     /// Installed rules in the order of their families and keys.
+    pub(super) fn installed(&self) -> impl Iterator<Item = &Arc<Installed>> {
+        self.rules.map().values()
+    }
+
+    /// The same as the upper half knows them.
     pub(super) fn rules(&self) -> impl Iterator<Item = &Arc<Rule>> {
-        self.rules.values().map(|installed| &installed.rule)
+        self.installed().map(|installed| &installed.rule)
     }
 
     /// Number of installed rules.
     pub(super) fn len(&self) -> usize {
-        self.rules.len()
+        self.rules.map().len()
     }
 
-    /// Number of chains that hold rules.
-    pub(super) fn chunk_count(&self) -> usize {
-        self.lists.iter().map(Vec::len).sum()
+    /// Number of rules that are in ordered lists.
+    pub(super) fn listed_len(&self) -> usize {
+        let nodes = self.nodes.map().values().filter(|node| node.is_listed());
+        let in_nodes: usize = nodes.map(|node| node.rules.len()).sum();
+        in_nodes + self.listed.map().len()
     }
 
-    /// The bits of the packet mark that it uses.
-    pub(super) fn scratch(&self) -> ScratchMark {
-        self.scratch
+    /// Number of units.
+    pub(super) fn unit_count(&self) -> usize {
+        self.units.map().len()
     }
 
-    fn context(&self) -> Context {
-        let collect_marks = (self.collecting > 0).then_some(self.scratch);
-        Context {
-            sample: self.sample,
-            collect_marks,
-        }
+    /// Where samples go, and the bits of the packet mark that are used.
+    pub(super) fn settings(&self) -> (Sample, ScratchMark) {
+        *self
+            .settings
+            .get(&())
+            .expect("set when the layout was made")
     }
 
-    /// The chains that lead to the chunks of a list, each after those that it refers to; last that
-    /// of the class.
-    fn index(&self, list: usize) -> Vec<(String, Vec<NftRule>)> {
-        let mut chains = index(&self.lists[list], list);
-        if let (Some(mark), Some((_, rules))) = (self.context().collect_marks, chains.last_mut()) {
-            let clear = Statement::SetMark {
-                mask: mark.mask(),
-                value: 0,
-            };
-            rules.insert(0, NftRule::of_frame(vec![clear], "no DSCP chosen yet"));
-            let goto = Statement::Verdict(Verdict::Goto(FINISH_CHAIN.into()));
-            rules.push(NftRule::of_frame(vec![goto], ""));
-        }
-        chains
+    /// The layout after `changes`: the messages that take the kernel there. Fails when two rules
+    /// would have the same id.
+    pub(super) fn change(
+        &mut self,
+        changes: &Changes,
+        known: &KnownObjects,
+    ) -> Result<Vec<Message>, RuleId> {
+        let before = self.context();
+        let edits = self.edit(changes, known)?;
+        Ok(self.carry_out(&edits, before, known))
     }
 
-    /// What the chain holds that writes the chosen DSCP. Empty when no rule needs it.
-    fn finish_rules(&self) -> Vec<NftRule> {
-        let Some(mark) = self.context().collect_marks else {
-            return Vec::new();
-        };
-        let marks: BTreeSet<(Family, u8)> = self
-            .rules()
-            .filter_map(|rule| Some((rule.family, rule.action.mark_dscp?)))
+    /// The same rules under other settings.
+    pub(super) fn change_settings(&mut self, sample: Sample, scratch: ScratchMark) -> Vec<Message> {
+        let before = self.context();
+        self.settings.set((), Some((sample, scratch)));
+        self.carry_out(&[], before, &KnownObjects::new())
+    }
+
+    /// Puts rules with the objects that they have into an empty layout.
+    pub(super) fn fill(
+        &mut self,
+        rules: impl Iterator<Item = Arc<Installed>>,
+        known: &KnownObjects,
+    ) -> Vec<Message> {
+        let before = self.context();
+        let edits: Vec<Edit> = rules
+            .map(|new| Edit {
+                old: None,
+                new: Some(new),
+            })
             .collect();
-        let apply = |(family, dscp): (Family, u8)| {
-            let statements = vec![
-                Statement::Family(family),
-                Statement::MarkIs {
-                    mask: mark.mask(),
-                    value: mark.value(dscp),
-                },
-                Statement::SetDscp(family, dscp),
-            ];
-            NftRule::of_frame(statements, "")
-        };
-        let mut rules: Vec<NftRule> = marks.into_iter().map(apply).collect();
-        rules.push(NftRule::of_frame(
-            vec![
-                Statement::SetMark {
-                    mask: mark.mask(),
-                    value: 0,
-                },
-                Statement::Verdict(Verdict::Accept),
-            ],
-            "",
-        ));
-        rules
+        for edit in &edits {
+            let new = edit.new.as_ref().expect("every edit here has one");
+            let key = (new.rule.family, new.rule.order.clone());
+            self.owners.set(new.rule.id, Some(key.clone()));
+            self.rules.set(key, Some(new.clone()));
+            self.count_marks(new, 1);
+        }
+        self.carry_out(&edits, before, known)
+    }
+
+    /// What all nft rules depend on.
+    pub(super) fn context(&self) -> Context {
+        let (sample, scratch) = self.settings();
+        let collecting = self.collecting.get(&()).is_some();
+        Context {
+            sample,
+            collect_marks: collecting.then_some(scratch),
+        }
+    }
+
+    /// The marks that are written at the end of evaluation, if any are collected.
+    pub(super) fn collected_marks(&self) -> impl Iterator<Item = &(Family, u8)> {
+        self.marks.map().keys()
+    }
+
+    /// The units of a section, in order.
+    pub(super) fn units_of(
+        &self,
+        family: Family,
+        section: Section,
+    ) -> impl Iterator<Item = (&UnitKey, &Unit)> {
+        let least = UnitKey::least(family, section);
+        let is_here =
+            move |(unit, _): &(&UnitKey, &Unit)| unit.family == family && unit.section == section;
+        self.units.map().range(least..).take_while(is_here)
+    }
+
+    /// The chunks of a list.
+    pub(super) fn chunks(&self, list: &ListKey) -> &[Arc<Chunk>] {
+        self.lists.get(list).map_or(&[], |chunks| chunks.as_slice())
+    }
+
+    /// Every named set with its elements.
+    pub(super) fn sets(&self) -> BTreeMap<NamedSet, Vec<Element>> {
+        let mut sets: BTreeMap<NamedSet, Vec<Element>> = BTreeMap::new();
+        for ((family, section, node), rules) in self.nodes.map() {
+            let wanted = rules.guards(*family, *section);
+            for (guard, _) in Guard::ALL
+                .into_iter()
+                .zip(wanted)
+                .filter(|(_, is_in)| *is_in)
+            {
+                let set = guard.set(*family, *section).expect("the section has nodes");
+                let element = node_element(&set, *node);
+                sets.entry(set).or_default().push(element);
+            }
+        }
+        for installed in self.installed() {
+            let Some(place) = self.unit_place(installed) else {
+                continue;
+            };
+            let unit = &self.units.map()[&place.unit];
+            for (map, element) in unit
+                .maps(&place.unit)
+                .into_iter()
+                .zip(place.elements(installed))
+            {
+                sets.entry(map).or_default().push(element);
+            }
+        }
+        sets
     }
 
     /// Every chain with its rules, each after those that it refers to.
-    pub(super) fn chains(&self) -> Vec<(String, Vec<NftRule>)> {
+    pub(super) fn all_chains(&self) -> Vec<(String, Vec<NftRule>)> {
         let context = self.context();
-        let mut chains = Vec::new();
-        let finish = self.finish_rules();
-        if !finish.is_empty() {
-            chains.push((FINISH_CHAIN.into(), finish));
-        }
-        for (list, (_, class)) in CLASS_CHAINS.into_iter().enumerate() {
-            for chunk in &self.lists[list] {
-                let rules = chunk
-                    .rules
-                    .iter()
-                    .flat_map(|rule| rule.compile(class, &context));
+        let (finish, others): (Vec<_>, Vec<_>) = self
+            .structure()
+            .into_iter()
+            .partition(|(name, _)| name == FINISH_CHAIN);
+        let mut chains = finish;
+        for (list, chunks) in self.lists.map() {
+            for chunk in chunks.iter() {
+                let items = chunk.items.iter();
+                let rules = items.flat_map(|(_, item)| item.compile(list.class, &context));
                 chains.push((chunk.chain(list), rules.collect()));
             }
-            chains.extend(self.index(list));
         }
+        chains.extend(others);
         chains
     }
 
-    /// Every named object with the label of its rule, in order of the rules.
-    pub(super) fn objects(&self) -> Vec<(&NamedObject, &Rule)> {
-        let objects = self.rules.values().flat_map(|installed| {
-            installed
-                .objects
-                .iter()
-                .map(|object| (object, installed.rule.as_ref()))
-        });
-        objects.collect()
+    /// Where a rule stands in a unit; `None` when it is listed, or matches nothing.
+    fn unit_place(&self, installed: &Installed) -> Option<UnitPlace> {
+        let rule = &installed.rule;
+        if !Class::ALL.iter().any(|class| installed.is_in(*class)) {
+            return None;
+        }
+        let (section, node) = Section::of(rule.family, &rule.matches);
+        let is_listed = match node {
+            Some(node) => self.nodes.get(&(rule.family, section, node))?.is_listed(),
+            None => self
+                .listed
+                .get(&(rule.family, rule.order.clone()))
+                .is_some(),
+        };
+        UnitPlace::of(section, installed).filter(|_| !is_listed)
     }
 
-    /// The layout after `changes`, and how to get there. Fails when two rules would have the same
-    /// id.
-    pub(super) fn plan(
-        &self,
-        changes: &Changes,
-        rewrite: Rewrite,
-    ) -> Result<(Layout, Plan), RuleId> {
-        let mut wanted: BTreeMap<(Family, OrderKey), Option<Arc<Rule>>> = BTreeMap::new();
+    /// Puts the wanted rules into the maps of rules and returns what is different.
+    fn edit(&mut self, changes: &Changes, known: &KnownObjects) -> Result<Vec<Edit>, RuleId> {
+        let mut wanted: BTreeMap<(Family, OrderKey), Option<&Arc<Rule>>> = BTreeMap::new();
         for key in &changes.remove {
             wanted.insert(key.clone(), None);
         }
         for rule in &changes.put {
-            wanted.insert((rule.family, rule.order.clone()), Some(rule.clone()));
+            wanted.insert((rule.family, rule.order.clone()), Some(rule));
         }
-        let mut next = self.clone();
-        let edits = next.apply(self, wanted)?;
-        self.plan_to(next, &edits, rewrite)
-    }
-
-    /// The same rules under other settings.
-    pub(super) fn plan_settings(
-        &self,
-        sample: Sample,
-        scratch: ScratchMark,
-        rewrite: Rewrite,
-    ) -> Result<(Layout, Plan), RuleId> {
-        let next = Self {
-            sample,
-            scratch,
-            ..self.clone()
-        };
-        self.plan_to(next, &[], rewrite)
-    }
-
-    /// Puts the wanted rules into `self`, a copy of `old`, except into the lists.
-    fn apply(
-        &mut self,
-        old: &Layout,
-        wanted: BTreeMap<(Family, OrderKey), Option<Arc<Rule>>>,
-    ) -> Result<Vec<Edit>, RuleId> {
-        // Without rules to look at, whether anything is collected does not change what a rule owns
-        // or where it stands.
-        let context = old.context();
-        let mut edits = Vec::with_capacity(wanted.len());
-        let rules = Arc::make_mut(&mut self.rules);
-        let owners = Arc::make_mut(&mut self.owners);
+        // Rules that move to another key keep what they own.
+        let mut leaving: BTreeMap<RuleId, Arc<Installed>> = BTreeMap::new();
         for key in wanted.keys() {
-            if let Some(installed) = old.rules.get(key) {
-                owners.remove(&installed.rule.id);
+            if let Some(installed) = self.rules.get(key) {
+                leaving.insert(installed.rule.id, installed.clone());
             }
         }
+        for id in leaving.keys() {
+            self.owners.set(*id, None);
+        }
+        let mut edits = Vec::with_capacity(wanted.len());
         for (key, rule) in wanted {
-            let current = old.rules.get(&key).cloned();
-            let Some(rule) = rule else {
-                if let Some(installed) = current {
-                    self.collecting -= usize::from(collects_marks(&installed.rule.action));
-                    rules.remove(&key);
-                    edits.push(Edit {
-                        key,
-                        old: Some(installed),
-                        new: None,
-                    });
+            let old = self.rules.get(&key).cloned();
+            if let Some(rule) = rule {
+                if self.owners.get(&rule.id).is_some() {
+                    return Err(rule.id);
                 }
-                continue;
-            };
-            if owners.insert(rule.id, key.clone()).is_some() {
-                return Err(rule.id);
+                self.owners.set(rule.id, Some(key.clone()));
+                if old.as_ref().is_some_and(|old| old.rule == *rule) {
+                    continue;
+                }
             }
-            if current
-                .as_ref()
-                .is_some_and(|installed| installed.rule == rule)
-            {
-                continue;
-            }
-            let previous = old.owners.get(&rule.id).and_then(|key| old.rules.get(key));
-            let installed = Arc::new(Installed::new(rule, previous.map(Arc::as_ref), &context));
-            self.collecting += usize::from(collects_marks(&installed.rule.action));
-            if let Some(current) = &current {
-                self.collecting -= usize::from(collects_marks(&current.rule.action));
-            }
-            rules.insert(key.clone(), installed.clone());
-            edits.push(Edit {
-                key,
-                old: current,
-                new: Some(installed),
+            let new = rule.map(|rule| {
+                let previous = leaving.get(&rule.id).map(Arc::as_ref);
+                Arc::new(Installed::new(rule.clone(), previous, known))
             });
+            if old.is_none() && new.is_none() {
+                continue;
+            }
+            self.rules.set(key, new.clone());
+            for (installed, sign) in [(&old, -1), (&new, 1)] {
+                if let Some(installed) = installed {
+                    self.count_marks(installed, sign);
+                }
+            }
+            edits.push(Edit { old, new });
         }
         Ok(edits)
     }
 
-    /// Arranges the edited rules of `next` in chunks and lists the messages that make the
-    /// difference.
-    fn plan_to(
-        &self,
-        mut next: Layout,
-        edits: &[Edit],
-        rewrite: Rewrite,
-    ) -> Result<(Layout, Plan), RuleId> {
-        let mut plan = Plan {
-            build: Vec::new(),
-            switch: Vec::new(),
-            sweep: Vec::new(),
-            abandon: Vec::new(),
+    /// Counts a rule that comes (1) or goes (-1) among those that mark.
+    fn count_marks(&mut self, installed: &Installed, sign: isize) {
+        let rule = &installed.rule;
+        let changed = |count: Option<&usize>| {
+            let count = count.copied().unwrap_or(0).saturating_add_signed(sign);
+            Some(count).filter(|count| *count > 0)
         };
-        let mut last_set = self.last_set;
-        let (added, deleted) = object_changes(edits);
-        for (object, rule) in added {
-            plan.build
-                .push(vec![object.create(rule.id, &rule.label.to_string())]);
-            plan.abandon.push(vec![object.delete()]);
+        if let Some(dscp) = rule.action.mark_dscp {
+            let key = (rule.family, dscp);
+            self.marks.set(key, changed(self.marks.get(&key)));
         }
-        let (old_context, context) = (self.context(), next.context());
-        let rewrite_all = old_context.collect_marks != context.collect_marks
-            || old_context.sample != context.sample;
-        // Everything that leads to a chunk changes place with the first message of the switch.
-        let old_finish = self.finish_rules();
-        let finish = next.finish_rules();
-        if old_finish != finish && !finish.is_empty() {
-            plan.switch.push(create_chain(FINISH_CHAIN, None, ""));
-            plan.switch.push(flush_chain(FINISH_CHAIN));
-            for rule in &finish {
-                rule.create(FINISH_CHAIN, &mut last_set, &mut plan.switch);
-            }
-            if rewrite == Rewrite::Beside && old_finish.is_empty() {
-                plan.build.push(vec![create_chain(FINISH_CHAIN, None, "")]);
+        if collects_marks(&rule.action) {
+            self.collecting.set((), changed(self.collecting.get(&())));
+        }
+    }
+
+    /// Rearranges what the edits touch, and lists the messages that make the difference.
+    fn carry_out(&mut self, edits: &[Edit], before: Context, known: &KnownObjects) -> Vec<Message> {
+        let mut draft = Draft::default();
+        self.place_all(edits, &mut draft);
+        let mut plan = Plan::new(self.numbers.last_set);
+        objects(edits, known, &mut plan);
+        let structure_changed = self.plan_sets(&draft, &mut plan) | (before != self.context());
+        let lists_changed = self.plan_lists(&draft, before, &mut plan);
+        if structure_changed || lists_changed {
+            self.plan_structure(&mut plan);
+        }
+        let (messages, last_set) = plan.into_messages();
+        self.numbers.last_set = last_set;
+        messages
+    }
+
+    /// Gives every edited rule its place.
+    fn place_all(&mut self, edits: &[Edit], draft: &mut Draft) {
+        type Difference = (BTreeSet<RuleId>, Vec<Arc<Installed>>);
+        let mut nodes: BTreeMap<NodeKey, Difference> = BTreeMap::new();
+        let matches_some =
+            |installed: &&Arc<Installed>| Class::ALL.iter().any(|class| installed.is_in(*class));
+        for edit in edits {
+            if let Some(old) = edit.old.as_ref().filter(matches_some) {
+                let (section, node) = Section::of(old.rule.family, &old.rule.matches);
+                match node {
+                    Some(node) => {
+                        let key = (old.rule.family, section, node);
+                        nodes.entry(key).or_default().0.insert(old.rule.id);
+                    }
+                    None => self.remove_other(section, old, draft),
+                }
             }
         }
-        let mut sweep_chains = Vec::new();
-        for (list, (family, class)) in CLASS_CHAINS.into_iter().enumerate() {
-            let place = |installed: &Option<Arc<Installed>>| {
-                installed
-                    .clone()
-                    .filter(|installed| installed.classes[class as usize])
-            };
-            let edits: Vec<(&OrderKey, Option<Arc<Installed>>)> = edits
-                .iter()
-                .filter(|edit| edit.key.0 == family)
-                .filter(|edit| place(&edit.old).is_some() || place(&edit.new).is_some())
-                .map(|edit| (&edit.key.1, place(&edit.new)))
-                .collect();
-            if edits.is_empty() && !rewrite_all {
+        for edit in edits {
+            if let Some(new) = edit.new.as_ref().filter(matches_some) {
+                let (section, node) = Section::of(new.rule.family, &new.rule.matches);
+                match node {
+                    Some(node) => {
+                        let key = (new.rule.family, section, node);
+                        nodes.entry(key).or_default().1.push(new.clone());
+                    }
+                    None => self.add_other(section, new, draft),
+                }
+            }
+        }
+        for (key, (olds, news)) in nodes {
+            self.change_node(key, &olds, news, draft);
+        }
+    }
+
+    /// Exchanges rules of a node.
+    fn change_node(
+        &mut self,
+        key: NodeKey,
+        olds: &BTreeSet<RuleId>,
+        news: Vec<Arc<Installed>>,
+        draft: &mut Draft,
+    ) {
+        let (family, section, address) = key;
+        let before = self.nodes.get(&key).cloned().unwrap_or_default();
+        let is_old = |installed: &Installed| olds.contains(&installed.rule.id);
+        let mut after = Node::default();
+        let stay = before
+            .rules
+            .iter()
+            .filter(|(installed, _)| !is_old(installed));
+        after.rules.extend(stay.cloned());
+        let kept = after.rules.len();
+        for installed in news {
+            let fits =
+                UnitPlace::of(section, &installed).is_some_and(|place| self.has_room(&place.unit));
+            after.rules.push((installed, fits));
+        }
+        let (was_listed, is_listed) = (before.is_listed(), after.is_listed());
+        let all_move = was_listed != is_listed;
+        for (installed, _) in &before.rules {
+            if all_move || is_old(installed) {
+                self.remove_from(section, installed, was_listed, draft);
+            }
+        }
+        for (index, (installed, _)) in after.rules.iter().enumerate() {
+            if all_move || index >= kept {
+                self.add_to(section, installed, is_listed, draft);
+            }
+        }
+        let guards = Guard::ALL.into_iter();
+        let in_guards = before
+            .guards(family, section)
+            .into_iter()
+            .zip(after.guards(family, section));
+        for (guard, (was_in, is_in)) in guards.zip(in_guards) {
+            if was_in != is_in {
+                self.change_guard(guard, key, is_in, draft);
+            }
+        }
+        let after = Some(Arc::new(after)).filter(|node| !node.rules.is_empty());
+        self.nodes.set((family, section, address), after);
+    }
+
+    /// Puts a node into a guard, or takes it out.
+    fn change_guard(&mut self, guard: Guard, node: NodeKey, is_in: bool, draft: &mut Draft) {
+        let (family, section, address) = node;
+        let key = (family, section, guard);
+        let count = self.guards.get(&key).copied().unwrap_or(0);
+        draft.guards.entry(key).or_insert(count);
+        let set = guard.set(family, section).expect("the section has nodes");
+        let element = node_element(&set, address);
+        let count = if is_in {
+            draft.add_element(&set.name, element);
+            count + 1
+        } else {
+            draft.remove_element(&set.name, element);
+            count - 1
+        };
+        self.guards.set(key, Some(count).filter(|count| *count > 0));
+    }
+
+    /// True when the section has the unit, or room for it.
+    fn has_room(&self, unit: &UnitKey) -> bool {
+        self.units.get(unit).is_some()
+            || self.units_of(unit.family, unit.section).count() < UNITS_MAX
+    }
+
+    /// Adds a rule without a node.
+    fn add_other(&mut self, section: Section, installed: &Arc<Installed>, draft: &mut Draft) {
+        let place = UnitPlace::of(section, installed);
+        let is_listed = !place.is_some_and(|place| self.has_room(&place.unit));
+        if is_listed {
+            let key = (installed.rule.family, installed.rule.order.clone());
+            self.listed.set(key, Some(()));
+        }
+        self.add_to(section, installed, is_listed, draft);
+    }
+
+    /// Removes a rule without a node.
+    fn remove_other(&mut self, section: Section, installed: &Arc<Installed>, draft: &mut Draft) {
+        let key = (installed.rule.family, installed.rule.order.clone());
+        let is_listed = self.listed.get(&key).is_some();
+        if is_listed {
+            self.listed.set(key, None);
+        }
+        self.remove_from(section, installed, is_listed, draft);
+    }
+
+    /// Adds a rule to the list of a section, or to its unit.
+    fn add_to(
+        &mut self,
+        section: Section,
+        installed: &Arc<Installed>,
+        is_listed: bool,
+        draft: &mut Draft,
+    ) {
+        let family = installed.rule.family;
+        if is_listed {
+            let key = item_key(section, &installed.rule);
+            return draft.add_item((family, section), key, Item::Rule(installed.clone()));
+        }
+        let place = UnitPlace::of(section, installed).expect("it fits a unit");
+        let before = self.units.get(&place.unit).cloned();
+        draft
+            .units
+            .entry(place.unit.clone())
+            .or_insert(before.clone());
+        let unit = match before {
+            Some(unit) => Unit {
+                rules: unit.rules + 1,
+                ..unit
+            },
+            None => Unit {
+                id: take_id(&mut self.numbers.next_unit),
+                rules: 1,
+            },
+        };
+        for (map, element) in unit.maps(&place.unit).iter().zip(place.elements(installed)) {
+            draft.add_element(&map.name, element);
+        }
+        self.units.set(place.unit, Some(unit));
+    }
+
+    /// Removes a rule from the list of a section, or from its unit.
+    fn remove_from(
+        &mut self,
+        section: Section,
+        installed: &Arc<Installed>,
+        is_listed: bool,
+        draft: &mut Draft,
+    ) {
+        let family = installed.rule.family;
+        if is_listed {
+            let key = item_key(section, &installed.rule);
+            return draft.remove_item((family, section), key, Item::Rule(installed.clone()));
+        }
+        let place = UnitPlace::of(section, installed).expect("it is in a unit");
+        let unit = self
+            .units
+            .get(&place.unit)
+            .cloned()
+            .expect("the unit is there");
+        draft
+            .units
+            .entry(place.unit.clone())
+            .or_insert(Some(unit.clone()));
+        for (map, element) in unit.maps(&place.unit).iter().zip(place.elements(installed)) {
+            draft.remove_element(&map.name, element);
+        }
+        // A unit that loses its last rule keeps its maps until all edits are placed.
+        let rules = unit.rules - 1;
+        self.units.set(place.unit, Some(Unit { rules, ..unit }));
+    }
+
+    /// Plans sets and their elements; says whether units or guards came or went.
+    fn plan_sets(&mut self, draft: &Draft, plan: &mut Plan) -> bool {
+        let mut structure_changed = false;
+        for ((family, section, guard), before) in &draft.guards {
+            let after = self
+                .guards
+                .get(&(*family, *section, *guard))
+                .copied()
+                .unwrap_or(0);
+            let set = guard.set(*family, *section).expect("the section has nodes");
+            match (before, after) {
+                (0, 1..) => plan.create_set(set),
+                (1.., 0) => plan.delete_set(set),
+                _ => continue,
+            }
+            structure_changed = true;
+        }
+        for (key, before) in &draft.units {
+            let after = self.units.get(key).cloned();
+            let is_gone = after.as_ref().is_none_or(|unit| unit.rules == 0);
+            if is_gone {
+                self.units.set(key.clone(), None);
+            }
+            match (before, after) {
+                (None, Some(unit)) if !is_gone => {
+                    unit.maps(key)
+                        .into_iter()
+                        .for_each(|map| plan.create_set(map));
+                }
+                (Some(unit), _) if is_gone => {
+                    unit.maps(key)
+                        .into_iter()
+                        .for_each(|map| plan.delete_set(map));
+                }
+                _ => continue,
+            }
+            structure_changed = true;
+        }
+        for (set, changes) in &draft.elements {
+            for (before, after) in changes.values() {
+                plan.change_element(set, before.as_ref(), after.as_ref());
+            }
+        }
+        structure_changed
+    }
+
+    /// Plans the chunks of lists; says whether the chains that lead there may have changed.
+    fn plan_lists(&mut self, draft: &Draft, before: Context, plan: &mut Plan) -> bool {
+        let context = self.context();
+        let mut items = draft.items.clone();
+        // Sections without nodes have their units among the listed rules.
+        for (unit, before) in &draft.units {
+            if unit.section.node_length(unit.family).is_some() {
                 continue;
             }
-            let mut chunks = arrange(&self.lists[list], &edits, &mut next.next_chunk);
-            let unchanged = |chunk: &Arc<Chunk>| {
-                !rewrite_all && self.lists[list].iter().any(|old| Arc::ptr_eq(old, chunk))
+            let after = self.units.get(unit).cloned();
+            let item = |state: &Unit| {
+                let state = Unit {
+                    rules: 0,
+                    ..state.clone()
+                };
+                Item::Unit(unit.clone(), state)
             };
-            if rewrite == Rewrite::Beside {
-                for chunk in &mut chunks {
-                    if !unchanged(chunk) {
-                        let id = take_id(&mut next.next_chunk);
-                        *chunk = Chunk::new(id, chunk.rules.clone());
-                    }
-                }
+            let (before, after) = (before.as_ref().map(item), after.as_ref().map(item));
+            if before != after {
+                let id = before
+                    .as_ref()
+                    .or(after.as_ref())
+                    .map(unit_id)
+                    .unwrap_or_default();
+                let key = (unit.tier.clone(), id.to_be_bytes().into());
+                items
+                    .entry((unit.family, unit.section))
+                    .or_default()
+                    .insert(key, (before, after));
             }
-            for chunk in &chunks {
-                if unchanged(chunk) {
-                    continue;
-                }
-                let chain = chunk.chain(list);
-                let is_new = !self.lists[list].iter().any(|old| old.id == chunk.id);
-                if is_new {
-                    // Before the objects that the chain refers to.
-                    let remove = [
-                        create_chain(&chain, None, ""),
-                        flush_chain(&chain),
-                        delete_chain(&chain),
-                    ];
-                    plan.abandon.insert(0, remove.to_vec());
-                }
-                let mut groups = vec![vec![match is_new {
-                    true => create_chain(&chain, None, ""),
-                    false => flush_chain(&chain),
-                }]];
-                for rule in chunk
-                    .rules
-                    .iter()
-                    .flat_map(|rule| rule.compile(class, &context))
-                {
-                    let mut group = Vec::new();
-                    rule.create(&chain, &mut last_set, &mut group);
-                    groups.push(group);
-                }
-                // Chains that are in use change only with the switch.
-                match rewrite {
-                    Rewrite::Beside => plan.build.extend(groups),
-                    Rewrite::InPlace => plan.switch.extend(groups.into_iter().flatten()),
-                }
-            }
-            let gone = |old: &&Arc<Chunk>| !chunks.iter().any(|chunk| chunk.id == old.id);
-            let gone: Vec<String> = self.lists[list]
+        }
+        let mut touched: BTreeSet<ListKey> = BTreeSet::new();
+        for (family, section) in items.keys().copied() {
+            let lists = Class::ALL.map(|class| ListKey {
+                family,
+                section,
+                class,
+            });
+            touched.extend(lists);
+        }
+        let rewrite_all = before != context;
+        if rewrite_all {
+            touched.extend(self.lists.map().keys().copied());
+        }
+        let mut changed = false;
+        let none = BTreeMap::new();
+        for list in touched {
+            let is_in = |item: &Option<Item>| item.as_ref().is_some_and(|i| i.is_in(list.class));
+            let edits: Vec<(&ItemKey, Option<Item>)> = items
+                .get(&(list.family, list.section))
+                .unwrap_or(&none)
                 .iter()
-                .filter(gone)
-                .map(|old| old.chain(list))
+                .filter(|(_, (before, after))| is_in(before) || is_in(after))
+                .map(|(key, (_, after))| (key, after.clone().filter(|i| i.is_in(list.class))))
                 .collect();
-            next.lists[list] = chunks;
-            let (old_index, index) = (self.index(list), next.index(list));
-            for (chain, rules) in &index {
-                match old_index.iter().find(|(old, _)| old == chain) {
-                    Some((_, old_rules)) if old_rules == rules => continue,
-                    Some(_) => plan.switch.push(flush_chain(chain)),
-                    None => plan.switch.push(create_chain(chain, None, "")),
-                }
-                for rule in rules {
-                    rule.create(chain, &mut last_set, &mut plan.switch);
-                }
+            let old: Arc<Vec<Arc<Chunk>>> = self.lists.get(&list).cloned().unwrap_or_default();
+            let new = match edits.as_slice() {
+                [] => old.to_vec(),
+                edits => arrange(&old, edits, &list, &mut self.numbers.next_chunk),
+            };
+            changed |= plan.change_chunks(&list, &old, &new, rewrite_all, &context);
+            let new = Some(Arc::new(new)).filter(|chunks| !chunks.is_empty());
+            self.lists.set(list, new);
+        }
+        changed
+    }
+
+    /// Plans the chains that lead to units and lists.
+    fn plan_structure(&mut self, plan: &mut Plan) {
+        let wanted = self.structure();
+        let names: BTreeSet<&String> = wanted.iter().map(|(name, _)| name).collect();
+        let gone: Vec<String> = self
+            .chains
+            .map()
+            .keys()
+            .filter(|name| !names.contains(name))
+            .cloned()
+            .collect();
+        for name in gone {
+            plan.delete_chain(&name);
+            self.chains.set(name, None);
+        }
+        for (name, rules) in wanted {
+            let old = self.chains.get(&name);
+            if old.is_some_and(|old| **old == rules) {
+                continue;
             }
-            // What refers to other chains goes before them.
-            let gone_index = old_index.into_iter().map(|(chain, _)| chain);
-            sweep_chains.extend(gone_index.filter(|old| !index.iter().any(|(new, _)| new == old)));
-            sweep_chains.extend(gone);
+            plan.change_chain(&name, old.is_none(), rules.clone());
+            self.chains.set(name, Some(Arc::new(rules)));
         }
-        if finish.is_empty() && !old_finish.is_empty() {
-            sweep_chains.push(FINISH_CHAIN.into());
-        }
-        let sweep = sweep_chains
-            .iter()
-            .map(|chain| vec![flush_chain(chain), delete_chain(chain)]);
-        plan.sweep.extend(sweep);
-        plan.sweep
-            .extend(deleted.into_iter().map(|object| vec![object.delete()]));
-        next.last_set = last_set;
-        Ok((next, plan))
+    }
+
+    /// Every named object with its rule, in order of the rules.
+    pub(super) fn objects(&self) -> impl Iterator<Item = (NamedObject, &Rule)> {
+        self.installed().flat_map(|installed| {
+            let rule = installed.rule.as_ref();
+            installed
+                .objects()
+                .into_iter()
+                .map(move |object| (object, rule))
+        })
     }
 }
 
-/// Objects that come and go with the edits: those that a rule keeps, or hands to its successor, do
-/// neither.
-fn object_changes(edits: &[Edit]) -> (Vec<(&NamedObject, &Rule)>, Vec<&NamedObject>) {
-    let of = |installed: &'_ Option<Arc<Installed>>| -> Vec<String> {
-        let objects = installed.iter().flat_map(|installed| &installed.objects);
-        objects.map(|object| object.name.clone()).collect()
+/// The number of a unit among the items of a list.
+fn unit_id(item: &Item) -> u64 {
+    match item {
+        Item::Unit(_, unit) => unit.id,
+        Item::Rule(_) => 0,
+    }
+}
+
+/// Where a rule stands in the list of a section. By address where a packet finds its part of the
+/// list by address; by tier where units stand among the rules.
+fn item_key(section: Section, rule: &Rule) -> ItemKey {
+    match section.node_length(rule.family) {
+        Some(_) => (rule.order.clone(), Arc::default()),
+        None => (rule.tier.clone(), rule.order.clone()),
+    }
+}
+
+/// A node as an element of a guard.
+fn node_element(set: &NamedSet, node: u128) -> Element {
+    Element {
+        value: set.key.value_of(node),
+        object: None,
+        comment: None,
+        rule: None,
+    }
+}
+
+/// Plans objects that come and go with the edits: those that a rule keeps, or hands to its
+/// successor, do neither. What is known to be there is not created.
+fn objects(edits: &[Edit], known: &KnownObjects, plan: &mut Plan) {
+    let of = |installed: &Option<Arc<Installed>>| -> Vec<NamedObject> {
+        installed
+            .iter()
+            .flat_map(|installed| installed.objects())
+            .collect()
     };
-    let before: BTreeSet<String> = edits.iter().flat_map(|edit| of(&edit.old)).collect();
-    let after: BTreeSet<String> = edits.iter().flat_map(|edit| of(&edit.new)).collect();
-    let (mut added, mut deleted) = (Vec::new(), Vec::new());
+    let names = |installed: &Option<Arc<Installed>>| -> Vec<String> {
+        of(installed)
+            .into_iter()
+            .map(|object| object.name)
+            .collect()
+    };
+    let before: BTreeSet<String> = edits.iter().flat_map(|edit| names(&edit.old)).collect();
+    let after: BTreeSet<String> = match before.is_empty() {
+        true => BTreeSet::new(),
+        false => edits.iter().flat_map(|edit| names(&edit.new)).collect(),
+    };
     for edit in edits {
         if let Some(new) = &edit.new {
-            let objects = new
-                .objects
-                .iter()
-                .filter(|object| !before.contains(&object.name));
-            added.extend(objects.map(|object| (object, new.rule.as_ref())));
+            for object in of(&edit.new) {
+                if !before.contains(&object.name) && known.get(&object.name) != Some(&object.body) {
+                    plan.create_object(&object, &new.rule);
+                }
+            }
         }
-        if let Some(old) = &edit.old {
-            deleted.extend(
-                old.objects
-                    .iter()
-                    .filter(|object| !after.contains(&object.name)),
-            );
+        for object in of(&edit.old) {
+            if !after.contains(&object.name) {
+                plan.delete_object(&object);
+            }
         }
     }
-    (added, deleted)
+}
+
+/// What can be made final or undone.
+trait Provisional {
+    fn accept(&mut self);
+    fn roll_back(&mut self);
+}
+
+impl<K: Ord + Clone, V: Clone> Provisional for Journal<K, V> {
+    fn accept(&mut self) {
+        Journal::accept(self);
+    }
+
+    fn roll_back(&mut self) {
+        Journal::roll_back(self);
+    }
 }

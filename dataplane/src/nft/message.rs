@@ -32,10 +32,6 @@ pub(super) const FAMILY_ANY: u8 = 0;
 pub(super) const HEADERS_LEN: usize = 16 + 4;
 
 /// Kinds of nf_tables messages (`NFT_MSG_*`).
-#[allow(
-    dead_code,
-    reason = "those that list what is in the table wait for their reader"
-)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u8)]
 pub(super) enum Kind {
@@ -283,6 +279,19 @@ pub(super) fn find_attribute(attributes: &[u8], kind: u16) -> Option<&[u8]> {
         }
     }
     None
+}
+
+/// The values of all attributes of a list, up to where it is broken off.
+pub(super) fn attributes_of(list: &[u8]) -> Vec<&[u8]> {
+    let mut values = Vec::new();
+    for attribute in NlasIterator::new(list) {
+        let Ok(attribute): Result<NlaBuffer<&[u8]>, _> = attribute else {
+            break;
+        };
+        let end = usize::from(attribute.length());
+        values.extend(attribute.into_inner().get(NLA_HEADER_SIZE..end));
+    }
+    values
 }
 
 /// The text of a NUL-terminated string attribute.

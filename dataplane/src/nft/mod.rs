@@ -15,12 +15,19 @@ mod coverage;
 mod expression;
 mod field;
 mod frame;
+mod installed;
+mod journal;
+mod key;
 mod layout;
 mod limit;
 mod message;
 mod object;
+mod plan;
 mod render;
+mod section;
 mod statement;
+mod structure;
+mod unit;
 
 #[cfg(feature = "os")]
 mod backend;
@@ -32,6 +39,8 @@ mod ownership;
 mod readback;
 #[cfg(feature = "os")]
 mod reply;
+#[cfg(feature = "os")]
+mod table;
 #[cfg(feature = "os")]
 mod transport;
 

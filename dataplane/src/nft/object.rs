@@ -8,10 +8,12 @@ use netlink_packet_core::{NLM_F_APPEND, NLM_F_CREATE};
 
 use super::expression::{Expression, ObjectKind, SetDefinition, SetReference, anonymous_set_name};
 use super::field::{PORT_PROTOCOLS, data_type};
+use super::key::{Key, KeyValue};
 use super::limit::Bucket;
 use super::message::{Attributes, Kind, Message};
 use super::statement::{Statement, write_statements};
-use crate::rule::{LimitUnit, RuleId};
+use crate::label::Label;
+use crate::rule::{LimitUnit, Rule, RuleId};
 
 /// Octets of a comment that `nft` accepts, without the final NUL.
 const COMMENT_MAX: usize = 127;
@@ -217,23 +219,33 @@ pub(super) enum ObjectBody {
     Counter,
     /// A token bucket, beginning full.
     Limit(Bucket),
+    /// A counter that never counts: it holds this piece of the rule's memo, for which there is no
+    /// other place that could be changed.
+    Memo(usize),
 }
+
+/// The longest memo that stands beside a counter; longer ones are kept in pieces.
+pub(super) const MEMO_IN_COUNTER: usize = 120;
+/// Octets of a piece.
+pub(super) const MEMO_PIECE: usize = 240;
+/// The kind of user data that holds a memo. nft knows 0, the comment, and ignores others.
+pub(super) const USERDATA_MEMO: u8 = 0x6d;
 
 impl ObjectBody {
     /// The kernel's kind of the object.
     pub(super) fn kind(self) -> ObjectKind {
         match self {
-            Self::Counter => ObjectKind::Counter,
+            Self::Counter | Self::Memo(_) => ObjectKind::Counter,
             Self::Limit(_) => ObjectKind::Limit,
         }
     }
 }
 
 impl NamedObject {
-    /// The message that creates the object.
-    pub(super) fn create(&self, rule: RuleId, label: &str) -> Message {
+    /// The message that creates the object for a rule.
+    pub(super) fn create(&self, rule: &Rule) -> Message {
         let data = match self.body {
-            ObjectBody::Counter => Attributes::new().u64(1, 0).u64(2, 0),
+            ObjectBody::Counter | ObjectBody::Memo(_) => Attributes::new().u64(1, 0).u64(2, 0),
             ObjectBody::Limit(bucket) => Attributes::new()
                 .u64(1, bucket.rate)
                 .u64(2, bucket.unit_secs)
@@ -242,12 +254,28 @@ impl NamedObject {
                 // NFT_LIMIT_F_INV: what is over the rate goes on.
                 .u32(5, 1),
         };
-        let attributes = Attributes::of_table()
+        let memo = match self.body {
+            ObjectBody::Counter if rule.memo.len() <= MEMO_IN_COUNTER => &rule.memo[..],
+            ObjectBody::Memo(piece) => rule.memo.chunks(MEMO_PIECE).nth(piece).unwrap_or_default(),
+            ObjectBody::Counter | ObjectBody::Limit(_) => &[],
+        };
+        let mut userdata = match self.body {
+            ObjectBody::Memo(_) => Vec::new(),
+            ObjectBody::Counter | ObjectBody::Limit(_) => comment_userdata(&rule.label.to_string()),
+        };
+        if !memo.is_empty() {
+            userdata.push(USERDATA_MEMO);
+            userdata.push(u8::try_from(memo.len()).expect("a piece is shorter"));
+            userdata.extend_from_slice(memo);
+        }
+        let mut attributes = Attributes::of_table()
             .string(2, &self.name)
             .u32(3, self.body.kind() as u32)
-            .nested(4, data)
-            .bytes(8, &comment_userdata(label));
-        Message::new(Kind::NewObject, NLM_F_CREATE, attributes).blame(rule)
+            .nested(4, data);
+        if !userdata.is_empty() {
+            attributes = attributes.bytes(8, &userdata);
+        }
+        Message::new(Kind::NewObject, NLM_F_CREATE, attributes).blame(rule.id)
     }
 
     /// The message that deletes the object.
@@ -256,6 +284,113 @@ impl NamedObject {
             .string(2, &self.name)
             .u32(3, self.body.kind() as u32);
         Message::new(Kind::DelObject, 0, attributes)
+    }
+}
+
+/// A named set, or a map to named objects.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct NamedSet {
+    /// Its name in the table.
+    pub(super) name: String,
+    /// What is looked up in it.
+    pub(super) key: Key,
+    /// The kind of objects that it maps to.
+    pub(super) objects: Option<ObjectKind>,
+}
+
+/// `NFT_SET_OBJECT`.
+const OBJECT: u32 = 0x40;
+/// Named elements in one message: with their comments far below what fits the 64 KiB of an attribute.
+const NAMED_ELEMENTS_PER_MESSAGE: usize = 128;
+
+impl NamedSet {
+    /// The message that creates it; `id` is unique in the transaction.
+    pub(super) fn create(&self, id: u32) -> Message {
+        let width = u32::try_from(self.key.width()).expect("a key has at most 64 octets");
+        let mut byte_order = vec![0, 4];
+        byte_order.extend_from_slice(&NFT_BIG_ENDIAN.to_ne_bytes());
+        let mut attributes = Attributes::of_table()
+            .string(2, &self.name)
+            .u32(3, self.objects.map_or(0, |_| OBJECT))
+            .u32(4, self.key.data_type())
+            .u32(5, width)
+            .u32(10, id)
+            .bytes(13, &byte_order);
+        if let Some(kind) = self.objects {
+            attributes = attributes.u32(15, kind as u32);
+        }
+        Message::new(Kind::NewSet, NLM_F_CREATE, attributes)
+    }
+
+    /// The message that deletes it, when no rule refers to it any more.
+    pub(super) fn delete(&self) -> Message {
+        delete_set(&self.name)
+    }
+}
+
+/// The message that deletes a set to which no rule refers any more.
+pub(super) fn delete_set(name: &str) -> Message {
+    Message::new(Kind::DelSet, 0, Attributes::of_table().string(2, name))
+}
+
+/// One element of a named set or map.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) struct Element {
+    /// The key.
+    pub(super) value: KeyValue,
+    /// The object that it maps to.
+    pub(super) object: Option<String>,
+    /// What an operator reads beside it.
+    pub(super) comment: Option<Label>,
+    /// The rule of the upper half that it is for.
+    pub(super) rule: Option<RuleId>,
+}
+
+impl Element {
+    fn key(&self) -> Attributes {
+        Attributes::new().nested(1, Attributes::new().bytes(1, &self.value.octets()))
+    }
+}
+
+/// Appends the messages that add elements to a set.
+pub(super) fn add_elements(set: &str, elements: &[Element], out: &mut Vec<Message>) {
+    let whole = |element: &Element| {
+        let mut attributes = element.key();
+        if let Some(object) = &element.object {
+            attributes = attributes.string(9, object);
+        }
+        if let Some(comment) = &element.comment {
+            attributes = attributes.bytes(6, &comment_userdata(&comment.to_string()));
+        }
+        attributes
+    };
+    element_messages(Kind::NewSetElem, NLM_F_CREATE, set, elements, whole, out);
+}
+
+/// Appends the messages that delete elements of a set.
+pub(super) fn delete_elements(set: &str, elements: &[Element], out: &mut Vec<Message>) {
+    element_messages(Kind::DelSetElem, 0, set, elements, Element::key, out);
+}
+
+/// Appends messages about elements, each of as many as fit.
+fn element_messages(
+    kind: Kind,
+    flags: u16,
+    set: &str,
+    elements: &[Element],
+    encode: impl Fn(&Element) -> Attributes,
+    out: &mut Vec<Message>,
+) {
+    for elements in elements.chunks(NAMED_ELEMENTS_PER_MESSAGE) {
+        let list = elements.iter().fold(Attributes::new(), |list, element| {
+            list.nested(1, encode(element))
+        });
+        let attributes = Attributes::of_table().string(2, set).nested(3, list);
+        let mut message = Message::new(kind, flags, attributes);
+        if let [element] = elements {
+            message.rule = element.rule;
+        }
+        out.push(message);
     }
 }
 

@@ -1,13 +1,22 @@
-//! What is read from the kernel: counters, and facts about the ruleset.
+//! What is read from the kernel: counters, what the table holds, and facts about the ruleset.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::hash::{DefaultHasher, Hash, Hasher};
 
 use super::expression::ObjectKind;
+use super::installed::KnownObjects;
+use super::limit::Bucket;
 use super::message::{
-    Attributes, FAMILY_ANY, Kind, Message, find_attribute, find_string, find_u64,
+    Attributes, FAMILY_ANY, Kind, Message, TABLE, attributes_of, find_attribute, find_string,
+    find_u32, find_u64,
 };
+use super::object::{ObjectBody, USERDATA_MEMO};
 use super::transport::Transport;
-use crate::backend::{BackendError, Counter};
+use crate::backend::{BackendError, Counter, Recovered};
+use crate::rule::{LimitUnit, RuleId};
+
+/// `NFT_SET_ANONYMOUS`.
+const ANONYMOUS: u32 = 1;
 
 /// All counters of our table by name.
 pub(super) fn counters(
@@ -31,6 +40,199 @@ fn parse_counter(object: &[u8]) -> Option<(String, Counter)> {
     Some((name.to_string(), counter))
 }
 
+/// What our table holds, by name.
+#[derive(Debug, Default)]
+pub(super) struct Contents {
+    /// Chains.
+    pub(super) chains: BTreeSet<String>,
+    /// Sets and maps that have a name of their own.
+    pub(super) sets: BTreeSet<String>,
+    /// Counters and limits; what is neither, or not as we make them, has no body.
+    pub(super) objects: BTreeMap<String, (u32, Option<ObjectBody>)>,
+}
+
+impl Contents {
+    /// The objects that rules may take over.
+    pub(super) fn known(&self) -> KnownObjects {
+        let known = |(name, (_, body)): (&String, &(u32, Option<ObjectBody>))| {
+            Some((name.clone(), (*body)?))
+        };
+        self.objects.iter().filter_map(known).collect()
+    }
+}
+
+/// Reads what our table holds. A table that does not exist holds nothing.
+pub(super) fn contents(transport: &mut Transport) -> Result<Contents, BackendError> {
+    let ask = |kind| Message::new(kind, 0, Attributes::of_table());
+    let of_us = |object: &[u8]| find_string(object, 1) == Some(TABLE);
+    let chains = transport.dump(
+        &ask(Kind::GetChain),
+        |names: &mut BTreeSet<String>, chain| {
+            names.extend(
+                find_string(chain, 3)
+                    .filter(|_| of_us(chain))
+                    .map(String::from),
+            );
+        },
+    )?;
+    let sets = transport.dump(&ask(Kind::GetSet), |names: &mut BTreeSet<String>, set| {
+        let named = find_u32(set, 3).is_none_or(|flags| flags & ANONYMOUS == 0);
+        names.extend(
+            find_string(set, 2)
+                .filter(|_| named && of_us(set))
+                .map(String::from),
+        );
+    })?;
+    let objects = transport.dump(
+        &ask(Kind::GetObject),
+        |objects: &mut BTreeMap<_, _>, object| {
+            objects.extend(parse_object(object).filter(|_| of_us(object)));
+        },
+    )?;
+    Ok(Contents {
+        chains,
+        sets,
+        objects,
+    })
+}
+
+/// Name, kind and body of an object.
+fn parse_object(object: &[u8]) -> Option<(String, (u32, Option<ObjectBody>))> {
+    let name = find_string(object, 2)?.to_string();
+    let kind = find_u32(object, 3)?;
+    let data = find_attribute(object, 4);
+    let body = if kind == ObjectKind::Counter as u32 {
+        match name
+            .split_once("_memo_")
+            .and_then(|(_, rest)| rest.split_once('_'))
+        {
+            Some((_, piece)) => piece.parse().ok().map(ObjectBody::Memo),
+            None => Some(ObjectBody::Counter),
+        }
+    } else if kind == ObjectKind::Limit as u32 {
+        data.and_then(parse_bucket).map(ObjectBody::Limit)
+    } else {
+        None
+    };
+    Some((name, (kind, body)))
+}
+
+/// A limit as we make them: what is over the rate goes on.
+fn parse_bucket(data: &[u8]) -> Option<Bucket> {
+    let is_inverted = find_u32(data, 5)? & 1 == 1;
+    is_inverted.then_some(Bucket {
+        measures: match find_u32(data, 4)? {
+            0 => LimitUnit::Packets,
+            _ => LimitUnit::Bytes,
+        },
+        rate: find_u64(data, 1)?,
+        unit_secs: find_u64(data, 2)?,
+        burst: find_u32(data, 3)?,
+    })
+}
+
+/// The rules whose counters our table has, in the order of their ids.
+pub(super) fn recovered(transport: &mut Transport) -> Result<Vec<Recovered>, BackendError> {
+    type Pieces = BTreeMap<(u32, usize), Vec<u8>>;
+    let attributes = Attributes::of_table().u32(3, ObjectKind::Counter as u32);
+    let request = Message::new(Kind::GetObject, 0, attributes);
+    let memos = transport.dump(&request, |memos: &mut BTreeMap<RuleId, Pieces>, object| {
+        let memo = find_attribute(object, 8)
+            .and_then(memo_of)
+            .unwrap_or_default();
+        if let Some((id, version, piece)) = find_string(object, 2).and_then(parse_counter_name) {
+            memos
+                .entry(id)
+                .or_default()
+                .insert((version, piece), memo.to_vec());
+        }
+    })?;
+    let newest = |(id, pieces): (RuleId, Pieces)| {
+        let version = pieces.keys().map(|(version, _)| *version).max()?;
+        let of_version = pieces.range((version, 0)..).flat_map(|(_, octets)| octets);
+        let memo = of_version.copied().collect();
+        Some(Recovered { id, memo })
+    };
+    Ok(memos.into_iter().filter_map(newest).collect())
+}
+
+/// Id, version and piece of what a counter's name says: `r17` or `r17_memo_2_0`.
+fn parse_counter_name(name: &str) -> Option<(RuleId, u32, usize)> {
+    let (id, rest) = name.strip_prefix('r')?.split_once('_').map_or_else(
+        || (name.strip_prefix('r').unwrap_or_default(), None),
+        |(id, rest)| (id, Some(rest)),
+    );
+    let id = RuleId(id.parse().ok()?);
+    let Some(rest) = rest else {
+        return Some((id, 0, 0));
+    };
+    let (version, piece) = rest.strip_prefix("memo_")?.split_once('_')?;
+    Some((id, version.parse().ok()?, piece.parse().ok()?))
+}
+
+/// The memo in an object's user data: a list of kind, length and value.
+fn memo_of(userdata: &[u8]) -> Option<&[u8]> {
+    let mut rest = userdata;
+    while let [kind, length, after @ ..] = rest {
+        let (value, next) = after.split_at_checked(usize::from(*length))?;
+        if *kind == USERDATA_MEMO {
+            return Some(value);
+        }
+        rest = next;
+    }
+    None
+}
+
+/// A digest of all that packets meet in our table but for named sets and objects: flags of the
+/// table, hooks and policies of chains, and rules in their order.
+pub(super) fn digest(transport: &mut Transport) -> Result<u64, BackendError> {
+    let ask = |kind| Message::new(kind, 0, Attributes::of_table());
+    let of_us = |object: &[u8]| find_string(object, 1) == Some(TABLE);
+    let mut digest = DefaultHasher::new();
+    let table = transport.get(&ask(Kind::GetTable))?;
+    table
+        .and_then(|table| find_u32(&table, 2))
+        .hash(&mut digest);
+    let chains = transport.dump(&ask(Kind::GetChain), |chains: &mut Vec<u64>, chain| {
+        if of_us(chain) {
+            let mut digest = DefaultHasher::new();
+            let hook = find_attribute(chain, 4);
+            let place = hook.map(|hook| (find_u32(hook, 1), find_u32(hook, 2)));
+            (find_string(chain, 3), place, find_u32(chain, 5)).hash(&mut digest);
+            chains.push(digest.finish());
+        }
+    })?;
+    let rules = transport.dump(&ask(Kind::GetRule), |rules: &mut Vec<u64>, rule| {
+        if of_us(rule) {
+            let mut digest = DefaultHasher::new();
+            (
+                find_string(rule, 2),
+                find_attribute(rule, 4),
+                find_attribute(rule, 7),
+            )
+                .hash(&mut digest);
+            rules.push(digest.finish());
+        }
+    })?;
+    (chains, rules).hash(&mut digest);
+    Ok(digest.finish())
+}
+
+/// The elements of a named set: octets of the key, and the object that it maps to.
+pub(super) fn elements(
+    transport: &mut Transport,
+    set: &str,
+) -> Result<BTreeSet<(Vec<u8>, Option<String>)>, BackendError> {
+    let request = Message::new(Kind::GetSetElem, 0, Attributes::of_table().string(2, set));
+    transport.dump(&request, |elements: &mut BTreeSet<_>, reply| {
+        for element in find_attribute(reply, 3).into_iter().flat_map(attributes_of) {
+            let key = find_attribute(element, 1).and_then(|key| find_attribute(key, 1));
+            let object = find_string(element, 9).map(String::from);
+            elements.extend(key.map(|key| (key.to_vec(), object)));
+        }
+    })
+}
+
 /// Names of the flowtables in all tables of the machine: `table flowtable`.
 pub(super) fn flowtables(transport: &mut Transport) -> Result<Vec<String>, BackendError> {
     let mut request = Message::new(Kind::GetFlowtable, 0, Attributes::new());
@@ -43,10 +245,4 @@ pub(super) fn flowtables(transport: &mut Transport) -> Result<Vec<String>, Backe
                 .map(|(table, name)| format!("{table} {name}")),
         );
     })
-}
-
-/// Whether our table exists.
-pub(super) fn table_exists(transport: &mut Transport) -> Result<bool, BackendError> {
-    let request = Message::new(Kind::GetTable, 0, Attributes::of_table());
-    Ok(transport.get(&request)?.is_some())
 }

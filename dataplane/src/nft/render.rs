@@ -4,10 +4,12 @@ use std::fmt::Write as _;
 use std::sync::Arc;
 
 use super::coverage::Coverage;
+use super::expression::ObjectKind;
 use super::field::PORT_PROTOCOLS;
 use super::frame::{CLASS_CHAINS, class_chain, class_comment, frame};
-use super::layout::{Layout, Rewrite};
-use super::object::{Hook, ObjectBody, PRIORITY, comment_text};
+use super::installed::KnownObjects;
+use super::layout::Layout;
+use super::object::{Element, Hook, NamedSet, ObjectBody, PRIORITY, comment_text};
 use super::statement::ScratchMark;
 use crate::desired::{Changes, Link, Settings};
 use crate::rule::Rule;
@@ -21,8 +23,9 @@ pub(super) fn render(settings: &Settings, links: &[Link], rules: &[Arc<Rule>]) -
         put: rules.to_vec(),
         remove: Vec::new(),
     };
-    match Layout::empty(settings.sample, scratch).plan(&changes, Rewrite::InPlace) {
-        Ok((layout, _)) => text(settings, links, &layout),
+    let mut layout = Layout::empty(settings.sample, scratch);
+    match layout.change(&changes, &KnownObjects::new()) {
+        Ok(_) => text(settings, links, &layout),
         Err(id) => format!("# two rules are called {id}\n"),
     }
 }
@@ -42,6 +45,8 @@ pub(super) fn text(settings: &Settings, links: &[Link], layout: &Layout) -> Stri
                     object.name
                 )
             }
+            // Nothing that an operator would read.
+            ObjectBody::Memo(_) => Ok(()),
             ObjectBody::Limit(bucket) => write!(
                 out,
                 "\tlimit {} {{\n\t\tcomment \"{comment}\"\n\t\trate over {bucket}\n\t}}\n\n",
@@ -54,8 +59,11 @@ pub(super) fn text(settings: &Settings, links: &[Link], layout: &Layout) -> Stri
         "\tset {PORT_PROTOCOLS} {{\n\t\ttype inet_proto\n\t\tflags constant\n\
          \t\telements = {{ tcp, udp }}\n\t}}\n"
     );
+    for (set, elements) in layout.sets() {
+        let _ = write!(out, "\n{}", set_text(&set, &elements));
+    }
     // A chain must be known before a rule names it: the frame comes last.
-    for (name, rules) in layout.chains() {
+    for (name, rules) in layout.all_chains() {
         let _ = write!(out, "\n\tchain {name} {{\n");
         let class = CLASS_CHAINS
             .iter()
@@ -90,5 +98,35 @@ pub(super) fn text(settings: &Settings, links: &[Link], layout: &Layout) -> Stri
         out.push_str("\t}\n");
     }
     out.push_str("}\n");
+    out
+}
+
+/// A named set or map with its elements.
+fn set_text(set: &NamedSet, elements: &[Element]) -> String {
+    let (kind, data) = match set.objects {
+        Some(ObjectKind::Counter) => ("map", " : counter"),
+        Some(ObjectKind::Limit) => ("map", " : limit"),
+        None => ("set", ""),
+    };
+    let mut out = format!(
+        "\t{kind} {} {{\n\t\ttype {}{data}\n",
+        set.name,
+        set.key.type_name()
+    );
+    out.push_str("\t\telements = { ");
+    for (index, element) in elements.iter().enumerate() {
+        if index > 0 {
+            out.push_str(",\n\t\t\t     ");
+        }
+        // Writing to a string cannot fail.
+        let _ = write!(out, "{}", element.value);
+        if let Some(comment) = &element.comment {
+            let _ = write!(out, " comment \"{}\"", comment_text(&comment.to_string()));
+        }
+        if let Some(object) = &element.object {
+            let _ = write!(out, " : \"{object}\"");
+        }
+    }
+    out.push_str(" }\n\t}\n");
     out
 }

@@ -10,6 +10,7 @@ use super::expression::{
     Verdict,
 };
 use super::field::{Field, Test, data_type};
+use super::key::Key;
 use crate::rule::Family;
 
 /// The bits of the packet mark that carry a DSCP from the rule that sets it to the end of
@@ -81,6 +82,12 @@ pub(super) enum Statement {
     Counter(String),
     /// Goes on if the packet is over a named limit.
     OverLimit(String),
+    /// Goes on if the set or map of this name has the packet's key.
+    In(Key, String),
+    /// Counts in the counter that a map has for the packet's key; goes on only if there is one.
+    CounterIn(Key, String),
+    /// Goes on if the packet is over the limit that a map has for its key.
+    OverLimitIn(Key, String),
     /// Copies the packet to an NFLOG group.
     Log { group: u16, snap_length: u32 },
     /// Ends the rule.
@@ -200,6 +207,16 @@ impl Statement {
             ],
             Self::Counter(name) => vec![Expression::Object(ObjectKind::Counter, name.clone())],
             Self::OverLimit(name) => vec![Expression::Object(ObjectKind::Limit, name.clone())],
+            Self::In(key, set) => {
+                let set = SetReference::Named(set.clone());
+                with_key(key, Expression::Lookup(set))
+            }
+            Self::CounterIn(key, map) => {
+                with_key(key, Expression::ObjectIn(ObjectKind::Counter, map.clone()))
+            }
+            Self::OverLimitIn(key, map) => {
+                with_key(key, Expression::ObjectIn(ObjectKind::Limit, map.clone()))
+            }
             Self::Log { group, snap_length } => {
                 vec![Expression::Log {
                     group: *group,
@@ -209,6 +226,13 @@ impl Statement {
             Self::Verdict(verdict) => vec![Expression::Verdict(verdict.clone())],
         }
     }
+}
+
+/// The instructions that load a key and look it up.
+fn with_key(key: &Key, lookup: Expression) -> Vec<Expression> {
+    let mut list = key.expressions();
+    list.push(lookup);
+    list
 }
 
 /// A name as the kernel compares it: 16 octets, padded with NUL.
@@ -224,9 +248,13 @@ pub(super) fn write_statements(
     f: &mut fmt::Formatter<'_>,
 ) -> fmt::Result {
     let implied = |family| {
-        statements.iter().any(|other| match (other.field(), other) {
-            (Some(field), _) => field.implies(family),
-            (None, other) => matches!(other, Statement::SetDscp(own, _) if *own == family),
+        statements.iter().any(|other| match other {
+            Statement::Match(field, _) => field.implies(family),
+            Statement::SetDscp(own, _) => *own == family,
+            Statement::In(key, _)
+            | Statement::CounterIn(key, _)
+            | Statement::OverLimitIn(key, _) => key.fields().any(|field| field.implies(family)),
+            _ => false,
         })
     };
     let mut transport = None;
@@ -296,6 +324,9 @@ impl fmt::Display for Statement {
             Self::SetDscp(Family::Ipv6, dscp) => write!(f, "ip6 dscp set {dscp}"),
             Self::Counter(name) => write!(f, "counter name \"{name}\""),
             Self::OverLimit(name) => write!(f, "limit name \"{name}\""),
+            Self::In(key, set) => write!(f, "{key} @{set}"),
+            Self::CounterIn(key, map) => write!(f, "counter name {key} map @{map}"),
+            Self::OverLimitIn(key, map) => write!(f, "limit name {key} map @{map}"),
             Self::Log {
                 group,
                 snap_length: 0,

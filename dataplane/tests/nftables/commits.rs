@@ -122,37 +122,64 @@ fn steps() -> impl Strategy<Value = Vec<Vec<(bool, u16, Step)>>> {
     })
 }
 
-/// Ids of the rules in the order in which packets meet them, in the list of a class.
-fn listed_order(listing: &str, class_chain: &str) -> Vec<u64> {
-    let rules_of = |chain: &str| {
-        let begin = format!("\tchain {chain} {{\n");
-        let (_, rest) = listing
-            .split_once(&begin)
-            .unwrap_or_else(|| panic!("no chain {chain}"));
-        rest.split_once("\n\t}").unwrap().0.lines()
+/// What packets of a class can meet.
+#[derive(Debug, Default, PartialEq)]
+struct Met {
+    /// Ids of all rules.
+    ids: BTreeSet<u64>,
+    /// Ids of those that stand in chains, in the order in which packets meet them.
+    listed: Vec<u64>,
+}
+
+/// Follows a listing from a chain to all that packets can meet from there.
+fn met(listing: &str, chain: &str) -> Met {
+    let blocks: BTreeMap<&str, &str> = listing
+        .split("\n\n")
+        .filter_map(|block| {
+            let block = block
+                .trim_start_matches("table inet flowacl {\n")
+                .trim_start();
+            let (head, body) = block.split_once(" {\n")?;
+            Some((head.split_once(' ')?.1, body))
+        })
+        .collect();
+    let mut met = Met::default();
+    follow(&blocks, chain, &mut met);
+    met
+}
+
+/// See [`met`].
+fn follow(blocks: &BTreeMap<&str, &str>, chain: &str, met: &mut Met) {
+    let id = |text: &str| {
+        text.split_once('"')
+            .and_then(|(id, _)| id.parse::<u64>().ok())
     };
-    let jumps = |chain: &str| -> Vec<String> {
-        let targets = rules_of(chain).filter_map(|line| line.split_once(" jump "));
-        targets.map(|(_, chain)| chain.trim().to_string()).collect()
-    };
-    let mut chunks = Vec::new();
-    for chain in jumps(class_chain) {
-        match chain.contains("-group-") {
-            true => chunks.extend(jumps(&chain)),
-            false => chunks.push(chain),
+    let rules = blocks
+        .get(chain)
+        .unwrap_or_else(|| panic!("no chain {chain}"));
+    for line in rules.lines() {
+        if let Some((_, rest)) = line.split_once("counter name \"r") {
+            let id = id(rest).unwrap();
+            met.ids.insert(id);
+            if met.listed.last() != Some(&id) {
+                met.listed.push(id);
+            }
+        } else if let Some((_, map)) = line.split_once(" map @") {
+            let map = map.split_whitespace().next().unwrap();
+            met.ids
+                .extend(blocks[map].split(": \"r").skip(1).filter_map(id));
+        }
+        let target = line.split_once(" jump ").or(line.split_once(" goto "));
+        let target = target.or(line.trim().strip_prefix("jump ").map(|chain| ("", chain)));
+        if let Some((_, target)) = target.filter(|(_, target)| !target.starts_with("finish")) {
+            follow(blocks, target.split_whitespace().next().unwrap(), met);
         }
     }
-    let mut ids = Vec::new();
-    for line in chunks.iter().flat_map(|chunk| rules_of(chunk)) {
-        let Some((_, counter)) = line.split_once("counter name \"r") else {
-            continue;
-        };
-        let id = counter.split_once('"').unwrap().0.parse().unwrap();
-        if ids.last() != Some(&id) {
-            ids.push(id);
-        }
-    }
-    ids
+}
+
+/// Ids of all rules that whole packets of a family can meet.
+fn met_ids(listing: &str, chain: &str) -> Vec<u64> {
+    met(listing, chain).ids.into_iter().collect()
 }
 
 /// Whether a rule has anything to do in a class.
@@ -213,7 +240,15 @@ fn order_equals_the_model_after_every_commit() {
                         .filter(|rule| belongs(rule, later))
                         .map(|rule| rule.id.0)
                         .collect();
-                    prop_assert_eq!(listed_order(&listing, chain), wanted, "{}", chain);
+                    let met = met(&listing, chain);
+                    let listed: BTreeSet<u64> = met.listed.iter().copied().collect();
+                    let in_order: Vec<u64> = wanted
+                        .iter()
+                        .copied()
+                        .filter(|id| listed.contains(id))
+                        .collect();
+                    prop_assert_eq!(&met.listed, &in_order, "order of {}", chain);
+                    prop_assert_eq!(met.ids, BTreeSet::from_iter(wanted), "{}", chain);
                 }
                 let counters: BTreeSet<u64> = backend
                     .counters()
@@ -414,39 +449,16 @@ fn a_failing_commit_changes_nothing() {
         let mut backend = Nftables::new();
         backend.start(&Settings::default(), &[]).unwrap();
         commit(&mut backend, &[counting(1, "1"), counting(2, "2")]);
-        // A foreign set has the name of the one that the rule needs.
-        run("nft", &["add set inet flowacl __set1 { type ipv4_addr; }"]);
         let before = listing();
-        let lengths = set("100,200,300,400,500,600");
-        let matches = Match {
-            packet_length: lengths,
-            ..Match::default()
-        };
-        let culprit = Arc::new(Rule {
-            matches,
-            ..Rule::clone(&counting(4, "4"))
-        });
-        let changes = Changes {
-            put: vec![counting(3, "3"), culprit],
-            remove: vec![(Family::Ipv4, 2u64.to_be_bytes().into())],
-        };
-        match backend.commit(&changes) {
-            Err(BackendError::Refused { rule, reason }) => {
-                assert_eq!(rule, Some(RuleId(4)), "{reason}");
-                assert!(reason.contains("File exists"), "{reason}");
-            }
-            other => panic!("{other:?}"),
-        }
-        assert_eq!(listing(), before);
-        // So does one that contradicts itself.
+        // Two rules cannot share a counter.
         let twice = Rule {
             order: b"other".as_slice().into(),
             tier: b"other".as_slice().into(),
             ..Rule::clone(&counting(1, "4"))
         };
         let changes = Changes {
-            put: vec![Arc::new(twice)],
-            remove: Vec::new(),
+            put: vec![counting(3, "3"), Arc::new(twice)],
+            remove: vec![(Family::Ipv4, 2u64.to_be_bytes().into())],
         };
         let refused = backend.commit(&changes);
         assert!(matches!(
@@ -459,7 +471,48 @@ fn a_failing_commit_changes_nothing() {
         assert_eq!(listing(), before);
         // What is not at fault still goes in.
         commit(&mut backend, &[counting(3, "3")]);
-        assert_eq!(listed_order(&listing(), "ipv4"), [1, 2, 3]);
+        assert_eq!(met_ids(&listing(), "ipv4"), [1, 2, 3]);
+    });
+}
+
+#[test]
+fn what_others_put_in_the_way_is_cleared() {
+    in_namespace(|| {
+        let mut backend = Nftables::new();
+        backend.start(&loopback(), &[]).unwrap();
+        commit(&mut backend, &[counting(1, "1001"), counting(2, "1002")]);
+        send(1001, 3);
+        let clean = listing();
+        // Names that the next rules will need.
+        for number in 3..20 {
+            let set = format!("add set inet flowacl __set{number} {{ type ipv4_addr; }}");
+            run("nft", &[&set]);
+            let map = format!("add map inet flowacl ipv4-{number}-count {{ type mark : mark; }}");
+            run("nft", &[&map]);
+        }
+        let matches = Match {
+            packet_length: set("100,200,300,400,500,600"),
+            ..Match::default()
+        };
+        let listed = Arc::new(Rule {
+            matches,
+            ..Rule::clone(&counting(4, "4"))
+        });
+        commit(&mut backend, &[counting(3, "3"), listed]);
+        assert_eq!(met_ids(&listing(), "ipv4"), [1, 2, 3, 4]);
+        assert!(!listing().contains(": mark"), "{}", listing());
+        assert_eq!(
+            counter(&mut backend, 1).map(|counter| counter.packets),
+            Some(3)
+        );
+        let gone = [3u64, 4].map(|id| (Family::Ipv4, id.to_be_bytes().into()));
+        let remove = Changes {
+            put: Vec::new(),
+            remove: gone.to_vec(),
+        };
+        backend.commit(&remove).unwrap();
+        let shape = |listing: &str| listing.lines().count();
+        assert_eq!(shape(&listing()), shape(&clean));
     });
 }
 
@@ -480,7 +533,7 @@ fn a_rule_may_move_to_another_key_with_its_counter() {
             remove: vec![(Family::Ipv4, 1u64.to_be_bytes().into())],
         };
         backend.commit(&changes).unwrap();
-        assert_eq!(listed_order(&listing(), "ipv4"), [2, 1]);
+        assert_eq!(met_ids(&listing(), "ipv4"), [1, 2]);
         assert_eq!(
             counter(&mut backend, 1).map(|counter| counter.packets),
             Some(3)
@@ -526,7 +579,7 @@ fn a_table_that_others_change_is_restored() {
         run("nft", &["flush", "ruleset"]);
         commit(&mut backend, &[counting(3, "3")]);
         assert_eq!(
-            listed_order(&listing(), "ipv4"),
+            met_ids(&listing(), "ipv4"),
             [1, 2, 3],
             "restored by the next commit"
         );
@@ -551,7 +604,7 @@ fn a_table_that_others_change_is_restored() {
                 remove,
             })
             .unwrap();
-        assert_eq!(listed_order(&listing(), "ipv4"), [1, 3]);
+        assert_eq!(met_ids(&listing(), "ipv4"), [1, 3]);
         assert!(
             !listing().contains("r2"),
             "the foreign rule is gone with what it held"
@@ -593,7 +646,7 @@ fn interfaces_are_changed_without_touching_rules() {
         assert!(one.contains("swp1") && !one.contains("swp2"), "{one}");
         backend.reconfigure(&Settings::default(), &[]).unwrap();
         assert!(!listing().contains("ingress"), "{}", listing());
-        assert_eq!(listed_order(&listing(), "ipv4"), [1]);
+        assert_eq!(met_ids(&listing(), "ipv4"), [1]);
     });
 }
 

@@ -1,0 +1,163 @@
+//! An installed rule and the named objects that it owns. Pure.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use super::compile::{Class, Context, Objects, buckets, can_match, compile};
+use super::key::KeyValue;
+use super::limit::Bucket;
+use super::object::{MEMO_IN_COUNTER, MEMO_PIECE, NamedObject, NftRule, ObjectBody};
+use crate::rule::{LimitUnit, Rule};
+
+/// Objects of the kernel by name, as far as rules may take them over.
+pub(super) type KnownObjects = BTreeMap<String, ObjectBody>;
+
+/// An installed rule and what it owns.
+#[derive(Debug, PartialEq)]
+pub(super) struct Installed {
+    /// The rule.
+    pub(super) rule: Arc<Rule>,
+    /// Its token buckets, in the order in which they are charged, each with the version in its name.
+    limits: Vec<(Bucket, u32)>,
+    /// Grows whenever a limit gets a new name: the kernel silently ignores a new rate for an
+    /// existing one.
+    limit_version: u32,
+    /// 0 while the memo stands beside the counter, which cannot be changed without losing the count;
+    /// else the version in the names of the objects that hold it.
+    memo_version: u32,
+    /// Whether any packet of a class can match, in the order of [`Class::ALL`].
+    classes: [bool; 2],
+}
+
+impl Installed {
+    /// Names the objects of a rule, in the place of one with the same id. What did not change keeps
+    /// its name, and so its state. `known`: objects that an earlier process left.
+    pub(super) fn new(rule: Arc<Rule>, previous: Option<&Self>, known: &KnownObjects) -> Self {
+        let wanted = buckets(&rule.action).unwrap_or_default();
+        let kept = |bucket: &Bucket| match previous {
+            Some(previous) => previous
+                .limits
+                .iter()
+                .find(|(kept, _)| kept == bucket)
+                .copied(),
+            None => known_limit(&rule, bucket, known).map(|version| (*bucket, version)),
+        };
+        let newest = wanted
+            .iter()
+            .filter_map(kept)
+            .map(|(_, version)| version)
+            .max();
+        let is_new = wanted.iter().any(|bucket| kept(bucket).is_none());
+        let limit_version = previous
+            .map_or(0, |previous| previous.limit_version)
+            .max(newest.unwrap_or(0))
+            + u32::from(is_new);
+        let limits = wanted
+            .iter()
+            .map(|bucket| kept(bucket).unwrap_or((*bucket, limit_version)));
+        let limits = limits.collect();
+        let memo_version = match previous {
+            Some(previous) if previous.rule.memo == rule.memo => previous.memo_version,
+            Some(previous) => previous.memo_version + 1,
+            None => known_memo(&rule, known),
+        };
+        let classes = Class::ALL.map(|class| can_match(&rule, class));
+        Self {
+            rule,
+            limits,
+            limit_version,
+            memo_version,
+            classes,
+        }
+    }
+
+    /// Whether any packet of a class can match.
+    pub(super) fn is_in(&self, class: Class) -> bool {
+        self.classes[class as usize]
+    }
+
+    /// The name of the counter.
+    pub(super) fn counter(&self) -> String {
+        self.rule.id.to_string()
+    }
+
+    /// The names of the limits.
+    pub(super) fn limits(&self) -> Vec<String> {
+        let name = |(bucket, version): &(Bucket, u32)| limit_name(&self.rule, bucket, *version);
+        self.limits.iter().map(name).collect()
+    }
+
+    /// All objects that the rule owns.
+    pub(super) fn objects(&self) -> Vec<NamedObject> {
+        let object = |name, body| NamedObject { name, body };
+        let mut objects = vec![object(self.counter(), ObjectBody::Counter)];
+        for (name, (bucket, _)) in self.limits().into_iter().zip(&self.limits) {
+            objects.push(object(name, ObjectBody::Limit(*bucket)));
+        }
+        if self.memo_version > 0 {
+            let pieces = self.rule.memo.len().div_ceil(MEMO_PIECE).max(1);
+            for piece in 0..pieces {
+                let name = format!("{}_memo_{}_{piece}", self.rule.id, self.memo_version);
+                objects.push(object(name, ObjectBody::Memo(piece)));
+            }
+        }
+        objects
+    }
+
+    /// The rule's match as values of a key, if it is nothing else.
+    pub(super) fn key_value(&self) -> Option<KeyValue> {
+        KeyValue::of(self.rule.family, &self.rule.matches)
+    }
+
+    /// The nft rules of the rule for a class.
+    pub(super) fn compile(&self, class: Class, context: &Context) -> Vec<NftRule> {
+        let objects = Objects::Named {
+            counter: self.counter(),
+            limits: self.limits(),
+        };
+        compile(&self.rule, class, context, &objects)
+    }
+}
+
+/// The name of a limit.
+fn limit_name(rule: &Rule, bucket: &Bucket, version: u32) -> String {
+    let unit = match bucket.measures {
+        LimitUnit::Bytes => "bytes",
+        LimitUnit::Packets => "packets",
+    };
+    match version {
+        1 => format!("{}_{unit}", rule.id),
+        version => format!("{}_{unit}_{version}", rule.id),
+    }
+}
+
+/// The version of a limit of the kernel that is this bucket of the rule.
+fn known_limit(rule: &Rule, bucket: &Bucket, known: &KnownObjects) -> Option<u32> {
+    let first = limit_name(rule, bucket, 1);
+    let same_beginning = known
+        .range(first.clone()..)
+        .take_while(|(name, _)| name.starts_with(&first));
+    let mut matching = same_beginning.filter_map(|(name, body)| {
+        let version = match name[first.len()..].strip_prefix('_') {
+            None => 1,
+            Some(version) => version.parse().ok()?,
+        };
+        let is_it =
+            *body == ObjectBody::Limit(*bucket) && *name == limit_name(rule, bucket, version);
+        is_it.then_some(version)
+    });
+    matching.next()
+}
+
+/// The version of the memo of a rule that is new to this process.
+fn known_memo(rule: &Rule, known: &KnownObjects) -> u32 {
+    let first = format!("{}_memo_", rule.id);
+    let versions = known
+        .range(first.clone()..)
+        .take_while(|(name, _)| name.starts_with(&first))
+        .filter_map(|(name, _)| name[first.len()..].split('_').next()?.parse::<u32>().ok());
+    match versions.max() {
+        Some(version) => version,
+        None => u32::from(rule.memo.len() > MEMO_IN_COUNTER),
+    }
+}

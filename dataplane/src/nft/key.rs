@@ -1,0 +1,221 @@
+//! Keys: the fields of a packet that are looked up together. Pure.
+
+use std::fmt;
+
+use super::expression::Expression;
+use super::field::Field;
+use crate::interval::IntervalSet;
+use crate::rule::{AddressPattern, Family, Match};
+
+/// Bits of a data type in the number of a concatenation of types (`TYPE_BITS` of nft).
+const TYPE_BITS: u32 = 6;
+
+/// Fields that are looked up together, each with the bits that count.
+#[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct Key(Vec<(Field, u128)>);
+
+/// What one rule says about the fields of its key.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct KeyValue {
+    /// The fields.
+    pub(super) key: Key,
+    /// Their values, right-aligned.
+    values: Vec<u128>,
+}
+
+impl KeyValue {
+    /// Takes a match apart when it is nothing but a key: addresses, and one value each of protocol and
+    /// ports. `None` when it says anything else, or nothing at all.
+    pub(super) fn of(family: Family, matches: &Match) -> Option<Self> {
+        let Match {
+            destination,
+            source,
+            protocol,
+            port: None,
+            destination_port,
+            source_port,
+            icmp_type: None,
+            icmp_code: None,
+            tcp_flags: None,
+            packet_length: None,
+            dscp: None,
+            fragment: None,
+            flow_label: None,
+        } = matches
+        else {
+            return None;
+        };
+        let mut whole = Self {
+            key: Key(Vec::new()),
+            values: Vec::new(),
+        };
+        whole.push_address(Field::Destination(family), destination.as_ref())?;
+        whole.push_address(Field::Source(family), source.as_ref())?;
+        let protocol_field = match family {
+            Family::Ipv4 if !matches.needs_transport_header() => Field::Ipv4Protocol,
+            Family::Ipv4 | Family::Ipv6 => Field::TransportProtocol,
+        };
+        whole.push_number(protocol_field, protocol.as_ref())?;
+        whole.push_number(Field::SourcePort, source_port.as_ref())?;
+        whole.push_number(Field::DestinationPort, destination_port.as_ref())?;
+        (!whole.values.is_empty()).then_some(whole)
+    }
+
+    fn push_address(&mut self, field: Field, pattern: Option<&AddressPattern>) -> Option<()> {
+        let Some(pattern) = pattern.filter(|pattern| pattern.mask() != 0) else {
+            return Some(());
+        };
+        let unused = 128 - field.bits();
+        let (mask, value) = (pattern.mask() >> unused, pattern.value() >> unused);
+        // Behind an IPv4 address there are only zeros.
+        (mask << unused == pattern.mask()).then_some(())?;
+        self.key.0.push((field, mask));
+        self.values.push(value);
+        Some(())
+    }
+
+    fn push_number(&mut self, field: Field, set: Option<&IntervalSet>) -> Option<()> {
+        let Some(set) = set else { return Some(()) };
+        match set.ranges() {
+            [(first, last)] if first == last && u64::from(*first) >> field.bits() == 0 => {
+                self.key.0.push((field, all_bits(field)));
+                self.values.push(u128::from(*first));
+                Some(())
+            }
+            _ => None,
+        }
+    }
+
+    /// The values as the kernel compares them.
+    pub(super) fn octets(&self) -> Vec<u8> {
+        let mut octets = Vec::new();
+        for ((field, _), value) in self.key.0.iter().zip(&self.values) {
+            octets.extend(field.key_octets(*value));
+            if self.key.0.len() > 1 {
+                octets.resize(octets.len().next_multiple_of(4), 0);
+            }
+        }
+        octets
+    }
+}
+
+/// The values as nft writes them: `203.0.113.5 . udp . 123`.
+impl fmt::Display for KeyValue {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (index, ((field, _), value)) in self.key.0.iter().zip(&self.values).enumerate() {
+            if index > 0 {
+                f.write_str(" . ")?;
+            }
+            field.write_value(*value, f)?;
+        }
+        Ok(())
+    }
+}
+
+impl Key {
+    /// The leading bits of an address.
+    pub(super) fn prefix(field: Field, length: u8) -> Self {
+        let unused = field.bits() - u32::from(length);
+        Self(vec![(field, all_bits(field) >> unused << unused)])
+    }
+
+    /// A prefix of an address under this key, which [`Key::prefix`] made; `node` is left-aligned.
+    pub(super) fn value_of(&self, node: u128) -> KeyValue {
+        let values = self.0.iter().map(|(field, _)| node >> (128 - field.bits()));
+        KeyValue {
+            key: self.clone(),
+            values: values.collect(),
+        }
+    }
+
+    /// True when it has a field that only packets with a transport header have.
+    pub(super) fn needs_transport_header(&self) -> bool {
+        self.has_ports()
+    }
+
+    /// True when it has ports, but not the protocol that they belong to.
+    pub(super) fn lacks_protocol(&self) -> bool {
+        let protocol = |(field, _): &(Field, u128)| *field == Field::TransportProtocol;
+        self.has_ports() && !self.0.iter().any(protocol)
+    }
+
+    fn has_ports(&self) -> bool {
+        let port = |(field, _): &(Field, u128)| {
+            matches!(field, Field::SourcePort | Field::DestinationPort)
+        };
+        self.0.iter().any(port)
+    }
+
+    /// The instructions that load the fields side by side.
+    pub(super) fn expressions(&self) -> Vec<Expression> {
+        let mut list = Vec::new();
+        let mut octets = 0;
+        for (field, mask) in &self.0 {
+            for load in field.load_masked(*mask) {
+                list.push(match octets {
+                    0 => load,
+                    octets => Expression::Behind(octets, Box::new(load)),
+                });
+            }
+            octets += field.key_width().next_multiple_of(4) as u32;
+        }
+        list
+    }
+
+    /// nft's number for the type of the key.
+    pub(super) fn data_type(&self) -> u32 {
+        let join =
+            |number: u32, (field, _): &(Field, u128)| number << TYPE_BITS | field.data_type();
+        self.0.iter().fold(0, join)
+    }
+
+    /// Octets of a value.
+    pub(super) fn width(&self) -> usize {
+        match self.0.as_slice() {
+            [(field, _)] => field.key_width(),
+            fields => {
+                let padded = |(field, _): &(Field, u128)| field.key_width().next_multiple_of(4);
+                fields.iter().map(padded).sum()
+            }
+        }
+    }
+
+    /// Bits of a field that count; `None` when it is not part of the key.
+    pub(super) fn bits_of(&self, wanted: Field) -> Option<u32> {
+        let found = self.0.iter().find(|(field, _)| *field == wanted);
+        found.map(|(_, mask)| mask.count_ones())
+    }
+
+    /// The fields in order.
+    pub(super) fn fields(&self) -> impl Iterator<Item = Field> {
+        self.0.iter().map(|(field, _)| *field)
+    }
+
+    /// The type in nft's language: `ipv4_addr . inet_proto . inet_service`.
+    pub(super) fn type_name(&self) -> String {
+        let names: Vec<&str> = self.fields().map(Field::type_name).collect();
+        names.join(" . ")
+    }
+}
+
+/// As nft writes what is looked up: `ip daddr & 255.255.255.0 . meta l4proto`.
+impl fmt::Display for Key {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (index, (field, mask)) in self.0.iter().enumerate() {
+            if index > 0 {
+                f.write_str(" . ")?;
+            }
+            f.write_str(field.text())?;
+            if mask.count_ones() < field.bits() {
+                f.write_str(" & ")?;
+                field.write_value(*mask, f)?;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// All bits of a field, right-aligned.
+fn all_bits(field: Field) -> u128 {
+    u128::MAX >> (128 - field.bits())
+}

@@ -1,0 +1,129 @@
+//! Where a rule stands among the rules of its family: which packets meet it, and when. Pure.
+//!
+//! Rules with a destination are evaluated before those without, and longer prefixes before shorter
+//! ones (RFC 8955 §5.1). A section holds the rules whose destination, or else source, has about the
+//! same length; a packet goes through the sections in order. Within a section, *nodes* are prefixes
+//! of one length, that of the shortest prefix in the section: only packets to (or from) a node that
+//! has rules look any further. A node may hold longer prefixes that a packet does not match, so that
+//! nodes only ever save work, and never decide.
+
+use super::field::Field;
+use super::key::Key;
+use crate::rule::{AddressPattern, Family, Match};
+
+/// Shortest prefixes of the sections, longest first.
+const IPV4_LEVELS: [u8; LEVELS] = [32, 24, 16, 8];
+/// See [`IPV4_LEVELS`].
+const IPV6_LEVELS: [u8; LEVELS] = [128, 64, 48, 32];
+/// Sections with nodes for each side.
+const LEVELS: usize = 4;
+
+/// The address that a section goes by.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Side {
+    /// Destination.
+    To,
+    /// Source, of rules without destination.
+    From,
+}
+
+/// Rules that are evaluated together.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct Section {
+    side: Side,
+    /// Index of the section's level; [`LEVELS`] for what has no node.
+    level: u8,
+}
+
+impl Section {
+    /// All sections, in the order in which a packet goes through them.
+    pub(super) fn all() -> impl Iterator<Item = Section> {
+        let levels = |side| (0..=LEVELS as u8).map(move |level| Section { side, level });
+        levels(Side::To).chain(levels(Side::From))
+    }
+
+    /// The section of a match, and the node there, left-aligned; `None` when it has none.
+    pub(super) fn of(family: Family, matches: &Match) -> (Self, Option<u128>) {
+        let (side, pattern) = match (&matches.destination, &matches.source) {
+            (Some(destination), _) => (Side::To, Some(destination)),
+            (None, source) => (Side::From, source.as_ref()),
+        };
+        let other = Self {
+            side,
+            level: LEVELS as u8,
+        };
+        let length = pattern.and_then(AddressPattern::prefix_length);
+        let (Some(pattern), Some(length)) = (pattern, length) else {
+            return (other, None);
+        };
+        match levels(family).iter().position(|level| *level <= length) {
+            Some(index) => {
+                let node = AddressPattern::new(pattern.value(), 0, levels(family)[index]);
+                let level = index as u8;
+                (Self { side, level }, Some(node.value()))
+            }
+            None => (other, None),
+        }
+    }
+
+    /// The prefix length of its nodes; `None` when it has none.
+    pub(super) fn node_length(self, family: Family) -> Option<u8> {
+        levels(family).get(usize::from(self.level)).copied()
+    }
+
+    /// The address that it goes by.
+    pub(super) fn side(self) -> Side {
+        self.side
+    }
+
+    /// What packets look up to find their node.
+    pub(super) fn node_key(self, family: Family) -> Option<Key> {
+        let length = self.node_length(family)?;
+        Some(Key::prefix(self.side.field(family), length))
+    }
+
+    /// True when the prefix that the section goes by is longer than its nodes.
+    pub(super) fn is_longer(self, family: Family, matches: &Match) -> bool {
+        let length = self
+            .side
+            .pattern(matches)
+            .map(|pattern| pattern.mask().count_ones());
+        length > self.node_length(family).map(u32::from)
+    }
+
+    /// Its name in those of chains and sets: `to-32`, `from-24`, `to-other`, `other`.
+    pub(super) fn name(self, family: Family) -> String {
+        match (self.side, self.node_length(family)) {
+            (Side::To, Some(length)) => format!("to-{length}"),
+            (Side::From, Some(length)) => format!("from-{length}"),
+            (Side::To, None) => "to-other".into(),
+            (Side::From, None) => "other".into(),
+        }
+    }
+}
+
+impl Side {
+    /// The field of the address.
+    pub(super) fn field(self, family: Family) -> Field {
+        match self {
+            Self::To => Field::Destination(family),
+            Self::From => Field::Source(family),
+        }
+    }
+
+    /// What a match says about the address.
+    pub(super) fn pattern(self, matches: &Match) -> Option<&AddressPattern> {
+        match self {
+            Self::To => matches.destination.as_ref(),
+            Self::From => matches.source.as_ref(),
+        }
+    }
+}
+
+/// The levels of a family.
+fn levels(family: Family) -> &'static [u8; LEVELS] {
+    match family {
+        Family::Ipv4 => &IPV4_LEVELS,
+        Family::Ipv6 => &IPV6_LEVELS,
+    }
+}

@@ -1,0 +1,394 @@
+//! Our table: what is in it, how a commit is carried out, and how it is found and put right when
+//! somebody else has changed it.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use super::coverage::Coverage;
+use super::field::PORT_PROTOCOLS;
+use super::frame::{
+    CLASS_CHAINS, FrameChain, class_chain, create_messages, frame, replace_messages,
+};
+use super::installed::{Installed, KnownObjects};
+use super::layout::Layout;
+use super::message::{Attributes, Kind, Message};
+use super::object::{delete_chain, delete_set, flush_chain};
+use super::readback::{self, Contents};
+use super::statement::ScratchMark;
+use super::transport::{Failure, Transport};
+use crate::backend::BackendError;
+use crate::desired::{Changes, Link, Settings};
+use crate::rule::{Rule, RuleId};
+
+/// Anonymous sets of the frame are numbered from here, those of rules from 1.
+const FRAME_SETS: u32 = 1 << 31;
+/// How often a transaction is sent again because somebody else was faster.
+const ATTEMPTS: usize = 20;
+
+/// The table while we hold it.
+pub(super) struct Table {
+    pub(super) transport: Transport,
+    pub(super) settings: Settings,
+    pub(super) links: Vec<Link>,
+    pub(super) coverage: Coverage,
+    frame: Vec<FrameChain>,
+    pub(super) layout: Layout,
+    /// The generation of the ruleset after our last transaction, or our last look at the table.
+    generation: u32,
+    /// Digest of our chains and rules, as the kernel shows them; `None` since rules have changed.
+    digest: Option<u64>,
+    /// Somebody else has changed the ruleset since we have looked at the table.
+    doubtful: bool,
+    /// Times that the table was found changed by others and put right.
+    pub(super) repaired: u64,
+}
+
+/// The scratch bits of the settings.
+fn scratch(settings: &Settings) -> Result<ScratchMark, BackendError> {
+    ScratchMark::new(settings.scratch_mark).ok_or_else(|| BackendError::Refused {
+        rule: None,
+        reason: format!(
+            "scratch_mark {:#010x} has no seven contiguous bits",
+            settings.scratch_mark
+        ),
+    })
+}
+
+/// Why a rule cannot be there.
+fn duplicate(rule: RuleId) -> BackendError {
+    BackendError::Refused {
+        rule: Some(rule),
+        reason: format!("there are two rules called {rule}"),
+    }
+}
+
+impl Table {
+    /// Takes possession in one transaction: the table then holds the frame and these rules, with the
+    /// counters and limits that it has for them already, and nothing else.
+    pub(super) fn take_over(
+        mut transport: Transport,
+        settings: &Settings,
+        links: &[Link],
+        rules: &[Arc<Rule>],
+    ) -> Result<Self, BackendError> {
+        let scratch = scratch(settings)?;
+        let coverage = Coverage::of(settings, links);
+        let contents = readback::contents(&mut transport)?;
+        let known = contents.known();
+        let mut ids = BTreeSet::new();
+        if let Some(twice) = rules.iter().find(|rule| !ids.insert(rule.id)) {
+            return Err(duplicate(twice.id));
+        }
+        let mut table = Self {
+            transport,
+            settings: settings.clone(),
+            links: links.to_vec(),
+            frame: frame(settings, &coverage),
+            coverage,
+            layout: Layout::empty(settings.sample, scratch),
+            generation: 0,
+            digest: None,
+            doubtful: false,
+            repaired: 0,
+        };
+        let installed = rules
+            .iter()
+            .map(|rule| Installed::new(rule.clone(), None, &known));
+        table.rebuild(installed.map(Arc::new).collect())?;
+        Ok(table)
+    }
+
+    /// Makes the table hold exactly the frame and these rules, in one transaction that keeps the
+    /// counters and limits that are there. Where that does not fit, the rules follow the frame.
+    fn rebuild(&mut self, rules: Vec<Arc<Installed>>) -> Result<(), BackendError> {
+        let (sample, scratch) = self.layout.settings();
+        for _ in 0..ATTEMPTS {
+            let generation = self.transport.generation()?;
+            let contents = readback::contents(&mut self.transport)?;
+            let known = contents.known();
+            let mut layout = Layout::empty(sample, scratch);
+            let filled = layout.fill(rules.iter().cloned(), &known);
+            let mut last_set = FRAME_SETS;
+            let mut messages = clear_messages(&contents, &layout);
+            messages.extend(create_messages(&self.frame, &mut last_set));
+            let empty = messages.clone();
+            messages.extend(filled);
+            match self.transport.transact(&messages, Some(generation)) {
+                Ok(generation) => {
+                    layout.accept();
+                    self.layout = layout;
+                    self.generation = generation;
+                    self.digest = None;
+                    self.doubtful = false;
+                    return Ok(());
+                }
+                Err(Failure::Stale) => {}
+                Err(Failure::TooLarge { .. }) if !rules.is_empty() => {
+                    self.generation = self.transport.transact(&empty, Some(generation))?;
+                    self.layout = Layout::empty(sample, scratch);
+                    self.digest = None;
+                    return self.fill_in_parts(&rules, &known);
+                }
+                Err(failure) => return Err(failure.into()),
+            }
+        }
+        Err(Failure::Stale.into())
+    }
+
+    /// Adds rules, as many in a transaction as fit.
+    fn fill_in_parts(
+        &mut self,
+        rules: &[Arc<Installed>],
+        known: &KnownObjects,
+    ) -> Result<(), BackendError> {
+        let mut rest = rules;
+        let mut count = rest.len();
+        while !rest.is_empty() {
+            count = count.min(rest.len());
+            let messages = self.layout.fill(rest[..count].iter().cloned(), known);
+            match self.send(&messages) {
+                Ok(()) => rest = &rest[count..],
+                Err(Failure::TooLarge { .. }) if count > 1 => count = count.div_ceil(2),
+                Err(failure) => return Err(failure.into()),
+            }
+        }
+        Ok(())
+    }
+
+    /// Carries out what the layout has planned, and makes it final or undoes it.
+    fn send(&mut self, messages: &[Message]) -> Result<(), Failure> {
+        let outcome = self.transact(messages);
+        match outcome {
+            Ok(()) => self.layout.accept(),
+            Err(_) => self.layout.roll_back(),
+        }
+        outcome
+    }
+
+    /// Carries out messages on top of what we know of the ruleset. When somebody else was faster
+    /// they are sent again: whether he touched our table is for [`Self::audit`] to find out.
+    fn transact(&mut self, messages: &[Message]) -> Result<(), Failure> {
+        let changes_rules = messages.iter().any(|message| {
+            !matches!(
+                message.kind,
+                Kind::NewSetElem | Kind::DelSetElem | Kind::NewObject | Kind::DelObject
+            )
+        });
+        for _ in 0..ATTEMPTS {
+            match self.transport.transact(messages, Some(self.generation)) {
+                Ok(generation) => {
+                    self.generation = generation;
+                    if changes_rules {
+                        self.digest = None;
+                    }
+                    return Ok(());
+                }
+                Err(Failure::Stale) => {
+                    let generation = self.transport.generation();
+                    self.generation = generation.map_err(|e| Failure::Socket(e.to_string()))?;
+                    self.doubtful = true;
+                }
+                Err(failure) => return Err(failure),
+            }
+        }
+        Err(Failure::Stale)
+    }
+
+    /// Carries out all changes, or none.
+    pub(super) fn commit(&mut self, changes: &Changes) -> Result<(), BackendError> {
+        match self.try_commit(changes)? {
+            Ok(()) => Ok(()),
+            Err(Failure::TooLarge { .. }) if changes.put.len() + changes.remove.len() > 1 => {
+                self.commit_in_parts(changes)
+            }
+            Err(failure @ Failure::TooLarge { .. }) | Err(failure @ Failure::Socket(_)) => {
+                Err(failure.into())
+            }
+            Err(failure @ Failure::Refused { .. }) if self.is_intact()? => Err(failure.into()),
+            // The table is not what we think, or nobody knows whether the changes are in it.
+            Err(_) => {
+                self.repair()?;
+                self.try_commit(changes)?.map_err(BackendError::from)
+            }
+        }
+    }
+
+    /// Tries to carry out all changes with one transaction. Fails at once when they contradict
+    /// themselves.
+    fn try_commit(&mut self, changes: &Changes) -> Result<Result<(), Failure>, BackendError> {
+        match self.layout.change(changes, &KnownObjects::new()) {
+            Ok(messages) => Ok(self.send(&messages)),
+            Err(rule) => {
+                self.layout.roll_back();
+                Err(duplicate(rule))
+            }
+        }
+    }
+
+    /// Carries out changes that do not fit one transaction: what this process may send is limited
+    /// outside of the initial user namespace only. When a part fails those before it are undone.
+    fn commit_in_parts(&mut self, changes: &Changes) -> Result<(), BackendError> {
+        let before: Vec<Arc<Rule>> = self.layout.rules().cloned().collect();
+        let halves = {
+            let (put, remove) = (changes.put.len() / 2, changes.remove.len() / 2);
+            let half = |put: &[Arc<Rule>], remove: &[_]| Changes {
+                put: put.to_vec(),
+                remove: remove.to_vec(),
+            };
+            let ((put1, put2), (remove1, remove2)) =
+                (changes.put.split_at(put), changes.remove.split_at(remove));
+            // Removals first, so that a rule may move.
+            [
+                half(&[], remove1),
+                half(&[], remove2),
+                half(put1, &[]),
+                half(put2, &[]),
+            ]
+        };
+        for half in halves.iter().filter(|half| !half.is_empty()) {
+            if let Err(error) = self.commit(half) {
+                let now: Vec<_> = self
+                    .layout
+                    .rules()
+                    .map(|r| (r.family, r.order.clone()))
+                    .collect();
+                let undo = Changes {
+                    put: before,
+                    remove: now,
+                };
+                self.commit(&undo)?;
+                return Err(error);
+            }
+        }
+        Ok(())
+    }
+
+    /// Applies new settings or a changed set of interfaces; rules and counters stay.
+    pub(super) fn reconfigure(
+        &mut self,
+        settings: &Settings,
+        links: &[Link],
+    ) -> Result<(), BackendError> {
+        let scratch = scratch(settings)?;
+        let coverage = Coverage::of(settings, links);
+        let new_frame = frame(settings, &coverage);
+        let mut messages = Vec::new();
+        if new_frame != self.frame {
+            let mut last_set = FRAME_SETS;
+            messages = replace_messages(&self.frame, &new_frame, &mut last_set);
+        }
+        messages.extend(self.layout.change_settings(settings.sample, scratch));
+        match self.send(&messages) {
+            Ok(()) => self.frame = new_frame,
+            Err(failure @ (Failure::TooLarge { .. } | Failure::Socket(_))) => {
+                return Err(failure.into());
+            }
+            Err(_) => {
+                // Somebody may have changed the table: make it anew, as it shall be.
+                let old = std::mem::replace(&mut self.frame, new_frame);
+                let rules = self.layout.installed().cloned().collect();
+                let old_layout = self.layout.clone();
+                self.layout = Layout::empty(settings.sample, scratch);
+                if let Err(error) = self.rebuild(rules) {
+                    self.frame = old;
+                    self.layout = old_layout;
+                    return Err(error);
+                }
+            }
+        }
+        self.coverage = coverage;
+        self.links = links.to_vec();
+        self.settings = settings.clone();
+        Ok(())
+    }
+
+    /// Looks whether somebody else has changed our table, and puts it right; says whether that was
+    /// necessary. Costs one question while nobody changes anything.
+    pub(super) fn audit(&mut self) -> Result<bool, BackendError> {
+        let generation = self.transport.generation()?;
+        if generation == self.generation && !self.doubtful {
+            if self.digest.is_none() {
+                self.digest = Some(readback::digest(&mut self.transport)?);
+                // What was read may be of a later generation.
+                if self.transport.generation()? != generation {
+                    self.digest = None;
+                }
+            }
+            return Ok(false);
+        }
+        if self.is_intact()? {
+            self.generation = generation;
+            self.doubtful = false;
+            return Ok(false);
+        }
+        self.repair()?;
+        Ok(true)
+    }
+
+    /// Puts the table right. Counters and limits that are still there go on.
+    pub(super) fn repair(&mut self) -> Result<(), BackendError> {
+        self.repaired += 1;
+        self.rebuild(self.layout.installed().cloned().collect())
+    }
+
+    /// Whether the table is what we have made it. Reads all of it.
+    fn is_intact(&mut self) -> Result<bool, BackendError> {
+        // Without a digest rules have changed a moment ago, and nobody can tell by whom.
+        let Some(digest) = self.digest else {
+            return Ok(false);
+        };
+        if readback::digest(&mut self.transport)? != digest {
+            return Ok(false);
+        }
+        let contents = readback::contents(&mut self.transport)?;
+        let wanted = self.layout.objects();
+        let wanted: BTreeMap<_, _> = wanted
+            .map(|(object, _)| (object.name, object.body))
+            .collect();
+        if contents.known() != wanted || contents.objects.len() != wanted.len() {
+            return Ok(false);
+        }
+        let sets = self.layout.sets();
+        let names = sets
+            .keys()
+            .map(|set| set.name.as_str())
+            .chain([PORT_PROTOCOLS]);
+        if names.collect::<BTreeSet<_>>() != contents.sets.iter().map(String::as_str).collect() {
+            return Ok(false);
+        }
+        for (set, wanted) in &sets {
+            let wanted = wanted.iter().map(|e| (e.value.octets(), e.object.clone()));
+            if readback::elements(&mut self.transport, &set.name)? != wanted.collect() {
+                return Ok(false);
+            }
+        }
+        let protocols = [(vec![6], None), (vec![17], None)].into();
+        Ok(readback::elements(&mut self.transport, PORT_PROTOCOLS)? == protocols)
+    }
+}
+
+/// The messages that delete what is in the table but for the objects that the layout takes over.
+fn clear_messages(contents: &Contents, layout: &Layout) -> Vec<Message> {
+    let mut messages = Vec::new();
+    messages.extend(contents.chains.iter().map(|chain| flush_chain(chain)));
+    // The chains of the classes stay: they are created if they are missing.
+    let stays = |chain: &&String| {
+        CLASS_CHAINS
+            .into_iter()
+            .any(|(family, class)| class_chain(family, class) == **chain)
+    };
+    let gone = contents.chains.iter().filter(|chain| !stays(chain));
+    messages.extend(gone.map(|chain| delete_chain(chain)));
+    messages.extend(contents.sets.iter().map(|set| delete_set(set)));
+    let taken_over: BTreeMap<_, _> = layout
+        .objects()
+        .map(|(object, _)| (object.name, object.body))
+        .collect();
+    for (name, (kind, body)) in &contents.objects {
+        if body.is_none() || taken_over.get(name) != body.as_ref() {
+            let attributes = Attributes::of_table().string(2, name).u32(3, *kind);
+            messages.push(Message::new(Kind::DelObject, 0, attributes));
+        }
+    }
+    messages
+}
