@@ -1,5 +1,8 @@
 //! The daemon on loopback with the `sim` backend, through the built program: no root, no packet filter.
 
+#[path = "daemon/scale.rs"]
+mod scale;
+
 use std::fs;
 use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};

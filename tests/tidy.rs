@@ -214,6 +214,19 @@ fn pure_modules_have_no_clock_socket_file_thread_or_log() {
 }
 
 #[test]
+fn nothing_looks_at_the_wall_clock() {
+    let mut complaints = Vec::new();
+    for (name, text) in files(&["src", "dataplane/src"]) {
+        for (number, line) in code(&text) {
+            if line.contains("SystemTime") || line.contains("UNIX_EPOCH") {
+                complaints.push(format!("{name}:{number}: a clock that can jump"));
+            }
+        }
+    }
+    assert_none(complaints);
+}
+
+#[test]
 fn unsafe_code_stands_only_in_modules_named_sys() {
     let mut complaints = Vec::new();
     for (name, text) in files(&["src", "dataplane/src"]) {
