@@ -8,6 +8,7 @@ mod controller;
 mod kills;
 mod router;
 mod scene;
+mod single;
 mod tables;
 
 /// A number from the environment.

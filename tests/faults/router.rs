@@ -134,6 +134,11 @@ impl Router {
         self.run_nft(&[], script)
     }
 
+    /// Runs a script in JSON.
+    pub fn nft_json(&self, script: &Value) -> Result<String, String> {
+        self.run_nft(&["-j"], &script.to_string())
+    }
+
     /// Runs `nft OPTIONS -f SCRIPT`.
     fn run_nft(&self, options: &[&str], script: &str) -> Result<String, String> {
         let file = self.directory.path().join("script");
@@ -167,6 +172,18 @@ impl Router {
         let others = tables.lines().filter(|line| *line != "table inet flowacl");
         others
             .map(|table| self.nft(&format!("list {table}")).unwrap())
+            .collect()
+    }
+
+    /// Our table in JSON: its objects of a kind.
+    pub fn objects(&self, kind: &str) -> Vec<Value> {
+        let listing = self
+            .run_nft(&["-j", "-a"], "list table inet flowacl")
+            .unwrap();
+        let listing: Value = serde_json::from_str(&listing).unwrap();
+        let objects = listing["nftables"].as_array().into_iter().flatten();
+        objects
+            .filter_map(|object| object.get(kind).cloned())
             .collect()
     }
 }
