@@ -18,8 +18,9 @@ mod traffic;
 use std::env;
 use std::time::{Duration, Instant};
 
-use dataplane::backend::Backend;
+use dataplane::backend::{Backend, Recovered};
 use dataplane::desired::{Guard, InterfacePattern, Sample, Settings};
+use dataplane::nft::Nftables;
 use dataplane::packet::Packet;
 use dataplane::rule::{AddressPattern, Family};
 use flowacl::lab::Lab;
@@ -76,6 +77,8 @@ enum Step {
     Empty,
     /// Other settings.
     Settings,
+    /// Another process takes over, with a few changes.
+    Restart,
 }
 
 /// A number from the environment.
@@ -126,6 +129,7 @@ fn run_case(trial: &mut Trial, random: &mut StdRng, size: usize, tally: &mut Tal
             Step::Half,
             Step::Empty,
             Step::Settings,
+            Step::Restart,
         ];
         steps.extend(choices.choose(random));
         if let Some(Step::Empty) = steps.last() {
@@ -135,6 +139,8 @@ fn run_case(trial: &mut Trial, random: &mut StdRng, size: usize, tally: &mut Tal
     for step in steps {
         if let Step::Settings = step {
             reconfigure(trial, &other_settings(random));
+        } else if let Step::Restart = step {
+            restart(trial, random, &mut population, &mut model);
         } else {
             let extent = extent(step, random, size, model.installed.len());
             let changes = model.change(random, &mut population, extent);
@@ -166,6 +172,41 @@ fn run_case(trial: &mut Trial, random: &mut StdRng, size: usize, tally: &mut Tal
 fn reconfigure(trial: &mut Trial, settings: &Settings) {
     trial.sim.reconfigure(settings, &[]).unwrap();
     trial.kernel.reconfigure(settings, &[]).unwrap();
+}
+
+/// A new process finds what the one before left, and goes on with nearly the same rules; their counters go on, too.
+fn restart(trial: &mut Trial, random: &mut StdRng, population: &mut Population, model: &mut Model) {
+    // As a killed process does: without stopping.
+    drop(std::mem::replace(&mut trial.kernel, Nftables::new()));
+    let mut left: Vec<_> = model.rules();
+    left.sort_by_key(|rule| rule.id);
+    let few = 5.min(left.len());
+    let extent = extent(Step::Few, random, few, left.len());
+    model.keeps_memos = true;
+    model.change(random, population, extent);
+    model.keeps_memos = false;
+    let (settings, rules) = (other_settings(random), model.rules());
+    trial.installed = model.installed.keys().cloned().collect();
+    trial.sim.resume(&settings, &[], &rules).unwrap();
+    let (kernel, mut recovered) = trial.lab.router.run(move || {
+        let mut kernel = Nftables::new();
+        let recovered = kernel.recover().unwrap();
+        kernel.resume(&settings, &[], &rules).unwrap();
+        (kernel, recovered)
+    });
+    trial.kernel = kernel;
+    recovered.sort_by_key(|rule| rule.id);
+    let left: Vec<_> = left
+        .iter()
+        .map(|rule| Recovered {
+            id: rule.id,
+            memo: rule.memo.to_vec(),
+        })
+        .collect();
+    assert_eq!(recovered.len(), left.len(), "what the new process finds");
+    for (recovered, left) in recovered.iter().zip(&left) {
+        assert_eq!(recovered, left, "what the new process finds");
+    }
 }
 
 /// How much a step changes.
@@ -201,7 +242,7 @@ fn extent(step: Step, random: &mut StdRng, size: usize, installed: usize) -> Ext
             withdraw: installed,
             ..Extent::default()
         },
-        Step::Settings => Extent::default(),
+        Step::Settings | Step::Restart => Extent::default(),
     }
 }
 

@@ -33,6 +33,8 @@ pub struct Installed {
 pub struct Model {
     pub installed: BTreeMap<Key, Installed>,
     next_id: u64,
+    /// A rule that keeps its id keeps its memo, too: a process that takes over knows it from the one before.
+    pub keeps_memos: bool,
 }
 
 /// How many routes a commit concerns.
@@ -107,8 +109,16 @@ impl Model {
     /// Installs a route in the place of another: half of them keep its id, and with it its counter.
     fn put(&mut self, random: &mut StdRng, route: Route, previous: Option<Installed>) -> Arc<Rule> {
         let kept = previous.filter(|_| random.random_bool(0.5));
+        // What a later process wants to know: at least the route.
+        let notes = vec![0xa5; random.random_range(0..40)];
+        let mut memo: Arc<[u8]> = [route.nlri.value(), &notes].concat().into();
         let (id, counter) = match kept {
-            Some(kept) => (kept.rule.id, kept.counter),
+            Some(kept) => {
+                if self.keeps_memos {
+                    memo = kept.rule.memo.clone();
+                }
+                (kept.rule.id, kept.counter)
+            }
             None => {
                 self.next_id += 1;
                 (RuleId(self.next_id), Counter::default())
@@ -116,7 +126,9 @@ impl Model {
         };
         let lowered = lower(&route.nlri, &route.actions.clone().into(), id)
             .expect("no action is unsupported");
-        let rule = Arc::new(lowered.rule);
+        let mut rule = lowered.rule;
+        rule.memo = memo;
+        let rule = Arc::new(rule);
         let installed = Installed {
             route,
             rule: rule.clone(),

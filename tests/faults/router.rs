@@ -201,7 +201,7 @@ impl Drop for Router {
 fn blocks(listing: &str) -> Vec<String> {
     let mut blocks = Vec::new();
     let mut block = String::new();
-    for line in listing.lines() {
+    for line in listing.lines().filter(|line| !line.is_empty()) {
         let mut words: Vec<&str> = line.split(' ').collect();
         for position in 1..words.len() {
             let counts = matches!(words[position - 1].trim_start(), "packets" | "bytes");
@@ -211,7 +211,8 @@ fn blocks(listing: &str) -> Vec<String> {
         }
         block += &words.join(" ");
         block.push('\n');
-        if line == "\t}" {
+        // The table's own line stands before whatever comes first.
+        if line == "\t}" || line.starts_with("table ") {
             blocks.push(std::mem::take(&mut block));
         }
     }

@@ -32,7 +32,8 @@ pub struct Trial {
     pub kernel: Nftables,
     pub sim: Sim,
     settings: Settings,
-    installed: BTreeSet<(Family, OrderKey)>,
+    /// The places of all rules.
+    pub installed: BTreeSet<(Family, OrderKey)>,
     clock: Duration,
 }
 
