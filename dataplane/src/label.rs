@@ -3,16 +3,32 @@
 use std::fmt;
 use std::sync::Arc;
 
-/// A line of text that is made when it is read: rules are many, and most are never read.
+/// What the upper half knows of a rule and the data plane does not: it displays the line that operators read.
+pub trait Background: fmt::Display + Send + Sync {
+    /// What a later process wants to be told of the rule, see [`Rule::memo`](crate::rule::Rule::memo).
+    fn memo(&self) -> Vec<u8> {
+        Vec::new()
+    }
+}
+
+/// Mere text.
+impl Background for String {}
+
+/// A line of text and a memo that are made when they are read: rules are many, and most are read once.
 ///
-/// Equal when the text is.
+/// Equal when both are.
 #[derive(Clone)]
-pub struct Label(Arc<dyn fmt::Display + Send + Sync>);
+pub struct Label(Arc<dyn Background>);
 
 impl Label {
-    /// The text that `source` displays.
-    pub fn new(source: impl fmt::Display + Send + Sync + 'static) -> Self {
-        Self(Arc::new(source))
+    /// What `background` says.
+    pub fn new(background: impl Background + 'static) -> Self {
+        Self(Arc::new(background))
+    }
+
+    /// The memo.
+    pub fn memo(&self) -> Vec<u8> {
+        self.0.memo()
     }
 }
 
@@ -30,7 +46,8 @@ impl fmt::Debug for Label {
 
 impl PartialEq for Label {
     fn eq(&self, other: &Self) -> bool {
-        Arc::ptr_eq(&self.0, &other.0) || self.to_string() == other.to_string()
+        Arc::ptr_eq(&self.0, &other.0)
+            || (self.memo() == other.memo() && self.to_string() == other.to_string())
     }
 }
 
@@ -51,11 +68,11 @@ mod tests {
     use super::*;
 
     #[test]
-    fn labels_are_equal_when_their_text_is() {
-        let made = Label::new(format_args!("{}", "discard").to_string());
+    fn labels_are_equal_when_what_they_say_is() {
+        let made = Label::from("discard".to_owned());
         assert_eq!(made, Label::from("discard"));
         assert_ne!(made, Label::from("accept"));
-        assert_eq!(Label::new(7), Label::from("7"));
+        assert_eq!(made.memo(), []);
         assert_eq!(format!("{made} {made:?}"), "discard \"discard\"");
     }
 }

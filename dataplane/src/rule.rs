@@ -9,7 +9,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use crate::interval::IntervalSet;
-pub use crate::label::Label;
+pub use crate::label::{Background, Label};
 use crate::packet::Packet;
 
 /// The address family of the packets a rule looks at.
@@ -74,9 +74,6 @@ pub struct Rule {
     pub tier: Arc<[u8]>,
     /// What an operator should read beside it: the Flow Specification in text form.
     pub label: Label,
-    /// What the upper half wants to be told of the rule by a later process, see
-    /// [`Backend::recover`](crate::backend::Backend::recover). Nobody else reads it.
-    pub memo: Arc<[u8]>,
     /// What a packet must be.
     pub matches: Match,
     /// What happens to a packet that matches.
@@ -84,7 +81,13 @@ pub struct Rule {
 }
 
 impl Rule {
-    /// True when nothing but what is told beside the rule differs: its label and its memo.
+    /// What the upper half wants to be told of the rule by a later process, see
+    /// [`Backend::recover`](crate::backend::Backend::recover). Made by its label, and read by nobody else.
+    pub fn memo(&self) -> Vec<u8> {
+        self.label.memo()
+    }
+
+    /// True when nothing but what is told beside the rule differs: its label with its memo.
     pub fn enforces_the_same(&self, other: &Rule) -> bool {
         let Rule {
             id,
@@ -92,7 +95,6 @@ impl Rule {
             order,
             tier,
             label: _,
-            memo: _,
             matches,
             action,
         } = self;

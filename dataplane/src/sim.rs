@@ -176,7 +176,7 @@ impl Backend for Sim {
     fn recover(&mut self) -> Result<Vec<Recovered>, BackendError> {
         let recovered = |installed: &Installed| Recovered {
             id: installed.rule.id,
-            memo: installed.rule.memo.to_vec(),
+            memo: installed.rule.memo(),
         };
         Ok(self.rules.values().map(recovered).collect())
     }

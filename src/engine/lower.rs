@@ -9,7 +9,9 @@ use std::sync::Arc;
 
 use dataplane::backend::Unsupported;
 use dataplane::interval::IntervalSet;
-use dataplane::rule::{Action, AddressPattern, Family, FragmentKind, Label, Match, Rule, RuleId};
+use dataplane::rule::{
+    Action, AddressPattern, Background, Family, FragmentKind, Label, Match, Rule, RuleId,
+};
 
 use crate::flowspec::action::TrafficFilteringActions;
 use crate::flowspec::matches::protocol;
@@ -70,7 +72,6 @@ pub fn lower(
             nlri: nlri.clone(),
             actions: actions.clone(),
         }),
-        memo: Arc::default(),
         matches,
         action,
     };
@@ -84,11 +85,22 @@ struct Text {
     actions: Arc<TrafficFilteringActions>,
 }
 
+impl Background for Text {}
+
 impl fmt::Display for Text {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let (flow, actions) = (format_match(&self.nlri), self.actions.describe());
-        write!(f, "{flow} then {}", actions.join(", "))
+        write_label(f, &self.nlri, &self.actions)
     }
+}
+
+/// Writes what an operator reads beside a rule.
+pub fn write_label(
+    f: &mut fmt::Formatter<'_>,
+    nlri: &Nlri,
+    actions: &TrafficFilteringActions,
+) -> fmt::Result {
+    let (flow, actions) = (format_match(nlri), actions.describe());
+    write!(f, "{flow} then {}", actions.join(", "))
 }
 
 /// Compiles the actions; fails on one that restricts traffic in a way that rules cannot.

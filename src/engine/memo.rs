@@ -14,9 +14,13 @@
 //!
 //! The rule for a host, a protocol and a port takes about 60 octets.
 
+use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::sync::Arc;
 
+use dataplane::rule::Background;
+
+use super::lower::write_label;
 use crate::flowspec::action::{ActionError, TrafficFilteringActions};
 use crate::rib::{Path, Peer};
 use crate::wire::attribute::{Attributes, Origin};
@@ -86,28 +90,60 @@ fn context(ibgp: bool) -> DecodeContext {
     }
 }
 
-/// The memo of the rule that enforces `path`; empty, so that it will not be kept, when no UPDATE could carry it.
-pub fn encode(nlri: &Nlri, path: &Path) -> Arc<[u8]> {
-    let peer = &*path.peer;
+/// The background of a rule: the path that it enforces, as far as label and memo tell of it.
+pub struct Route {
+    nlri: Nlri,
+    peer: Arc<Peer>,
+    attributes: Arc<Attributes>,
+    actions: Arc<TrafficFilteringActions>,
+}
+
+impl Route {
+    /// The background of the rule that enforces `path`.
+    pub fn new(nlri: &Nlri, path: &Path) -> Self {
+        Self {
+            nlri: nlri.clone(),
+            peer: path.peer.clone(),
+            attributes: path.attributes.clone(),
+            actions: path.actions.clone(),
+        }
+    }
+}
+
+impl fmt::Display for Route {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write_label(f, &self.nlri, &self.actions)
+    }
+}
+
+impl Background for Route {
+    fn memo(&self) -> Vec<u8> {
+        encode(self)
+    }
+}
+
+/// The memo of a rule; empty, so that it will not be kept, when no UPDATE could carry it.
+fn encode(route: &Route) -> Vec<u8> {
+    let peer = &*route.peer;
     let (kind, address) = match peer.address {
         IpAddr::V4(address) => (0, address.octets().to_vec()),
         IpAddr::V6(address) => (IPV6_ADDRESS, address.octets().to_vec()),
     };
     let ibgp = if peer.ibgp { IBGP } else { 0 };
     let update = Update {
-        announced: vec![nlri.clone()],
-        attributes: essence(&path.attributes, &path.actions),
+        announced: vec![route.nlri.clone()],
+        attributes: essence(&route.attributes, &route.actions),
         ..Update::default()
     };
     let (messages, _) = update.encode(&context(peer.ibgp), MAX_MESSAGE);
     let Some(message) = messages.first() else {
-        return Arc::default();
+        return Vec::new();
     };
     let mut octets = vec![VERSION, kind | ibgp];
     octets.extend(address);
     octets.extend(peer.router_id.octets());
     octets.extend_from_slice(&message[HEADER_LENGTH..]);
-    octets.into()
+    octets
 }
 
 /// What of the attributes outlives the process.

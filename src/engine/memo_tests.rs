@@ -79,14 +79,14 @@ proptest! {
         written in arbitrary_path(),
         other in arbitrary_path(),
     ) {
-        let octets = encode(&nlri, &written);
+        let octets = encode(&Route::new(&nlri, &written));
         let memo = decode(&octets).unwrap();
         prop_assert_eq!(&memo.nlri, &nlri);
         prop_assert_eq!(&memo.peer, &*written.peer);
         prop_assert_eq!(&memo.actions, &*written.actions);
 
         let read = path(memo.peer, memo.attributes, memo.actions);
-        prop_assert_eq!(encode(&nlri, &read), octets);
+        prop_assert_eq!(encode(&Route::new(&nlri, &read)), octets);
         let with_other = |path: &Path| {
             let mut other = other.clone();
             other.peer = Arc::new(Peer { address: different(path.peer.address), ..*other.peer });
@@ -107,7 +107,7 @@ proptest! {
         place in any::<Index>(),
         bit in 0u8..8,
     ) {
-        let mut octets = encode(&nlri, &path).to_vec();
+        let mut octets = encode(&Route::new(&nlri, &path)).to_vec();
         let length = place.index(octets.len());
         prop_assert!(decode(&octets[..length]).is_err(), "{} octets of it", length);
         octets[length] ^= 1 << bit;
@@ -162,7 +162,10 @@ fn the_form_of_version_1_stays_readable() {
                 800e13 0001 85 00 00 0d 0120cb00710503811105910035 \
                 400101 00 400206 0201 0000fe2e c01008 8006000000000000";
     let memo = hex::decode(memo.replace(' ', "")).unwrap();
-    assert_eq!(hex::encode(encode(&nlri, &path)), hex::encode(&memo));
+    assert_eq!(
+        hex::encode(encode(&Route::new(&nlri, &path))),
+        hex::encode(&memo)
+    );
     assert_eq!(decode(&memo).unwrap().nlri, nlri);
 }
 
@@ -170,7 +173,7 @@ fn the_form_of_version_1_stays_readable() {
 fn the_common_rule_has_a_short_memo() {
     for ibgp in [false, true] {
         let (nlri, path) = common(ibgp);
-        let length = encode(&nlri, &path).len();
+        let length = encode(&Route::new(&nlri, &path)).len();
         assert!(length <= 64, "{length} octets, ibgp {ibgp}");
     }
 }
@@ -178,7 +181,7 @@ fn the_common_rule_has_a_short_memo() {
 #[test]
 fn what_is_not_ours_is_refused() {
     let (nlri, path) = common(false);
-    let good = encode(&nlri, &path).to_vec();
+    let good = encode(&Route::new(&nlri, &path)).to_vec();
     let changed = |place: usize, octet: u8| {
         let mut octets = good.clone();
         octets[place] = octet;

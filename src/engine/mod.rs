@@ -23,7 +23,7 @@ use std::time::Instant;
 
 use dataplane::backend::{BackendError, Capability, Counter};
 use dataplane::desired::Changes;
-use dataplane::rule::RuleId;
+use dataplane::rule::{Label, RuleId};
 use ipnetwork::IpNetwork;
 
 use crate::rib::{Entry, Peer, Rib, RouteKey};
@@ -229,7 +229,7 @@ fn desired(
         Ok(Lowered { mut rule, notes }) => {
             rule.order = key.1.clone();
             rule.tier = tiers.get(rule.tier, |_| ()).0;
-            rule.memo = memo::encode(&entry.nlri, path);
+            rule.label = Label::new(memo::Route::new(&entry.nlri, path));
             Desired::Rule {
                 rule: Arc::new(rule),
                 notes: notes.into(),

@@ -200,7 +200,7 @@ fn restart(trial: &mut Trial, random: &mut StdRng, population: &mut Population, 
         .iter()
         .map(|rule| Recovered {
             id: rule.id,
-            memo: rule.memo.to_vec(),
+            memo: rule.memo(),
         })
         .collect();
     assert_eq!(recovered.len(), left.len(), "what the new process finds");

@@ -1,12 +1,13 @@
 //! What should be installed, and what its counters should say.
 
 use std::collections::{BTreeMap, HashMap};
+use std::fmt;
 use std::sync::Arc;
 
 use dataplane::backend::Counter;
 use dataplane::desired::Changes;
 use dataplane::packet::Packet;
-use dataplane::rule::{Family, OrderKey, Rule, RuleId};
+use dataplane::rule::{Background, Family, Label, OrderKey, Rule, RuleId};
 use flowacl::engine::lower::lower;
 use flowacl::flowspec::matches::{Verdict, evaluate, matches};
 use flowacl::flowspec::precedence::precedence_key;
@@ -46,6 +47,24 @@ pub struct Extent {
     pub replace: usize,
     /// Routes that are announced, some of them known already.
     pub announce: usize,
+}
+
+/// The background of a rule: any octets as its memo.
+struct Told {
+    text: String,
+    memo: Vec<u8>,
+}
+
+impl fmt::Display for Told {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.text)
+    }
+}
+
+impl Background for Told {
+    fn memo(&self) -> Vec<u8> {
+        self.memo.clone()
+    }
 }
 
 impl Model {
@@ -111,11 +130,11 @@ impl Model {
         let kept = previous.filter(|_| random.random_bool(0.5));
         // What a later process wants to know: at least the route.
         let notes = vec![0xa5; random.random_range(0..40)];
-        let mut memo: Arc<[u8]> = [route.nlri.value(), &notes].concat().into();
+        let mut memo = [route.nlri.value(), &notes].concat();
         let (id, counter) = match kept {
             Some(kept) => {
                 if self.keeps_memos {
-                    memo = kept.rule.memo.clone();
+                    memo = kept.rule.memo();
                 }
                 (kept.rule.id, kept.counter)
             }
@@ -127,7 +146,8 @@ impl Model {
         let lowered = lower(&route.nlri, &route.actions.clone().into(), id)
             .expect("no action is unsupported");
         let mut rule = lowered.rule;
-        rule.memo = memo;
+        let text = rule.label.to_string();
+        rule.label = Label::new(Told { text, memo });
         let rule = Arc::new(rule);
         let installed = Installed {
             route,

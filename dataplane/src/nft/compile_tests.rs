@@ -281,7 +281,6 @@ fn passed(matches: &Match, received: &Received, packet: &Packet) -> usize {
         order: Arc::from([]),
         tier: Arc::from([]),
         label: "".into(),
-        memo: Arc::default(),
         matches: matches.clone(),
         action: Action {
             discard: true,

@@ -57,7 +57,7 @@ impl Installed {
             .map(|bucket| kept(bucket).unwrap_or((*bucket, limit_version)));
         let limits = limits.collect();
         let memo_version = match previous {
-            Some(previous) if previous.rule.memo == rule.memo => previous.memo_version,
+            Some(previous) if previous.rule.memo() == rule.memo() => previous.memo_version,
             Some(previous) => previous.memo_version + 1,
             None => known_memo(&rule, known),
         };
@@ -95,7 +95,7 @@ impl Installed {
             objects.push(object(name, ObjectBody::Limit(*bucket)));
         }
         if self.memo_version > 0 {
-            let pieces = self.rule.memo.len().div_ceil(MEMO_PIECE).max(1);
+            let pieces = self.rule.memo().len().div_ceil(MEMO_PIECE).max(1);
             for piece in 0..pieces {
                 let name = format!("{}_memo_{}_{piece}", self.rule.id, self.memo_version);
                 objects.push(object(name, ObjectBody::Memo(piece)));
@@ -158,6 +158,6 @@ fn known_memo(rule: &Rule, known: &KnownObjects) -> u32 {
         .filter_map(|(name, _)| name[first.len()..].split('_').next()?.parse::<u32>().ok());
     match versions.max() {
         Some(version) => version,
-        None => u32::from(rule.memo.len() > MEMO_IN_COUNTER),
+        None => u32::from(rule.memo().len() > MEMO_IN_COUNTER),
     }
 }

@@ -254,9 +254,10 @@ impl NamedObject {
                 // NFT_LIMIT_F_INV: what is over the rate goes on.
                 .u32(5, 1),
         };
+        let whole = rule.memo();
         let memo = match self.body {
-            ObjectBody::Counter if rule.memo.len() <= MEMO_IN_COUNTER => &rule.memo[..],
-            ObjectBody::Memo(piece) => rule.memo.chunks(MEMO_PIECE).nth(piece).unwrap_or_default(),
+            ObjectBody::Counter if whole.len() <= MEMO_IN_COUNTER => &whole[..],
+            ObjectBody::Memo(piece) => whole.chunks(MEMO_PIECE).nth(piece).unwrap_or_default(),
             ObjectBody::Counter | ObjectBody::Limit(_) => &[],
         };
         let mut userdata = match self.body {

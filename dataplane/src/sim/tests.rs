@@ -11,7 +11,6 @@ fn rule(order: u8, text: &str, action: Action) -> Arc<Rule> {
         order: [order].into(),
         tier: [order].into(),
         label: text.into(),
-        memo: Arc::default(),
         matches: Match {
             destination_port: packet
                 .destination_port

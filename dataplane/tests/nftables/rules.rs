@@ -14,7 +14,6 @@ pub fn rule(id: u64, family: Family, matches: Match) -> Rule {
         order: Arc::from(id.to_be_bytes()),
         tier: Arc::from(id.to_be_bytes()),
         label: format!("flow {id}").into(),
-        memo: Arc::default(),
         matches,
         action: Action {
             discard: true,
