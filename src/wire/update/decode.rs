@@ -313,8 +313,10 @@ impl<'c> Decoder<'c> {
         } else {
             // RFC 7606 §5.1 and RFC 4271 §4.3: what is in both is announced. The last of equal announcements counts,
             // and all have the same attributes.
-            let kept: HashSet<&Nlri> = announced.iter().collect();
-            self.update.withdrawn.retain(|nlri| !kept.contains(nlri));
+            if !self.update.withdrawn.is_empty() {
+                let kept: HashSet<&Nlri> = announced.iter().collect();
+                self.update.withdrawn.retain(|nlri| !kept.contains(nlri));
+            }
             self.update.announced = announced;
             remove_repeated(&mut self.update.announced);
         }
@@ -360,6 +362,10 @@ fn read_attribute<'a>(octets: &mut Cursor<'a>) -> Result<(u8, u8, Cursor<'a>), T
 
 /// Drops all but the first of equal NLRI.
 fn remove_repeated(routes: &mut Vec<Nlri>) {
+    let mut seen = HashSet::with_capacity(routes.len());
+    if routes.iter().all(|nlri| seen.insert(nlri)) {
+        return;
+    }
     let mut seen = HashSet::with_capacity(routes.len());
     routes.retain(|nlri| seen.insert(nlri.clone()));
 }
