@@ -19,6 +19,8 @@ const ETHERNET_HEADER: usize = 14;
 const LONGEST_FRAME: usize = ETHERNET_HEADER + 65_535;
 /// Octets that the kernel may keep for us; without privileges it grants less.
 const RECEIVE_BUFFER: usize = 64 << 20;
+/// The same for a tap that does not listen: a few packets, the least that the kernel takes.
+const NO_RECEIVE_BUFFER: usize = 0;
 
 /// EtherType of IPv4.
 const ETHERTYPE_IPV4: [u8; 2] = [0x08, 0x00];
@@ -41,8 +43,8 @@ impl Tap {
         })
     }
 
-    /// Sends an IP packet in a frame to `to`.
-    pub fn send(&self, to: MacAddress, packet: &[u8]) -> Result<(), LabError> {
+    /// An IP packet in a frame to `to`.
+    pub fn frame(to: MacAddress, packet: &[u8]) -> Vec<u8> {
         let is_ipv6 = packet.first().is_some_and(|octet| octet >> 4 == 6);
         let ethertype = if is_ipv6 {
             ETHERTYPE_IPV6
@@ -50,15 +52,36 @@ impl Tap {
             ETHERTYPE_IPV4
         };
         let from = [2, 0, 0, 0, 0, 0xff];
-        let frame = [&to[..], &from, &ethertype, packet].concat();
+        [&to[..], &from, &ethertype, packet].concat()
+    }
+
+    /// Sends an IP packet in a frame to `to`.
+    pub fn send(&self, to: MacAddress, packet: &[u8]) -> Result<(), LabError> {
+        self.send_frame(&Self::frame(to, packet))
+    }
+
+    /// Sends a frame.
+    pub fn send_frame(&self, frame: &[u8]) -> Result<(), LabError> {
         loop {
-            match send(self.socket.as_raw_fd(), &frame, MsgFlags::empty()) {
+            match send(self.socket.as_raw_fd(), frame, MsgFlags::empty()) {
                 Ok(_) => return Ok(()),
                 // The queue of the interface is full.
                 Err(Errno::ENOBUFS | Errno::EINTR) => std::thread::yield_now(),
                 Err(errno) => return Err(errno.into()),
             }
         }
+    }
+
+    /// Listens or not. A tap that does not costs the interface's traffic next to nothing; nothing of it is kept.
+    pub fn listen(&mut self, on: bool) -> Result<(), LabError> {
+        let octets = if on {
+            RECEIVE_BUFFER
+        } else {
+            NO_RECEIVE_BUFFER
+        };
+        set_receive_buffer(&self.socket, octets)?;
+        while self.receive()?.is_some() {}
+        Ok(())
     }
 
     /// The next IP packet that has been seen, padding included; `None` when there is none at the moment.
@@ -98,13 +121,19 @@ fn open_socket(interface: &str) -> Result<OwnedFd, LabError> {
     )?;
     // An address without protocol leaves the one of the socket.
     bind(socket.as_raw_fd(), &link_address(interface)?)?;
-    if setsockopt(&socket, RcvBufForce, &RECEIVE_BUFFER).is_err() {
-        setsockopt(&socket, RcvBuf, &RECEIVE_BUFFER)?;
-    }
+    set_receive_buffer(&socket, RECEIVE_BUFFER)?;
     // Between creation and binding it has seen all interfaces.
     let mut frame = [0; 1];
     while recv(socket.as_raw_fd(), &mut frame, MsgFlags::MSG_DONTWAIT).is_ok() {}
     Ok(socket)
+}
+
+/// Lets the kernel keep so many octets of what arrives.
+fn set_receive_buffer(socket: &OwnedFd, octets: usize) -> Result<(), LabError> {
+    if setsockopt(socket, RcvBufForce, &octets).is_err() {
+        setsockopt(socket, RcvBuf, &octets)?;
+    }
+    Ok(())
 }
 
 /// The address to bind to.

@@ -221,6 +221,51 @@ impl Lab {
     }
 }
 
+impl Lab {
+    /// Sends `count` packets, these in turn, as fast as the network takes them; returns how long that took.
+    ///
+    /// The network has no queues: the router handles a packet before the next one is sent. What becomes of the
+    /// packets is for [`Lab::forwarded`] to say.
+    pub fn flood(&mut self, packets: &[Vec<u8>], count: usize) -> Result<Duration, LabError> {
+        let _pinned = Pinned::new()?;
+        let frames: Vec<Vec<u8>> = packets
+            .iter()
+            .map(|packet| Tap::frame(self.next_hop, packet))
+            .collect();
+        // What a listener costs is no part of forwarding.
+        self.customer.listen(false)?;
+        let start = Instant::now();
+        for frame in frames.iter().cycle().take(count) {
+            self.upstream.send_frame(frame)?;
+        }
+        let took = start.elapsed();
+        self.customer.listen(true)?;
+        Ok(took)
+    }
+
+    /// Sends one IP packet of the attacker's and does not wait for it.
+    pub fn send(&self, packet: &[u8]) -> Result<(), LabError> {
+        self.upstream.send(self.next_hop, packet)
+    }
+
+    /// The next IP packet that the victim has got; `None` when there is none at the moment.
+    pub fn receive(&mut self) -> Result<Option<&[u8]>, LabError> {
+        self.customer.receive()
+    }
+
+    /// Packets that the router has sent to the victim since it is there.
+    pub fn forwarded(&self) -> Result<u64, LabError> {
+        let path = "/proc/thread-self/net/dev";
+        let statistics = self.router.run(move || std::fs::read_to_string(path));
+        let text = statistics.map_err(|error| LabError::io(path, error))?;
+        let line = text
+            .lines()
+            .find_map(|line| line.trim().strip_prefix(CUSTOMER)?.strip_prefix(':'));
+        let sent = line.and_then(|line| line.split_whitespace().nth(9)?.parse().ok());
+        sent.ok_or_else(|| LabError::io(path, std::io::Error::from(std::io::ErrorKind::NotFound)))
+    }
+}
+
 /// The packet that says that all before it have come through.
 fn fence_packet(number: u16) -> Vec<u8> {
     let header = Header::between("198.18.0.1", "198.18.0.2").identification(number);
