@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fs;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
@@ -24,6 +25,19 @@ pub fn eventually<T>(what: &str, mut attempt: impl FnMut() -> Result<T, String>)
             Err(complaint) if Instant::now() > end => panic!("{what}: {complaint}"),
             Err(_) => std::thread::sleep(Duration::from_millis(10)),
         }
+    }
+}
+
+/// Asks the daemon behind a socket with `show WHAT --json`.
+pub fn ask(socket: &Path, what: &str) -> Result<Value, String> {
+    let output = Command::new(env!("CARGO_BIN_EXE_flowacl"))
+        .args(["show", what, "--json", "--socket"])
+        .arg(socket)
+        .output()
+        .unwrap();
+    match output.status.success() {
+        true => Ok(serde_json::from_slice(&output.stdout).unwrap()),
+        false => Err(String::from_utf8_lossy(&output.stderr).into_owned()),
     }
 }
 
@@ -88,6 +102,15 @@ impl Router {
         }
     }
 
+    /// SIGTERM, as a service manager does it.
+    pub fn stop_daemon(&mut self) {
+        let mut daemon = self.daemon.take().expect("there is one");
+        let pid = daemon.id().to_string();
+        let sent = Command::new("kill").args(["-TERM", &pid]).status().unwrap();
+        assert!(sent.success());
+        assert!(daemon.wait().unwrap().success(), "{}", self.log());
+    }
+
     /// The namespace.
     pub fn namespace(&self) -> &Namespace {
         &self.lab.router
@@ -100,15 +123,20 @@ impl Router {
 
     /// Asks the daemon with `show WHAT --json`.
     pub fn show(&self, what: &str) -> Result<Value, String> {
-        let output = Command::new(env!("CARGO_BIN_EXE_flowacl"))
-            .args(["show", what, "--json", "--socket"])
-            .arg(self.directory.path().join("flowacl.sock"))
-            .output()
-            .unwrap();
-        match output.status.success() {
-            true => Ok(serde_json::from_slice(&output.stdout).unwrap()),
-            false => Err(String::from_utf8_lossy(&output.stderr).into_owned() + &self.log()),
-        }
+        ask(&self.socket(), what).map_err(|error| error + &self.log())
+    }
+
+    /// Where the daemon answers.
+    pub fn socket(&self) -> PathBuf {
+        self.directory.path().join("flowacl.sock")
+    }
+
+    /// Replaces text in the configuration, for the next daemon.
+    pub fn configure(&self, from: &str, to: &str) {
+        let path = self.directory.path().join("flowacl.toml");
+        let text = fs::read_to_string(&path).unwrap();
+        assert!(text.contains(from), "{text}");
+        fs::write(path, text.replace(from, to)).unwrap();
     }
 
     /// Packets that each installed rule has counted, by its flow.
