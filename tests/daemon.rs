@@ -443,6 +443,26 @@ fn a_reload_changes_what_changed() {
 }
 
 #[test]
+fn rules_stay_on_stop_when_the_configuration_says_so() {
+    let mut daemon = Daemon::start(ANYBODY);
+    let _controller = daemon.announce("127.0.0.2", &[FLOW, OTHER_FLOW]);
+    daemon.has_rules(&[
+        (NLRI, "127.0.0.2", "installed"),
+        (OTHER_NLRI, "127.0.0.2", "installed"),
+    ]);
+    daemon.logged("changed the packet filter commits=");
+    let text = configuration(daemon.port, &daemon.directory, ANYBODY);
+    let sim = "backend = \"sim\"\n";
+    daemon.reload(&text.replace(sim, &format!("{sim}on_stop = \"keep\"\n")));
+    daemon.logged("reloaded the configuration");
+    assert_eq!(daemon.program.stop(), Some(0));
+    daemon.logged("left all rules in force");
+    for removal in ["removed all rules", "removed=1", "removed=2"] {
+        assert!(!daemon.log().contains(removal), "{}", daemon.log());
+    }
+}
+
+#[test]
 fn the_daemon_dials_an_active_neighbor() {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let port = listener.local_addr().unwrap().port();

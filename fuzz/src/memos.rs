@@ -4,10 +4,10 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use dataplane::backend::{Backend, Recovered};
-use dataplane::rule::RuleId;
+use dataplane::rule::{Background, RuleId};
 use dataplane::sim::Sim;
 use flowacl::engine::Engine;
-use flowacl::engine::memo::{self, Memo};
+use flowacl::engine::memo::{self, Memo, Route};
 use flowacl::engine::policy::{ImportPolicy, LocalSpeaker};
 use flowacl::rib::Path;
 
@@ -34,7 +34,7 @@ fn check_written(memo: &Memo) {
         stale: true,
         since: Instant::now(),
     };
-    let written = memo::encode(&memo.nlri, &path);
+    let written = Route::new(&memo.nlri, &path).memo();
     let again = memo::decode(&written).unwrap_or_else(|error| panic!("{error}: {memo:?}"));
     assert_eq!((&again.nlri, &again.peer), (&memo.nlri, &memo.peer));
     let mut told = memo.actions.clone();

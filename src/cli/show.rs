@@ -256,6 +256,13 @@ fn print_summary(output: &mut dyn Write, report: &SummaryReport) -> anyhow::Resu
         routes.shadowed,
         refused(routes)
     )?;
+    if routes.stale > 0 {
+        writeln!(
+            output,
+            "stale       {} of them, kept from before the restart until they are resent",
+            routes.stale
+        )?;
+    }
     let settled = if report.settled {
         "up to date"
     } else {
