@@ -232,7 +232,12 @@ impl Running {
                 _ = &mut self.engine => break Err(DaemonError::Ended),
             }
         };
-        self.stop().await;
+        // After a failure there will be another process, as after a crash.
+        let on_stop = match result {
+            Ok(()) => self.config.dataplane.on_stop,
+            Err(_) => OnStop::Keep,
+        };
+        self.stop(on_stop).await;
         result
     }
 
@@ -266,8 +271,8 @@ impl Running {
         Ok(())
     }
 
-    /// Stops everything: the sessions end, and then the rules go.
-    async fn stop(mut self) {
+    /// Stops everything: the sessions end, and then the rules go, or stay.
+    async fn stop(mut self, on_stop: OnStop) {
         self.servers.abort_all();
         // Routes that go with their sessions are not removed one by one: everything is at once, or stays.
         self.engine.abort();
@@ -276,7 +281,6 @@ impl Running {
             // An error means that the task has ended, and the sessions with it.
             let _ = stopped.await;
         }
-        let on_stop = self.config.dataplane.on_stop;
         match (self.dataplane.stop(on_stop).await, on_stop) {
             (Ok(()), OnStop::Remove) => tracing::info!("removed all rules"),
             (Ok(()), OnStop::Keep) => tracing::info!("left all rules in force"),
