@@ -182,9 +182,7 @@ fn restart(trial: &mut Trial, random: &mut StdRng, population: &mut Population, 
     left.sort_by_key(|rule| rule.id);
     let few = 5.min(left.len());
     let extent = extent(Step::Few, random, few, left.len());
-    model.keeps_memos = true;
     model.change(random, population, extent);
-    model.keeps_memos = false;
     let (settings, rules) = (other_settings(random), model.rules());
     trial.installed = model.installed.keys().cloned().collect();
     trial.sim.resume(&settings, &[], &rules).unwrap();

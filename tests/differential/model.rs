@@ -34,8 +34,6 @@ pub struct Installed {
 pub struct Model {
     pub installed: BTreeMap<Key, Installed>,
     next_id: u64,
-    /// A rule that keeps its id keeps its memo, too: a process that takes over knows it from the one before.
-    pub keeps_memos: bool,
 }
 
 /// How many routes a commit concerns.
@@ -130,14 +128,9 @@ impl Model {
         let kept = previous.filter(|_| random.random_bool(0.5));
         // What a later process wants to know: at least the route.
         let notes = vec![0xa5; random.random_range(0..40)];
-        let mut memo = [route.nlri.value(), &notes].concat();
+        let memo = [route.nlri.value(), &notes].concat();
         let (id, counter) = match kept {
-            Some(kept) => {
-                if self.keeps_memos {
-                    memo = kept.rule.memo();
-                }
-                (kept.rule.id, kept.counter)
-            }
+            Some(kept) => (kept.rule.id, kept.counter),
             None => {
                 self.next_id += 1;
                 (RuleId(self.next_id), Counter::default())

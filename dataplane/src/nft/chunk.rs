@@ -38,8 +38,8 @@ pub(super) type ItemKey = (Arc<[u8]>, Arc<[u8]>);
 pub(super) enum Item {
     /// One rule.
     Rule(Arc<Installed>),
-    /// All rules of a unit.
-    Unit(UnitKey, Unit),
+    /// All rules of the unit with this id.
+    Unit(UnitKey, u64),
 }
 
 impl Item {
@@ -55,13 +55,24 @@ impl Item {
     pub(super) fn compile(&self, class: Class, context: &Context) -> Vec<NftRule> {
         match self {
             Self::Rule(installed) => installed.compile(class, context),
-            Self::Unit(key, unit) => unit.compile(key, context),
+            Self::Unit(key, id) => {
+                let (id, rules) = (*id, 0);
+                Unit { id, rules }.compile(key, context)
+            }
+        }
+    }
+
+    /// The tier of all rules in it.
+    pub(super) fn tier(&self) -> &Arc<[u8]> {
+        match self {
+            Self::Rule(installed) => &installed.rule.tier,
+            Self::Unit(unit, _) => &unit.tier,
         }
     }
 }
 
 /// Names a list.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct ListKey {
     /// Which packets.
     pub(super) family: Family,
@@ -69,6 +80,11 @@ pub(super) struct ListKey {
     pub(super) section: Section,
     /// Which packets again.
     pub(super) class: Class,
+    /// The units of the section, of which this tier is the last, are evaluated before. `None`: no
+    /// unit is, or the section has its units in the list.
+    pub(super) after: Option<Arc<[u8]>>,
+    /// A number for that tier, for the names of chains.
+    pub(super) number: u64,
 }
 
 impl ListKey {
@@ -77,7 +93,7 @@ impl ListKey {
         let class = class_chain(self.family, self.class);
         let section = self.section.name(self.family);
         match self.section.node_length(self.family) {
-            Some(_) => format!("{class}-{section}-list"),
+            Some(_) => format!("{class}-{section}-list-{}", self.number),
             None => format!("{class}-{section}"),
         }
     }
@@ -116,6 +132,11 @@ impl Chunk {
     /// The chain's name.
     pub(super) fn chain(&self, list: &ListKey) -> String {
         format!("{}-{}", list.root(), self.id)
+    }
+
+    /// The items.
+    pub(super) fn items(&self) -> impl Iterator<Item = &(ItemKey, Item)> {
+        self.items.iter()
     }
 
     fn first_key(&self) -> &ItemKey {

@@ -7,10 +7,16 @@ use super::compile::{Class, Context, Objects, buckets, can_match, compile};
 use super::key::KeyValue;
 use super::limit::Bucket;
 use super::object::{MEMO_IN_COUNTER, MEMO_PIECE, NamedObject, NftRule, ObjectBody};
-use crate::rule::{LimitUnit, Rule};
+use crate::rule::{LimitUnit, Rule, RuleId};
 
-/// Objects of the kernel by name, as far as rules may take them over.
-pub(super) type KnownObjects = BTreeMap<String, ObjectBody>;
+/// Objects that an earlier process left, as far as rules may take them over.
+#[derive(Debug, Default)]
+pub(super) struct KnownObjects {
+    /// What they are, by name.
+    pub(super) bodies: BTreeMap<String, ObjectBody>,
+    /// Memos, each with the version in the names of the objects that hold it.
+    pub(super) memos: BTreeMap<RuleId, (u32, Vec<u8>)>,
+}
 
 /// An installed rule and what it owns.
 #[derive(Debug, PartialEq)]
@@ -76,6 +82,11 @@ impl Installed {
         self.classes[class as usize]
     }
 
+    /// Whether any packet at all can match.
+    pub(super) fn matches_some(&self) -> bool {
+        self.classes != [false; 2]
+    }
+
     /// The name of the counter.
     pub(super) fn counter(&self) -> String {
         self.rule.id.to_string()
@@ -135,6 +146,7 @@ fn limit_name(rule: &Rule, bucket: &Bucket, version: u32) -> String {
 fn known_limit(rule: &Rule, bucket: &Bucket, known: &KnownObjects) -> Option<u32> {
     let first = limit_name(rule, bucket, 1);
     let same_beginning = known
+        .bodies
         .range(first.clone()..)
         .take_while(|(name, _)| name.starts_with(&first));
     let mut matching = same_beginning.filter_map(|(name, body)| {
@@ -151,13 +163,10 @@ fn known_limit(rule: &Rule, bucket: &Bucket, known: &KnownObjects) -> Option<u32
 
 /// The version of the memo of a rule that is new to this process.
 fn known_memo(rule: &Rule, known: &KnownObjects) -> u32 {
-    let first = format!("{}_memo_", rule.id);
-    let versions = known
-        .range(first.clone()..)
-        .take_while(|(name, _)| name.starts_with(&first))
-        .filter_map(|(name, _)| name[first.len()..].split('_').next()?.parse::<u32>().ok());
-    match versions.max() {
-        Some(version) => version,
-        None => u32::from(rule.memo().len() > MEMO_IN_COUNTER),
+    let memo = rule.memo();
+    match known.memos.get(&rule.id) {
+        Some((version, known)) if *known == memo => *version,
+        Some((version, _)) => version + 1,
+        None => u32::from(memo.len() > MEMO_IN_COUNTER),
     }
 }

@@ -113,18 +113,21 @@ impl fmt::Display for KeyValue {
 }
 
 impl Key {
-    /// The leading bits of an address.
-    pub(super) fn prefix(field: Field, length: u8) -> Self {
-        let unused = field.bits() - u32::from(length);
-        Self(vec![(field, all_bits(field) >> unused << unused)])
+    /// The leading bits of addresses.
+    pub(super) fn prefixes(prefixes: &[(Field, u8)]) -> Self {
+        let leading = |&(field, length): &(Field, u8)| {
+            let unused = field.bits() - u32::from(length);
+            (field, all_bits(field) >> unused << unused)
+        };
+        Self(prefixes.iter().map(leading).collect())
     }
 
-    /// A prefix of an address under this key, which [`Key::prefix`] made; `node` is left-aligned.
-    pub(super) fn value_of(&self, node: u128) -> KeyValue {
-        let values = self.0.iter().map(|(field, _)| node >> (128 - field.bits()));
+    /// Prefixes of addresses under this key, which [`Key::prefixes`] made; they are left-aligned.
+    pub(super) fn value_of(&self, prefixes: &[u128]) -> KeyValue {
+        let value = |((field, _), prefix): (&(Field, u128), &u128)| prefix >> (128 - field.bits());
         KeyValue {
             key: self.clone(),
-            values: values.collect(),
+            values: self.0.iter().zip(prefixes).map(value).collect(),
         }
     }
 
@@ -180,10 +183,12 @@ impl Key {
         }
     }
 
-    /// Bits of a field that count; `None` when it is not part of the key.
-    pub(super) fn bits_of(&self, wanted: Field) -> Option<u32> {
-        let found = self.0.iter().find(|(field, _)| *field == wanted);
-        found.map(|(_, mask)| mask.count_ones())
+    /// The length of the prefix of an address that counts; `None` when the address is no part of the
+    /// key, or bits in its middle are.
+    pub(super) fn prefix_length(&self, address: Field) -> Option<u8> {
+        let (_, mask) = self.0.iter().find(|(field, _)| *field == address)?;
+        let length = (mask << (128 - address.bits())).leading_ones();
+        (length == mask.count_ones()).then_some(length as u8)
     }
 
     /// The fields in order.

@@ -1,16 +1,19 @@
 //! How rules lie in the table, and what a commit changes there. Pure.
 //!
 //! A packet goes through the sections of its family in order ([`super::section`]). In each it finds
-//! its node, and then by its key the rule of each unit ([`super::unit`]). The rules of a node that
-//! hold something that no unit can express stand, all of them, in an ordered list instead
-//! ([`super::chunk`]). Neither depends on how many rules there are elsewhere, and a commit touches
-//! only the elements and chunks of the rules that it changes.
+//! its node, and then by its key the rule of each unit ([`super::unit`]). Rules that hold something
+//! that no unit can express stand in ordered lists between the units ([`super::chunk`]), where their
+//! tiers want them. Neither depends on how many rules there are elsewhere, and a commit touches only
+//! the elements and chunks of the rules that it changes.
+
+mod guard;
+mod lists;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use super::chunk::{Chunk, Item, ItemKey, ListKey, arrange, take_id};
-use super::compile::{Class, Context, FINISH_CHAIN, collects_marks};
+use super::chunk::{Chunk, Item, ItemKey, ListKey, take_id};
+use super::compile::{Context, collects_marks};
 use super::installed::{Installed, KnownObjects};
 use super::journal::Journal;
 use super::message::Message;
@@ -21,69 +24,13 @@ use super::statement::ScratchMark;
 use super::unit::{Unit, UnitKey, UnitPlace};
 use crate::desired::{Changes, Sample};
 use crate::rule::{Family, OrderKey, Rule, RuleId};
+pub(super) use guard::Guard;
+use guard::{NodeKey, node_element};
+use lists::item_key;
 
 /// Units in a section. Rules that would need more are listed: every unit is one more lookup for
 /// packets of the nodes.
-const UNITS_MAX: usize = 32;
-
-/// Where rules of a node stand: family, section, and the left-aligned address.
-type NodeKey = (Family, Section, u128);
-
-/// The rules of one node.
-#[derive(Clone, Debug, Default)]
-struct Node {
-    /// Each with whether a unit can hold it.
-    rules: Vec<(Arc<Installed>, bool)>,
-}
-
-impl Node {
-    /// True when its rules are in the list of the section.
-    fn is_listed(&self) -> bool {
-        self.rules.iter().any(|(_, fits)| !fits)
-    }
-
-    /// Which guards have the node.
-    fn guards(&self, family: Family, section: Section) -> [bool; 3] {
-        let is_longer = |(installed, _): &(Arc<Installed>, bool)| {
-            section.is_longer(family, &installed.rule.matches)
-        };
-        let listed = self.is_listed();
-        [
-            !self.rules.is_empty(),
-            !listed && self.rules.iter().any(is_longer),
-            listed,
-        ]
-    }
-}
-
-/// Sets of nodes that spare other packets work.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) enum Guard {
-    /// Nodes that have rules.
-    Node,
-    /// Nodes that have units for prefixes longer than the node.
-    Longer,
-    /// Nodes whose rules are listed.
-    Listed,
-}
-
-impl Guard {
-    const ALL: [Guard; 3] = [Guard::Node, Guard::Longer, Guard::Listed];
-
-    /// The set of a section; `None` when the section has no nodes.
-    pub(super) fn set(self, family: Family, section: Section) -> Option<NamedSet> {
-        let suffix = match self {
-            Self::Node => "",
-            Self::Longer => "-longer",
-            Self::Listed => "-listed",
-        };
-        Some(NamedSet {
-            name: format!("{family}-{}{suffix}", section.name(family)),
-            key: section.node_key(family)?,
-            objects: None,
-        })
-    }
-}
+const UNITS_MAX: usize = 64;
 
 /// What is numbered, so that names are unique.
 #[derive(Clone, Copy, Debug)]
@@ -102,8 +49,9 @@ pub(super) struct Layout {
     rules: Journal<(Family, OrderKey), Arc<Installed>>,
     /// Where the rule of an id stands.
     owners: Journal<RuleId, (Family, OrderKey)>,
-    nodes: Journal<NodeKey, Arc<Node>>,
-    /// Rules without a node that are listed.
+    /// Rules for whose sake a guard has a node.
+    nodes: Journal<NodeKey, usize>,
+    /// Rules that are in lists.
     listed: Journal<(Family, OrderKey), ()>,
     units: Journal<UnitKey, Unit>,
     /// Nodes in each guard.
@@ -248,9 +196,7 @@ impl Layout {
 
     /// Number of rules that are in ordered lists.
     pub(super) fn listed_len(&self) -> usize {
-        let nodes = self.nodes.map().values().filter(|node| node.is_listed());
-        let in_nodes: usize = nodes.map(|node| node.rules.len()).sum();
-        in_nodes + self.listed.map().len()
+        self.listed.map().len()
     }
 
     /// Number of units.
@@ -282,7 +228,7 @@ impl Layout {
     pub(super) fn change_settings(&mut self, sample: Sample, scratch: ScratchMark) -> Vec<Message> {
         let before = self.context();
         self.settings.set((), Some((sample, scratch)));
-        self.carry_out(&[], before, &KnownObjects::new())
+        self.carry_out(&[], before, &KnownObjects::default())
     }
 
     /// Puts rules with the objects that they have into an empty layout.
@@ -335,25 +281,13 @@ impl Layout {
         self.units.map().range(least..).take_while(is_here)
     }
 
-    /// The chunks of a list.
-    pub(super) fn chunks(&self, list: &ListKey) -> &[Arc<Chunk>] {
-        self.lists.get(list).map_or(&[], |chunks| chunks.as_slice())
-    }
-
     /// Every named set with its elements.
     pub(super) fn sets(&self) -> BTreeMap<NamedSet, Vec<Element>> {
         let mut sets: BTreeMap<NamedSet, Vec<Element>> = BTreeMap::new();
-        for ((family, section, node), rules) in self.nodes.map() {
-            let wanted = rules.guards(*family, *section);
-            for (guard, _) in Guard::ALL
-                .into_iter()
-                .zip(wanted)
-                .filter(|(_, is_in)| *is_in)
-            {
-                let set = guard.set(*family, *section).expect("the section has nodes");
-                let element = node_element(&set, *node);
-                sets.entry(set).or_default().push(element);
-            }
+        for (family, section, guard, addresses) in self.nodes.map().keys() {
+            let set = guard.set(*family, *section).expect("the section has nodes");
+            let element = node_element(&set, addresses);
+            sets.entry(set).or_default().push(element);
         }
         for installed in self.installed() {
             let Some(place) = self.unit_place(installed) else {
@@ -371,40 +305,22 @@ impl Layout {
         sets
     }
 
-    /// Every chain with its rules, each after those that it refers to.
-    pub(super) fn all_chains(&self) -> Vec<(String, Vec<NftRule>)> {
-        let context = self.context();
-        let (finish, others): (Vec<_>, Vec<_>) = self
-            .structure()
-            .into_iter()
-            .partition(|(name, _)| name == FINISH_CHAIN);
-        let mut chains = finish;
-        for (list, chunks) in self.lists.map() {
-            for chunk in chunks.iter() {
-                let items = chunk.items.iter();
-                let rules = items.flat_map(|(_, item)| item.compile(list.class, &context));
-                chains.push((chunk.chain(list), rules.collect()));
-            }
-        }
-        chains.extend(others);
-        chains
-    }
-
     /// Where a rule stands in a unit; `None` when it is listed, or matches nothing.
     fn unit_place(&self, installed: &Installed) -> Option<UnitPlace> {
         let rule = &installed.rule;
-        if !Class::ALL.iter().any(|class| installed.is_in(*class)) {
+        let is_listed = self.is_listed(rule);
+        if is_listed || !installed.matches_some() {
             return None;
         }
-        let (section, node) = Section::of(rule.family, &rule.matches);
-        let is_listed = match node {
-            Some(node) => self.nodes.get(&(rule.family, section, node))?.is_listed(),
-            None => self
-                .listed
-                .get(&(rule.family, rule.order.clone()))
-                .is_some(),
-        };
-        UnitPlace::of(section, installed).filter(|_| !is_listed)
+        let (section, _) = Section::of(rule.family, &rule.matches);
+        UnitPlace::of(section, installed)
+    }
+
+    /// True when a rule is in a list.
+    fn is_listed(&self, rule: &Rule) -> bool {
+        self.listed
+            .get(&(rule.family, rule.order.clone()))
+            .is_some()
     }
 
     /// Puts the wanted rules into the maps of rules and returns what is different.
@@ -490,97 +406,37 @@ impl Layout {
 
     /// Gives every edited rule its place.
     fn place_all(&mut self, edits: &[Edit], draft: &mut Draft) {
-        type Difference = (BTreeSet<RuleId>, Vec<Arc<Installed>>);
-        let mut nodes: BTreeMap<NodeKey, Difference> = BTreeMap::new();
-        let matches_some =
-            |installed: &&Arc<Installed>| Class::ALL.iter().any(|class| installed.is_in(*class));
-        for edit in edits {
-            if let Some(old) = edit.old.as_ref().filter(matches_some) {
-                let (section, node) = Section::of(old.rule.family, &old.rule.matches);
-                match node {
-                    Some(node) => {
-                        let key = (old.rule.family, section, node);
-                        nodes.entry(key).or_default().0.insert(old.rule.id);
-                    }
-                    None => self.remove_other(section, old, draft),
-                }
-            }
-        }
-        for edit in edits {
-            if let Some(new) = edit.new.as_ref().filter(matches_some) {
-                let (section, node) = Section::of(new.rule.family, &new.rule.matches);
-                match node {
-                    Some(node) => {
-                        let key = (new.rule.family, section, node);
-                        nodes.entry(key).or_default().1.push(new.clone());
-                    }
-                    None => self.add_other(section, new, draft),
-                }
-            }
-        }
-        for (key, (olds, news)) in nodes {
-            self.change_node(key, &olds, news, draft);
-        }
-    }
-
-    /// Exchanges rules of a node.
-    fn change_node(
-        &mut self,
-        key: NodeKey,
-        olds: &BTreeSet<RuleId>,
-        news: Vec<Arc<Installed>>,
-        draft: &mut Draft,
-    ) {
-        let (family, section, address) = key;
-        let before = self.nodes.get(&key).cloned().unwrap_or_default();
-        let is_old = |installed: &Installed| olds.contains(&installed.rule.id);
-        let mut after = Node::default();
-        let stay = before
-            .rules
+        let placed = |installed: &&Arc<Installed>| installed.matches_some();
+        for old in edits
             .iter()
-            .filter(|(installed, _)| !is_old(installed));
-        after.rules.extend(stay.cloned());
-        let kept = after.rules.len();
-        for installed in news {
-            let fits =
-                UnitPlace::of(section, &installed).is_some_and(|place| self.has_room(&place.unit));
-            after.rules.push((installed, fits));
+            .filter_map(|edit| edit.old.as_ref().filter(placed))
+        {
+            self.remove(old, draft);
         }
-        let (was_listed, is_listed) = (before.is_listed(), after.is_listed());
-        let all_move = was_listed != is_listed;
-        for (installed, _) in &before.rules {
-            if all_move || is_old(installed) {
-                self.remove_from(section, installed, was_listed, draft);
-            }
+        for new in edits
+            .iter()
+            .filter_map(|edit| edit.new.as_ref().filter(placed))
+        {
+            self.add(new, draft);
         }
-        for (index, (installed, _)) in after.rules.iter().enumerate() {
-            if all_move || index >= kept {
-                self.add_to(section, installed, is_listed, draft);
-            }
-        }
-        let guards = Guard::ALL.into_iter();
-        let in_guards = before
-            .guards(family, section)
-            .into_iter()
-            .zip(after.guards(family, section));
-        for (guard, (was_in, is_in)) in guards.zip(in_guards) {
-            if was_in != is_in {
-                self.change_guard(guard, key, is_in, draft);
-            }
-        }
-        let after = Some(Arc::new(after)).filter(|node| !node.rules.is_empty());
-        self.nodes.set((family, section, address), after);
     }
 
-    /// Puts a node into a guard, or takes it out.
-    fn change_guard(&mut self, guard: Guard, node: NodeKey, is_in: bool, draft: &mut Draft) {
-        let (family, section, address) = node;
+    /// Counts a rule that comes or goes in a guard, and puts the node in or takes it out.
+    fn count_node(&mut self, key: NodeKey, comes: bool, draft: &mut Draft) {
+        let before = self.nodes.get(&key).copied().unwrap_or(0);
+        let after = if comes { before + 1 } else { before - 1 };
+        self.nodes
+            .set(key.clone(), Some(after).filter(|rules| *rules > 0));
+        if (before > 0) == (after > 0) {
+            return;
+        }
+        let (family, section, guard, addresses) = key;
+        let set = guard.set(family, section).expect("the section has nodes");
+        let element = node_element(&set, &addresses);
         let key = (family, section, guard);
         let count = self.guards.get(&key).copied().unwrap_or(0);
         draft.guards.entry(key).or_insert(count);
-        let set = guard.set(family, section).expect("the section has nodes");
-        let element = node_element(&set, address);
-        let count = if is_in {
+        let count = if comes {
             draft.add_element(&set.name, element);
             count + 1
         } else {
@@ -596,41 +452,20 @@ impl Layout {
             || self.units_of(unit.family, unit.section).count() < UNITS_MAX
     }
 
-    /// Adds a rule without a node.
-    fn add_other(&mut self, section: Section, installed: &Arc<Installed>, draft: &mut Draft) {
-        let place = UnitPlace::of(section, installed);
-        let is_listed = !place.is_some_and(|place| self.has_room(&place.unit));
-        if is_listed {
-            let key = (installed.rule.family, installed.rule.order.clone());
+    /// Adds a rule to its unit, or to a list.
+    fn add(&mut self, installed: &Arc<Installed>, draft: &mut Draft) {
+        let rule = &installed.rule;
+        let (section, _) = Section::of(rule.family, &rule.matches);
+        let place = UnitPlace::of(section, installed).filter(|place| self.has_room(&place.unit));
+        for (section, guard, addresses) in Guard::of(installed, place.is_none()) {
+            self.count_node((rule.family, section, guard, addresses), true, draft);
+        }
+        let Some(place) = place else {
+            let key = (rule.family, rule.order.clone());
             self.listed.set(key, Some(()));
-        }
-        self.add_to(section, installed, is_listed, draft);
-    }
-
-    /// Removes a rule without a node.
-    fn remove_other(&mut self, section: Section, installed: &Arc<Installed>, draft: &mut Draft) {
-        let key = (installed.rule.family, installed.rule.order.clone());
-        let is_listed = self.listed.get(&key).is_some();
-        if is_listed {
-            self.listed.set(key, None);
-        }
-        self.remove_from(section, installed, is_listed, draft);
-    }
-
-    /// Adds a rule to the list of a section, or to its unit.
-    fn add_to(
-        &mut self,
-        section: Section,
-        installed: &Arc<Installed>,
-        is_listed: bool,
-        draft: &mut Draft,
-    ) {
-        let family = installed.rule.family;
-        if is_listed {
-            let key = item_key(section, &installed.rule);
-            return draft.add_item((family, section), key, Item::Rule(installed.clone()));
-        }
-        let place = UnitPlace::of(section, installed).expect("it fits a unit");
+            let key = item_key(section, rule);
+            return draft.add_item((rule.family, section), key, Item::Rule(installed.clone()));
+        };
         let before = self.units.get(&place.unit).cloned();
         draft
             .units
@@ -652,25 +487,23 @@ impl Layout {
         self.units.set(place.unit, Some(unit));
     }
 
-    /// Removes a rule from the list of a section, or from its unit.
-    fn remove_from(
-        &mut self,
-        section: Section,
-        installed: &Arc<Installed>,
-        is_listed: bool,
-        draft: &mut Draft,
-    ) {
-        let family = installed.rule.family;
+    /// Removes a rule from its unit, or from a list.
+    fn remove(&mut self, installed: &Arc<Installed>, draft: &mut Draft) {
+        let rule = &installed.rule;
+        let (section, _) = Section::of(rule.family, &rule.matches);
+        let is_listed = self.is_listed(rule);
+        for (section, guard, addresses) in Guard::of(installed, is_listed) {
+            self.count_node((rule.family, section, guard, addresses), false, draft);
+        }
         if is_listed {
-            let key = item_key(section, &installed.rule);
-            return draft.remove_item((family, section), key, Item::Rule(installed.clone()));
+            let key = (rule.family, rule.order.clone());
+            self.listed.set(key, None);
+            let key = item_key(section, rule);
+            return draft.remove_item((rule.family, section), key, Item::Rule(installed.clone()));
         }
         let place = UnitPlace::of(section, installed).expect("it is in a unit");
-        let unit = self
-            .units
-            .get(&place.unit)
-            .cloned()
-            .expect("the unit is there");
+        let unit = self.units.get(&place.unit).cloned();
+        let unit = unit.expect("the unit is there");
         draft
             .units
             .entry(place.unit.clone())
@@ -729,73 +562,6 @@ impl Layout {
         structure_changed
     }
 
-    /// Plans the chunks of lists; says whether the chains that lead there may have changed.
-    fn plan_lists(&mut self, draft: &Draft, before: Context, plan: &mut Plan) -> bool {
-        let context = self.context();
-        let mut items = draft.items.clone();
-        // Sections without nodes have their units among the listed rules.
-        for (unit, before) in &draft.units {
-            if unit.section.node_length(unit.family).is_some() {
-                continue;
-            }
-            let after = self.units.get(unit).cloned();
-            let item = |state: &Unit| {
-                let state = Unit {
-                    rules: 0,
-                    ..state.clone()
-                };
-                Item::Unit(unit.clone(), state)
-            };
-            let (before, after) = (before.as_ref().map(item), after.as_ref().map(item));
-            if before != after {
-                let id = before
-                    .as_ref()
-                    .or(after.as_ref())
-                    .map(unit_id)
-                    .unwrap_or_default();
-                let key = (unit.tier.clone(), id.to_be_bytes().into());
-                items
-                    .entry((unit.family, unit.section))
-                    .or_default()
-                    .insert(key, (before, after));
-            }
-        }
-        let mut touched: BTreeSet<ListKey> = BTreeSet::new();
-        for (family, section) in items.keys().copied() {
-            let lists = Class::ALL.map(|class| ListKey {
-                family,
-                section,
-                class,
-            });
-            touched.extend(lists);
-        }
-        let rewrite_all = before != context;
-        if rewrite_all {
-            touched.extend(self.lists.map().keys().copied());
-        }
-        let mut changed = false;
-        let none = BTreeMap::new();
-        for list in touched {
-            let is_in = |item: &Option<Item>| item.as_ref().is_some_and(|i| i.is_in(list.class));
-            let edits: Vec<(&ItemKey, Option<Item>)> = items
-                .get(&(list.family, list.section))
-                .unwrap_or(&none)
-                .iter()
-                .filter(|(_, (before, after))| is_in(before) || is_in(after))
-                .map(|(key, (_, after))| (key, after.clone().filter(|i| i.is_in(list.class))))
-                .collect();
-            let old: Arc<Vec<Arc<Chunk>>> = self.lists.get(&list).cloned().unwrap_or_default();
-            let new = match edits.as_slice() {
-                [] => old.to_vec(),
-                edits => arrange(&old, edits, &list, &mut self.numbers.next_chunk),
-            };
-            changed |= plan.change_chunks(&list, &old, &new, rewrite_all, &context);
-            let new = Some(Arc::new(new)).filter(|chunks| !chunks.is_empty());
-            self.lists.set(list, new);
-        }
-        changed
-    }
-
     /// Plans the chains that lead to units and lists.
     fn plan_structure(&mut self, plan: &mut Plan) {
         let wanted = self.structure();
@@ -833,33 +599,6 @@ impl Layout {
     }
 }
 
-/// The number of a unit among the items of a list.
-fn unit_id(item: &Item) -> u64 {
-    match item {
-        Item::Unit(_, unit) => unit.id,
-        Item::Rule(_) => 0,
-    }
-}
-
-/// Where a rule stands in the list of a section. By address where a packet finds its part of the
-/// list by address; by tier where units stand among the rules.
-fn item_key(section: Section, rule: &Rule) -> ItemKey {
-    match section.node_length(rule.family) {
-        Some(_) => (rule.order.clone(), Arc::default()),
-        None => (rule.tier.clone(), rule.order.clone()),
-    }
-}
-
-/// A node as an element of a guard.
-fn node_element(set: &NamedSet, node: u128) -> Element {
-    Element {
-        value: set.key.value_of(node),
-        object: None,
-        comment: None,
-        rule: None,
-    }
-}
-
 /// Plans objects that come and go with the edits: those that a rule keeps, or hands to its
 /// successor, do neither. What is known to be there is not created.
 fn objects(edits: &[Edit], known: &KnownObjects, plan: &mut Plan) {
@@ -883,7 +622,9 @@ fn objects(edits: &[Edit], known: &KnownObjects, plan: &mut Plan) {
     for edit in edits {
         if let Some(new) = &edit.new {
             for object in of(&edit.new) {
-                if !before.contains(&object.name) && known.get(&object.name) != Some(&object.body) {
+                if !before.contains(&object.name)
+                    && known.bodies.get(&object.name) != Some(&object.body)
+                {
                     plan.create_object(&object, &new.rule);
                 }
             }

@@ -49,15 +49,25 @@ pub(super) struct Contents {
     pub(super) sets: BTreeSet<String>,
     /// Counters and limits; what is neither, or not as we make them, has no body.
     pub(super) objects: BTreeMap<String, (u32, Option<ObjectBody>)>,
+    /// Pieces of memos by rule, version and number.
+    memos: BTreeMap<RuleId, BTreeMap<(u32, usize), Vec<u8>>>,
 }
 
 impl Contents {
     /// The objects that rules may take over.
     pub(super) fn known(&self) -> KnownObjects {
-        let known = |(name, (_, body)): (&String, &(u32, Option<ObjectBody>))| {
+        let body = |(name, (_, body)): (&String, &(u32, Option<ObjectBody>))| {
             Some((name.clone(), (*body)?))
         };
-        self.objects.iter().filter_map(known).collect()
+        let newest = |(id, pieces): (&RuleId, &BTreeMap<(u32, usize), Vec<u8>>)| {
+            let version = pieces.keys().map(|(version, _)| *version).max()?;
+            let of_version = pieces.range((version, 0)..).flat_map(|(_, octets)| octets);
+            Some((*id, (version, of_version.copied().collect())))
+        };
+        KnownObjects {
+            bodies: self.objects.iter().filter_map(body).collect(),
+            memos: self.memos.iter().filter_map(newest).collect(),
+        }
     }
 }
 
@@ -83,16 +93,23 @@ pub(super) fn contents(transport: &mut Transport) -> Result<Contents, BackendErr
                 .map(String::from),
         );
     })?;
-    let objects = transport.dump(
-        &ask(Kind::GetObject),
-        |objects: &mut BTreeMap<_, _>, object| {
-            objects.extend(parse_object(object).filter(|_| of_us(object)));
-        },
-    )?;
+    let contents = transport.dump(&ask(Kind::GetObject), |contents: &mut Contents, object| {
+        if of_us(object) {
+            contents.objects.extend(parse_object(object));
+            if let Some((id, version, piece)) = find_string(object, 2).and_then(parse_counter_name)
+            {
+                let memo = find_attribute(object, 8)
+                    .and_then(memo_of)
+                    .unwrap_or_default();
+                let pieces = contents.memos.entry(id).or_default();
+                pieces.insert((version, piece), memo.to_vec());
+            }
+        }
+    })?;
     Ok(Contents {
         chains,
         sets,
-        objects,
+        ..contents
     })
 }
 
@@ -133,27 +150,10 @@ fn parse_bucket(data: &[u8]) -> Option<Bucket> {
 
 /// The rules whose counters our table has, in the order of their ids.
 pub(super) fn recovered(transport: &mut Transport) -> Result<Vec<Recovered>, BackendError> {
-    type Pieces = BTreeMap<(u32, usize), Vec<u8>>;
-    let attributes = Attributes::of_table().u32(3, ObjectKind::Counter as u32);
-    let request = Message::new(Kind::GetObject, 0, attributes);
-    let memos = transport.dump(&request, |memos: &mut BTreeMap<RuleId, Pieces>, object| {
-        let memo = find_attribute(object, 8)
-            .and_then(memo_of)
-            .unwrap_or_default();
-        if let Some((id, version, piece)) = find_string(object, 2).and_then(parse_counter_name) {
-            memos
-                .entry(id)
-                .or_default()
-                .insert((version, piece), memo.to_vec());
-        }
-    })?;
-    let newest = |(id, pieces): (RuleId, Pieces)| {
-        let version = pieces.keys().map(|(version, _)| *version).max()?;
-        let of_version = pieces.range((version, 0)..).flat_map(|(_, octets)| octets);
-        let memo = of_version.copied().collect();
-        Some(Recovered { id, memo })
-    };
-    Ok(memos.into_iter().filter_map(newest).collect())
+    let memos = contents(transport)?.known().memos.into_iter();
+    Ok(memos
+        .map(|(id, (_, memo))| Recovered { id, memo })
+        .collect())
 }
 
 /// Id, version and piece of what a counter's name says: `r17` or `r17_memo_2_0`.

@@ -24,7 +24,7 @@ pub(super) fn render(settings: &Settings, links: &[Link], rules: &[Arc<Rule>]) -
         remove: Vec::new(),
     };
     let mut layout = Layout::empty(settings.sample, scratch);
-    match layout.change(&changes, &KnownObjects::new()) {
+    match layout.change(&changes, &KnownObjects::default()) {
         Ok(_) => text(settings, links, &layout),
         Err(id) => format!("# two rules are called {id}\n"),
     }

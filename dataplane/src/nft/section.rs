@@ -18,6 +18,10 @@ const IPV6_LEVELS: [u8; LEVELS] = [128, 64, 48, 32];
 /// Sections with nodes for each side.
 const LEVELS: usize = 4;
 
+/// Indices of the levels by whose nodes sources are looked up together with a destination: fewer than
+/// for sources alone, since most packets of a destination are done with them after these.
+const SOURCE_LEVELS: [u8; 2] = [1, 3];
+
 /// The address that a section goes by.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Side {
@@ -79,7 +83,7 @@ impl Section {
     /// What packets look up to find their node.
     pub(super) fn node_key(self, family: Family) -> Option<Key> {
         let length = self.node_length(family)?;
-        Some(Key::prefix(self.side.field(family), length))
+        Some(Key::prefixes(&[(self.side.field(family), length)]))
     }
 
     /// True when the prefix that the section goes by is longer than its nodes.
@@ -89,6 +93,32 @@ impl Section {
             .pattern(matches)
             .map(|pattern| pattern.mask().count_ones());
         length > self.node_length(family).map(u32::from)
+    }
+
+    /// The level by which sources of rules for a node are looked up, and the source's node there,
+    /// left-aligned. `None` for rules without a source, or with a longer prefix than that of the
+    /// node: their order goes by destination first.
+    pub(super) fn source_node(self, family: Family, matches: &Match) -> Option<(u8, u128)> {
+        if self.side != Side::To || self.is_longer(family, matches) {
+            return None;
+        }
+        let source = matches.source?;
+        let level = source_level(family, source.prefix_length()?)?;
+        let length = levels(family)[usize::from(level)];
+        Some((
+            level,
+            AddressPattern::new(source.value(), 0, length).value(),
+        ))
+    }
+
+    /// What packets look up to find their node together with that of their source.
+    pub(super) fn pair_key(self, family: Family, source_level: u8) -> Option<Key> {
+        let source = (
+            Side::From.field(family),
+            levels(family)[usize::from(source_level)],
+        );
+        let destination = (self.side.field(family), self.node_length(family)?);
+        Some(Key::prefixes(&[destination, source]))
     }
 
     /// Its name in those of chains and sets: `to-32`, `from-24`, `to-other`, `other`.
@@ -118,6 +148,17 @@ impl Side {
             Self::From => matches.source.as_ref(),
         }
     }
+}
+
+/// The level by which a source prefix of this length is looked up together with a destination.
+pub(super) fn source_level(family: Family, length: u8) -> Option<u8> {
+    let reaches = |level: &u8| levels(family)[usize::from(*level)] <= length;
+    SOURCE_LEVELS.into_iter().find(reaches)
+}
+
+/// The prefix length of the nodes of sources at a level.
+pub(super) fn source_length(family: Family, level: u8) -> u8 {
+    levels(family)[usize::from(level)]
 }
 
 /// The levels of a family.

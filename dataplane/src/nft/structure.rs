@@ -50,64 +50,86 @@ impl Layout {
         rules: &mut Vec<NftRule>,
         chains: &mut Vec<Chain>,
     ) {
-        let list = ListKey {
-            family,
-            section,
-            class,
-        };
-        let chunks = self.chunks(&list);
-        if !chunks.is_empty() {
-            chains.extend(index(chunks, &list));
+        let lists: Vec<&ListKey> = self
+            .lists_in(family, section, class)
+            .map(|(l, _)| l)
+            .collect();
+        for list in &lists {
+            chains.extend(index(self.chunks(list), list));
         }
-        let guarded = |guard: Guard, verdict: Verdict| {
-            let set = guard.set(family, section)?;
-            let statements = vec![
-                Statement::Family(family),
-                Statement::In(set.key, set.name),
-                Statement::Verdict(verdict),
-            ];
-            Some(NftRule::of_frame(statements, ""))
+        let to_list = |list: &&ListKey| {
+            NftRule::of_frame(vec![Statement::Verdict(Verdict::Jump(list.root()))], "")
         };
-        let name = format!("{}-{}", class_chain(family, class), section.name(family));
-        // Without nodes the units stand in the list.
         if section.node_length(family).is_none() {
-            if !chunks.is_empty() {
-                let jump = Statement::Verdict(Verdict::Jump(name));
-                rules.push(NftRule::of_frame(vec![jump], ""));
+            // The units stand in the list.
+            return rules.extend(lists.iter().map(to_list));
+        }
+        let units = self.units_of(family, section);
+        let units: Vec<_> = units.filter(|(unit, _)| unit.is_in(class)).collect();
+        let name = format!("{}-{}", class_chain(family, class), section.name(family));
+        let mut own = self.grouped(&units, &name, chains);
+        if !lists.is_empty() {
+            // Packets of nodes with listed rules meet those and the units in the order of tiers.
+            let chain = format!("{name}-mixed");
+            let mut mixed = Vec::new();
+            let mut rest = units.as_slice();
+            for list in lists {
+                let before =
+                    rest.partition_point(|(unit, _)| Some(&unit.tier) <= list.after.as_ref());
+                let (before, behind) = rest.split_at(before);
+                mixed.extend(self.grouped(before, &chain, chains));
+                mixed.push(to_list(&list));
+                rest = behind;
             }
-            return;
+            mixed.extend(self.grouped(rest, &chain, chains));
+            chains.push((chain.clone(), mixed));
+            if own.is_empty() {
+                let jump = Verdict::Jump(chain);
+                return rules.extend(guarded(Guard::Listed, family, section, jump));
+            }
+            let goto = Verdict::Goto(chain);
+            own.splice(0..0, guarded(Guard::Listed, family, section, goto));
         }
-        let units = self
-            .units_of(family, section)
-            .filter(|(unit, _)| unit.is_in(class));
-        let (longer, shortest): (Vec<_>, Vec<_>) = units.partition(|(unit, _)| unit.is_longer());
-        let context = self.context();
-        let compile = |units: &[(&UnitKey, &Unit)]| -> Vec<NftRule> {
-            let of_unit = |(key, unit): &(&UnitKey, &Unit)| unit.compile(key, &context);
-            units.iter().flat_map(of_unit).collect()
-        };
-        let mut own = Vec::new();
-        if longer.len() > 1 {
-            let chain = format!("{name}-longer");
-            own.extend(guarded(Guard::Longer, Verdict::Jump(chain.clone())));
-            chains.push((chain, compile(&longer)));
-        } else {
-            own.extend(compile(&longer));
-        }
-        own.extend(compile(&shortest));
         // One lookup needs no other lookup before it.
-        if own.is_empty() && !chunks.is_empty() {
-            rules.extend(guarded(Guard::Listed, Verdict::Jump(list.root())));
-        } else if own.len() > 1 || !chunks.is_empty() {
-            if !chunks.is_empty() {
-                let to_list = guarded(Guard::Listed, Verdict::Goto(list.root()));
-                own.splice(0..0, to_list);
-            }
-            rules.extend(guarded(Guard::Node, Verdict::Jump(name.clone())));
+        if own.len() > 1 {
+            let jump = Verdict::Jump(name.clone());
+            rules.extend(guarded(Guard::Node, family, section, jump));
             chains.push((name, own));
         } else {
             rules.extend(own);
         }
+    }
+
+    /// The nft rules of units, in order; of neighbours that one guard can spare a packet, behind it in
+    /// a chain of their own, whose name begins with `prefix`.
+    fn grouped(
+        &self,
+        units: &[(&UnitKey, &Unit)],
+        prefix: &str,
+        chains: &mut Vec<Chain>,
+    ) -> Vec<NftRule> {
+        let context = self.context();
+        let guard = |unit: &UnitKey| match unit.is_longer() {
+            true => Some(Guard::Longer),
+            false => unit.source_level().map(Guard::Pair),
+        };
+        let mut rules = Vec::new();
+        for group in units.chunk_by(|(a, _), (b, _)| guard(a) == guard(b)) {
+            let own = group
+                .iter()
+                .flat_map(|(key, unit)| unit.compile(key, &context));
+            let (first, state) = group[0];
+            match guard(first).filter(|_| group.len() > 1) {
+                Some(guard) => {
+                    let chain = format!("{prefix}-group-{}", state.id);
+                    chains.push((chain.clone(), own.collect()));
+                    let jump = Verdict::Jump(chain);
+                    rules.extend(guarded(guard, first.family, first.section, jump));
+                }
+                None => rules.extend(own),
+            }
+        }
+        rules
     }
 
     /// What the chain holds that writes the chosen DSCP. Empty when no rule needs it.
@@ -139,4 +161,16 @@ impl Layout {
         ));
         rules
     }
+}
+
+/// The rule that goes on to a chain for nodes that are in a guard; `None` when the section has no
+/// nodes.
+fn guarded(guard: Guard, family: Family, section: Section, verdict: Verdict) -> Option<NftRule> {
+    let set = guard.set(family, section)?;
+    let statements = vec![
+        Statement::Family(family),
+        Statement::In(set.key, set.name),
+        Statement::Verdict(verdict),
+    ];
+    Some(NftRule::of_frame(statements, ""))
 }

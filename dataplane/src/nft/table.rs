@@ -216,7 +216,7 @@ impl Table {
     /// Tries to carry out all changes with one transaction. Fails at once when they contradict
     /// themselves.
     fn try_commit(&mut self, changes: &Changes) -> Result<Result<(), Failure>, BackendError> {
-        match self.layout.change(changes, &KnownObjects::new()) {
+        match self.layout.change(changes, &KnownObjects::default()) {
             Ok(messages) => Ok(self.send(&messages)),
             Err(rule) => {
                 self.layout.roll_back();
@@ -345,7 +345,7 @@ impl Table {
         let wanted: BTreeMap<_, _> = wanted
             .map(|(object, _)| (object.name, object.body))
             .collect();
-        if contents.known() != wanted || contents.objects.len() != wanted.len() {
+        if contents.known().bodies != wanted || contents.objects.len() != wanted.len() {
             return Ok(false);
         }
         let sets = self.layout.sets();

@@ -10,7 +10,7 @@ use super::expression::ObjectKind;
 use super::installed::Installed;
 use super::key::{Key, KeyValue};
 use super::object::{Element, NamedSet, NftRule};
-use super::section::Section;
+use super::section::{Section, Side, source_level};
 use crate::rule::{Action, Family, LimitUnit};
 
 /// What a rule does, but for its rates.
@@ -187,8 +187,17 @@ impl UnitKey {
 
     /// True when its prefixes are longer than the nodes of its section.
     pub(super) fn is_longer(&self) -> bool {
-        let length = self.key.bits_of(self.section.side().field(self.family));
-        length > self.section.node_length(self.family).map(u32::from)
+        let address = self.section.side().field(self.family);
+        self.key.prefix_length(address) > self.section.node_length(self.family)
+    }
+
+    /// The level by which its sources are looked up together with the node.
+    pub(super) fn source_level(&self) -> Option<u8> {
+        if self.section.side() != Side::To || self.is_longer() {
+            return None;
+        }
+        let length = self.key.prefix_length(Side::From.field(self.family))?;
+        source_level(self.family, length)
     }
 
     /// Whether any packet of a class can match.
