@@ -28,6 +28,7 @@ pub(super) fn take_over(
         asn: config.bgp.local_as,
         router_id: config.bgp.router_id,
     };
+    let start = Instant::now();
     let mut engine = Engine::new(local, backend.capability());
     let recovery = recover(backend, config, &mut engine);
     if recovery.rules.is_empty() {
@@ -39,6 +40,7 @@ pub(super) fn take_over(
             tracing::info!(
                 rules = recovery.rules.len(),
                 at_most_secs = config.dataplane.restart.as_secs(),
+                milliseconds = start.elapsed().as_millis(),
                 "kept the rules of an earlier process until the neighbors have resent them"
             );
             Ok(engine)
@@ -66,8 +68,10 @@ fn recover(backend: &mut dyn Backend, config: &Config, engine: &mut Engine) -> R
         Vec::new()
     });
     let now = Instant::now();
+    tracing::debug!(rules = recovered.len(), "read what an earlier process left");
     let policy = |address, family| policy(config, address, family);
     let recovery = engine.recover(now, now + restart, &recovered, policy);
+    tracing::debug!(rules = recovery.rules.len(), "compiled it anew");
     let left_out = recovery.left_out.len();
     if left_out > 0 {
         tracing::warn!(left_out, "some rules of an earlier process are not kept");
