@@ -105,12 +105,19 @@ fn commit(kernel: &mut Nftables, put: &[Arc<Rule>], remove: &[Arc<Rule>]) -> Dur
     start.elapsed()
 }
 
+/// Fails unless the kernel has so many rules.
+fn check_installed(kernel: &mut Nftables, count: usize) {
+    let counters = kernel.counters().expect("the kernel answers");
+    assert_eq!(counters.len(), count, "rules in the kernel");
+}
+
 /// How long one more rule takes to come, in milliseconds: the median of some.
 fn one_more(kernel: &mut Nftables, rules: &[Arc<Rule>]) -> f64 {
     let one = &rules[rules.len() / 2..][..1];
     let mut times: Vec<f64> = (0..21)
         .map(|_| {
             commit(kernel, &[], one);
+            check_installed(kernel, rules.len() - 1);
             commit(kernel, one, &[]).as_secs_f64() * 1e3
         })
         .collect();
@@ -164,6 +171,7 @@ fn measure(empty: &mut Lab, mix: &Mix, count: usize) -> Result<(), LabError> {
     let mut ruled = Lab::routed()?;
     let mut kernel = start(&ruled);
     let load = commit(&mut kernel, &rules, &[]);
+    check_installed(&mut kernel, count);
     check_forwarded(&mut ruled, &packets)?;
     let (alone, ours) = compare(empty, (&mut ruled, PACKETS), &packets, ROUNDS)?;
     let one_more = one_more(&mut kernel, &rules);

@@ -92,17 +92,16 @@ fn components(family: Family, matches: &Match) -> String {
     if let Some(fragment) = matches.fragment {
         let first = fragment.contains(FragmentKind::First, false);
         let later = fragment.contains(FragmentKind::Middle, false);
-        let field = match family {
-            Family::Ipv4 => "ip frag-off &",
-            Family::Ipv6 => "frag frag-off &",
-        };
         // More fragments, offset, or one of the two.
-        let (mask, value) = match (first, later) {
-            (true, true) => (0x3fff, "!= 0"),
-            (true, false) => (0x3fff, "== 0x2000"),
-            (false, true | false) => (0x1fff, "!= 0"),
+        let (ipv4, ipv6) = match (first, later) {
+            (true, true) => ("0x3fff != 0", "exthdr frag exists"),
+            (true, false) => ("0x3fff == 0x2000", "frag more-fragments 1 frag frag-off 0"),
+            (false, true | false) => ("0x1fff != 0", "frag frag-off != 0"),
         };
-        add(field, format!("{mask} {value}"));
+        match family {
+            Family::Ipv4 => add("ip frag-off &", ipv4.into()),
+            Family::Ipv6 => add(ipv6, String::new()),
+        }
     }
     text
 }

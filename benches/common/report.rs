@@ -11,9 +11,10 @@ pub fn headline(command: &str, what: &str) {
     println!("$ {command}");
     println!("{what}");
     println!(
-        "machine: Linux {}, {cores} cores, {}\n",
+        "machine: Linux {}, {cores} cores, {}; load before: {}\n",
         read("/proc/sys/kernel/osrelease").trim(),
         model.map_or("unknown processor", |(_, name)| name),
+        read("/proc/loadavg").split(' ').next().unwrap_or_default(),
     );
 }
 
