@@ -23,6 +23,9 @@ const PORT: u16 = 179;
 /// How long anything may take.
 const PATIENCE: Duration = Duration::from_secs(120);
 
+/// Shortest and longest pause between two questions.
+const PAUSES: (Duration, Duration) = (Duration::from_millis(2), Duration::from_millis(50));
+
 /// A running daemon and the host of its only neighbor.
 pub struct Daemon {
     process: Child,
@@ -86,8 +89,8 @@ impl Daemon {
         });
     }
 
-    /// Asks for the summary until it is as wanted. The pauses are ten times as long as the answers take, so that asking
-    /// costs the daemon little.
+    /// Asks for the summary until it is as wanted; pauses are longer than the answers take, so that asking costs the
+    /// daemon little.
     fn wait(&self, what: &str, wanted: impl Fn(&SummaryReport) -> bool) {
         let socket: PathBuf = self.directory.path().join("flowacl.sock");
         let end = Instant::now() + PATIENCE;
@@ -102,7 +105,7 @@ impl Daemon {
                     fs::read_to_string(self.directory.path().join("log")).unwrap_or_default()
                 ),
             }
-            std::thread::sleep((10 * asked.elapsed()).max(Duration::from_millis(2)));
+            std::thread::sleep((5 * asked.elapsed()).clamp(PAUSES.0, PAUSES.1));
         }
     }
 
