@@ -32,6 +32,10 @@ pub struct Recovered {
     pub memo: Vec<u8>,
 }
 
+/// Whoever changed what is not theirs, as far as that is known: `nft (thread 4711)`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Culprit(pub String);
+
 /// A commit or another request failed; nothing of it took effect.
 #[derive(Clone, Debug, thiserror::Error)]
 pub enum BackendError {
@@ -89,9 +93,9 @@ pub trait Backend: Send {
     /// Counters of all installed rules.
     fn counters(&mut self) -> Result<Vec<(RuleId, Counter)>, BackendError>;
 
-    /// Looks whether others took away what is owned, restores it, and says whether that was necessary. Cheap while
-    /// nothing changed: it is called every second.
-    fn audit(&mut self) -> Result<bool, BackendError>;
+    /// Looks whether others changed what is owned, restores it, and says by whom it had been changed. Counters that
+    /// are still there go on. Cheap while nothing changed: it is called every second.
+    fn audit(&mut self) -> Result<Option<Culprit>, BackendError>;
 
     /// What would be (or is) installed for these rules alone, in the backend's own language, for an operator to read.
     fn render(&self, settings: &Settings, rules: &[Arc<Rule>]) -> String;

@@ -33,6 +33,9 @@ pub struct Settings {
     /// contiguous bits. They are zero when the packet leaves the filter. Used only while a rule marks DSCP and
     /// lets evaluation go on.
     pub scratch_mark: u32,
+    /// Where the packet filter can, nobody else may change what is ours. Holds from the next start that finds
+    /// nothing of an earlier process.
+    pub own_table: bool,
 }
 
 impl Default for Settings {
@@ -42,6 +45,7 @@ impl Default for Settings {
             guards: Vec::new(),
             sample: Sample::default(),
             scratch_mark: 0x7f00_0000,
+            own_table: false,
         }
     }
 }

@@ -10,7 +10,7 @@ use std::fmt::Write as _;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::backend::{Backend, BackendError, Capability, Counter, Recovered, Unsupported};
+use crate::backend::{Backend, BackendError, Capability, Counter, Culprit, Recovered, Unsupported};
 use crate::desired::{Changes, Guard, Link, Settings};
 use crate::packet::Packet;
 use crate::rule::{Action, Family, OrderKey, Rule, RuleId};
@@ -244,8 +244,8 @@ impl Backend for Sim {
             .collect())
     }
 
-    fn audit(&mut self) -> Result<bool, BackendError> {
-        self.check_started().map(|()| false)
+    fn audit(&mut self) -> Result<Option<Culprit>, BackendError> {
+        self.check_started().map(|()| None)
     }
 
     fn render(&self, _: &Settings, rules: &[Arc<Rule>]) -> String {

@@ -86,6 +86,8 @@ pub struct Dataplane {
     pub sample: Sample,
     /// Bits of the packet mark that the packet filter may use while it works: at least seven, contiguous.
     pub scratch_mark: u32,
+    /// Where the kernel can, nobody else may change the table.
+    pub own_table: bool,
     /// How long a daemon that starts keeps the rules of an earlier process for neighbors that have not resent them.
     pub restart: Duration,
     /// What becomes of the rules when the daemon is stopped.
@@ -99,12 +101,14 @@ impl Default for Dataplane {
             guards: _,
             sample,
             scratch_mark,
+            own_table: _,
         } = Settings::default();
         Self {
             backend: BackendKind::Nftables,
             interfaces,
             sample,
             scratch_mark,
+            own_table: true,
             restart: Duration::from_secs(120),
             on_stop: OnStop::Remove,
         }
@@ -141,6 +145,9 @@ impl Dataplane {
             scratch_mark: section
                 .optional("scratch_mark", scratch_mark)
                 .unwrap_or(default.scratch_mark),
+            own_table: section
+                .optional("own_table", |value| value.boolean())
+                .unwrap_or(default.own_table),
             restart: section
                 .optional("restart_secs", |value| value.integer(0..=65535))
                 .map_or(default.restart, Duration::from_secs),

@@ -307,6 +307,7 @@ fn settings(config: &Config) -> Settings {
         guards,
         sample: config.dataplane.sample,
         scratch_mark: config.dataplane.scratch_mark,
+        own_table: config.dataplane.own_table,
     }
 }
 

@@ -4,7 +4,7 @@ use std::sync::mpsc::{self, RecvTimeoutError};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use dataplane::backend::{Backend, BackendError, Counter};
+use dataplane::backend::{Backend, BackendError, Counter, Culprit};
 use dataplane::desired::{Changes, Link, Settings};
 use dataplane::rule::RuleId;
 use tokio::sync::{mpsc as async_mpsc, oneshot};
@@ -240,9 +240,10 @@ impl Owner {
     /// Restores what others took away.
     fn audit(&mut self) {
         match self.backend.audit() {
-            Ok(false) => {}
-            Ok(true) => tracing::warn!(
-                "others had removed rules of ours: restored all, counters begin anew"
+            Ok(None) => {}
+            Ok(Some(Culprit(name))) => tracing::warn!(
+                "{name} had changed our part of the packet filter: restored, \
+                 counters that were deleted begin anew"
             ),
             Err(error) => tracing::error!("cannot audit the packet filter: {error}"),
         }

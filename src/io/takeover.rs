@@ -95,7 +95,7 @@ mod tests {
     use dataplane::sim::Sim;
     use std::sync::Arc;
 
-    use dataplane::backend::{Capability, Counter, Recovered};
+    use dataplane::backend::{Capability, Counter, Culprit, Recovered};
     use dataplane::desired::Changes;
     use dataplane::rule::{Rule, RuleId};
 
@@ -151,7 +151,7 @@ mod tests {
         fn counters(&mut self) -> Result<Vec<(RuleId, Counter)>, BackendError> {
             self.sim.counters()
         }
-        fn audit(&mut self) -> Result<bool, BackendError> {
+        fn audit(&mut self) -> Result<Option<Culprit>, BackendError> {
             self.sim.audit()
         }
         fn render(&self, settings: &Settings, rules: &[Arc<Rule>]) -> String {

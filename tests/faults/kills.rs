@@ -137,7 +137,7 @@ impl Drop for Storm {
 
 #[test]
 fn killed_at_any_moment_the_table_is_one_commit_or_the_next() {
-    let Some(mut router) = Router::start() else {
+    let Some(mut router) = Router::start(true) else {
         return;
     };
     let packets = packets();

@@ -127,7 +127,7 @@ fn states(rules: &Value) -> Vec<String> {
 
 /// Starts a daemon with rules for hosts 5, 6 and 7, ends it as told, starts another, and resends some.
 fn restart(more: &str, end: fn(&mut Router)) {
-    let Some(router) = Router::start() else {
+    let Some(router) = Router::start(true) else {
         return;
     };
     let mut bench = Bench { router, probes: 0 };
@@ -192,7 +192,7 @@ fn stopped_with_its_rules_left_and_started_again_without_a_gap() {
 
 #[test]
 fn rules_of_nobody_are_not_kept_for_longer_than_told() {
-    let Some(router) = Router::start() else {
+    let Some(router) = Router::start(true) else {
         return;
     };
     let mut bench = Bench { router, probes: 0 };

@@ -49,14 +49,15 @@ pub struct Router {
 }
 
 impl Router {
-    /// Makes the network and starts the daemon; `None` where the test is skipped.
-    pub fn start() -> Option<Self> {
+    /// Makes the network and starts the daemon, whose table belongs to it or is open to everyone; `None` where the test
+    /// is skipped.
+    pub fn start(own_table: bool) -> Option<Self> {
         let lab = available(Lab::routed)?;
         let directory = tempfile::tempdir().unwrap();
         let configuration = format!(
             "[bgp]\nlocal_as = 65140\nrouter_id = \"192.0.2.2\"\nlisten = [\"127.0.0.1:179\"]\n\
              [[neighbor]]\naddress = \"127.0.0.1\"\nremote_as = {CONTROLLER_AS}\n\
-             [dataplane]\nbackend = \"nftables\"\ninterfaces = [\"{UPSTREAM}\"]\n\
+             [dataplane]\nown_table = {own_table}\nbackend = \"nftables\"\ninterfaces = [\"{UPSTREAM}\"]\n\
              [control]\nsocket = \"{}/flowacl.sock\"\n",
             directory.path().display(),
         );
@@ -189,9 +190,13 @@ impl Router {
         }
     }
 
-    /// Everything in our table, whatever the order of chains and objects, without what counters say.
+    /// Everything in our table, whatever the order of chains and objects, without what counters say, and who owns it.
     pub fn table(&self) -> Result<Vec<String>, String> {
-        Ok(blocks(&self.nft("list table inet flowacl")?))
+        let listing = self.nft("list table inet flowacl")?;
+        let listing = listing
+            .replace("\tflags owner\n", "")
+            .replace("\tflags \n", "");
+        Ok(blocks(&listing.replace(" # progname flowacl\n", "\n")))
     }
 
     /// The tables of others, as they are listed.

@@ -112,9 +112,13 @@ pub struct Scene {
 }
 
 impl Scene {
-    /// Sets it up; `None` where the test is skipped.
+    /// Sets it up with a table that is open to everyone; `None` where the test is skipped.
     pub fn new() -> Option<Self> {
-        let mut router = Router::start()?;
+        Self::of(Router::start(false)?)
+    }
+
+    /// Sets it up around a router whose daemon has just started.
+    pub fn of(mut router: Router) -> Option<Self> {
         let mut controller = router.namespace().run(Controller::connect).unwrap();
         let flows = flows();
         for flow in &flows {

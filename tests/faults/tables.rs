@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use crate::controller::flow;
 use crate::from_environment;
-use crate::router::eventually;
+use crate::router::{Router, eventually};
 use crate::scene::{Scene, flows};
 
 #[test]
@@ -56,4 +56,40 @@ fn whoever_flushes_all_the_time_does_not_win() {
     scene.is_repaired("the last flush");
     let counters = scene.router.counters().unwrap();
     assert_eq!(counters.len(), scene.counters.len());
+}
+
+#[test]
+fn a_table_that_is_owned_cannot_be_changed_by_others() {
+    let Some(router) = Router::start(true) else {
+        return;
+    };
+    let facts = router.show("dataplane").unwrap();
+    if facts
+        .to_string()
+        .contains("[\"open to changes by others\",\"yes\"]")
+    {
+        assert!(
+            std::env::var_os("CI").is_none(),
+            "the kernel is older than 6.9"
+        );
+        return eprintln!("skipped: the kernel is older than 6.9: {facts}");
+    }
+    let mut scene = Scene::of(router).unwrap();
+    for edit in [
+        "delete table inet flowacl",
+        "flush table inet flowacl",
+        "add chain inet flowacl mine",
+        "add rule inet flowacl ipv4 accept",
+        "add table inet flowacl { flags dormant; }",
+    ] {
+        let refused = scene.router.nft(edit).unwrap_err();
+        assert!(
+            refused.contains("Operation not permitted"),
+            "{edit}: {refused}"
+        );
+    }
+    scene.router.nft("flush ruleset").unwrap();
+    assert_eq!(scene.router.other_tables(), "");
+    scene.is_repaired("what was refused");
+    assert_eq!(scene.router.counters().unwrap(), scene.counters);
 }

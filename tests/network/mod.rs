@@ -49,6 +49,7 @@ pub struct Outcome {
 pub fn settings() -> Settings {
     Settings {
         interfaces: vec![InterfacePattern::new(UPSTREAM).unwrap()],
+        own_table: true,
         ..Settings::default()
     }
 }

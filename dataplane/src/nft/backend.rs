@@ -1,6 +1,5 @@
 //! [`Nftables`]: the packet filter of the kernel as a [`Backend`].
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use super::NftablesCapability;
@@ -9,7 +8,7 @@ use super::object::PRIORITY;
 use super::readback;
 use super::table::Table;
 use super::transport::Transport;
-use crate::backend::{Backend, BackendError, Capability, Counter, Recovered};
+use crate::backend::{Backend, BackendError, Capability, Counter, Culprit, Recovered};
 use crate::desired::{Changes, Link, Settings};
 use crate::rule::{LimitUnit, Rule, RuleId};
 
@@ -97,20 +96,17 @@ impl Backend for Nftables {
 
     fn counters(&mut self) -> Result<Vec<(RuleId, Counter)>, BackendError> {
         let table = self.running()?;
-        let mut counters = readback::counters(&mut table.transport)?;
-        let of_rule = |rule: &Arc<Rule>| {
-            let counter = counters.remove(&rule.id.to_string())?;
-            Some((rule.id, counter))
-        };
-        let found: BTreeMap<_, _> = table.layout.rules().filter_map(of_rule).collect();
-        if found.len() < table.layout.len() {
+        let mut rules: Vec<RuleId> = table.layout.rules().map(|rule| rule.id).collect();
+        rules.sort();
+        let counters = readback::counters(&mut table.transport, &rules)?;
+        if counters.len() < rules.len() {
             // Rules do not lose their counters: somebody flushed or edited the table.
             table.repair()?;
         }
-        Ok(found.into_iter().collect())
+        Ok(counters)
     }
 
-    fn audit(&mut self) -> Result<bool, BackendError> {
+    fn audit(&mut self) -> Result<Option<Culprit>, BackendError> {
         self.running()?.audit()
     }
 
@@ -131,6 +127,7 @@ impl Backend for Nftables {
         };
         let facts = [
             ("table", "inet flowacl".to_string()),
+            ("open to changes by others", yes_or_no(!running.is_owned())),
             ("kernel", kernel.trim().to_string()),
             ("priority", PRIORITY.to_string()),
             ("rules", running.layout.len().to_string()),
@@ -184,4 +181,9 @@ impl Backend for Nftables {
             .map(drop)
             .map_err(BackendError::from)
     }
+}
+
+/// An answer for operators.
+fn yes_or_no(yes: bool) -> String {
+    if yes { "yes" } else { "no" }.into()
 }

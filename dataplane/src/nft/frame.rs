@@ -9,7 +9,7 @@ use super::compile::Class;
 use super::coverage::Coverage;
 use super::expression::Verdict;
 use super::field::{Field, Test};
-use super::message::{Attributes, Kind, Message};
+use super::message::{Attributes, Kind, Message, TABLE_FLAGS};
 use super::object::{
     Hook, NftRule, create_chain, create_port_protocols, delete_chain, flush_chain,
 };
@@ -266,11 +266,9 @@ fn guarded_tcp(guard: &Guard) -> Vec<Statement> {
     statements
 }
 
-/// The messages that create the frame in a table that has none of it, and the table if need be.
+/// The messages that create the frame in a table that has none of it.
 pub(super) fn create_messages(chains: &[FrameChain], last_set: &mut u32) -> Vec<Message> {
-    // Naming the flags wakes a table that somebody has put to sleep.
-    let table = Attributes::of_table().u32(2, 0);
-    let mut messages = vec![Message::new(Kind::NewTable, NLM_F_CREATE, table)];
+    let mut messages = Vec::new();
     create_port_protocols(last_set, &mut messages);
     for (family, class) in CLASS_CHAINS {
         messages.push(create_chain(
@@ -316,6 +314,13 @@ pub(super) fn replace_messages(
         }
     }
     messages
+}
+
+/// The message that creates our table or takes it into possession, as the flags say. Naming them wakes
+/// a table that somebody has put to sleep.
+pub(super) fn create_table(flags: u32) -> Message {
+    let table = Attributes::of_table().u32(TABLE_FLAGS, flags);
+    Message::new(Kind::NewTable, NLM_F_CREATE, table)
 }
 
 /// The messages that delete our table, whether it exists or not.

@@ -14,6 +14,9 @@ use crate::rule::RuleId;
 /// The table that this backend owns.
 pub(super) const TABLE: &str = "flowacl";
 
+/// `NFTA_TABLE_FLAGS`.
+pub(super) const TABLE_FLAGS: u16 = 2;
+
 /// `NFNL_SUBSYS_NFTABLES`: the high octet of every message type.
 pub(super) const SUBSYSTEM: u8 = 10;
 /// `NFNL_MSG_BATCH_BEGIN`.

@@ -9,18 +9,17 @@
 use netlink_packet_core::NLM_F_CREATE;
 use nix::errno::Errno;
 
-use super::message::{Attributes, Kind, Message, TABLE, find_u32};
+use super::message::{Attributes, Kind, Message, TABLE, TABLE_FLAGS, find_u32};
 use super::transport::{Failure, Transport};
 use crate::backend::BackendError;
 
 /// `NFT_TABLE_F_DORMANT`.
+#[cfg(test)]
 const DORMANT: u32 = 0x1;
 /// `NFT_TABLE_F_OWNER`.
 const OWNER: u32 = 0x2;
 /// `NFT_TABLE_F_PERSIST`.
 const PERSIST: u32 = 0x4;
-/// `NFTA_TABLE_FLAGS`.
-pub(super) const TABLE_FLAGS: u16 = 2;
 /// `NFTA_TABLE_OWNER`.
 const TABLE_OWNER: u16 = 7;
 
@@ -57,11 +56,13 @@ pub(super) struct TableState {
 }
 
 impl TableState {
+    #[cfg(test)]
     /// True when it has outlived its owner: creating it with the same flags adopts it as it is.
     pub(super) fn is_orphan(self) -> bool {
         self.flags & (OWNER | PERSIST) == PERSIST
     }
 
+    #[cfg(test)]
     /// True when somebody has switched it off: it is there, but filters nothing.
     pub(super) fn is_dormant(self) -> bool {
         self.flags & DORMANT != 0

@@ -1,6 +1,6 @@
 //! What is read from the kernel: counters, what the table holds, and facts about the ruleset.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet};
 use std::hash::{DefaultHasher, Hash, Hasher};
 
 use super::expression::ObjectKind;
@@ -18,26 +18,32 @@ use crate::rule::{LimitUnit, RuleId};
 /// `NFT_SET_ANONYMOUS`.
 const ANONYMOUS: u32 = 1;
 
-/// All counters of our table by name.
+/// The counters of rules; those that are not there are left out. Asked for one by one: a dump of all
+/// takes time that grows with the square of their number.
 pub(super) fn counters(
     transport: &mut Transport,
-) -> Result<HashMap<String, Counter>, BackendError> {
-    let attributes = Attributes::of_table().u32(3, ObjectKind::Counter as u32);
-    let request = Message::new(Kind::GetObject, 0, attributes);
-    transport.dump(&request, |counters: &mut HashMap<_, _>, object| {
-        counters.extend(parse_counter(object));
-    })
+    rules: &[RuleId],
+) -> Result<Vec<(RuleId, Counter)>, BackendError> {
+    let request = |rule: &RuleId| {
+        let attributes = Attributes::of_table()
+            .string(2, &rule.to_string())
+            .u32(3, ObjectKind::Counter as u32);
+        Message::new(Kind::GetObject, 0, attributes)
+    };
+    let mut counters = Vec::with_capacity(rules.len());
+    transport.get_each(rules.iter().map(request), |index, object| {
+        counters.extend(parse_counter(object).map(|counter| (rules[index], counter)));
+    })?;
+    Ok(counters)
 }
 
-/// Name and value of a counter object; `None` for what is not one.
-fn parse_counter(object: &[u8]) -> Option<(String, Counter)> {
-    let name = find_string(object, 2)?;
+/// The value of a counter object; `None` for what is not one.
+fn parse_counter(object: &[u8]) -> Option<Counter> {
     let data = find_attribute(object, 4)?;
-    let counter = Counter {
+    Some(Counter {
         bytes: find_u64(data, 1)?,
         packets: find_u64(data, 2)?,
-    };
-    Some((name.to_string(), counter))
+    })
 }
 
 /// What our table holds, by name.

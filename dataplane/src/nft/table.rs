@@ -7,21 +7,26 @@ use std::sync::Arc;
 use super::coverage::Coverage;
 use super::field::PORT_PROTOCOLS;
 use super::frame::{
-    CLASS_CHAINS, FrameChain, class_chain, create_messages, frame, replace_messages,
+    CLASS_CHAINS, FrameChain, class_chain, create_messages, create_table, delete_messages, frame,
+    replace_messages,
 };
 use super::installed::{Installed, KnownObjects};
 use super::layout::Layout;
 use super::message::{Attributes, Kind, Message};
+use super::monitor::Monitor;
 use super::object::{delete_chain, delete_set, flush_chain};
+use super::ownership::{Ownership, probe, table_state};
 use super::readback::{self, Contents};
 use super::statement::ScratchMark;
 use super::transport::{Failure, Transport};
-use crate::backend::BackendError;
+use crate::backend::{BackendError, Culprit};
 use crate::desired::{Changes, Link, Settings};
 use crate::rule::{Rule, RuleId};
 
 /// Anonymous sets of the frame are numbered from here, those of rules from 1.
 const FRAME_SETS: u32 = 1 << 31;
+/// Messages of a transaction during which nobody listens: the kernel would announce every object.
+const MONITORED_MESSAGES: usize = 64;
 /// How often a transaction is sent again because somebody else was faster.
 const ATTEMPTS: usize = 20;
 
@@ -37,6 +42,10 @@ pub(super) struct Table {
     generation: u32,
     /// Digest of our chains and rules, as the kernel shows them; `None` since rules have changed.
     digest: Option<u64>,
+    /// `NFT_TABLE_F_*` of the table.
+    flags: u32,
+    /// Hears who changes the ruleset; `None` where that cannot be heard.
+    monitor: Option<Monitor>,
     /// Somebody else has changed the ruleset since we have looked at the table.
     doubtful: bool,
     /// Times that the table was found changed by others and put right.
@@ -73,12 +82,12 @@ impl Table {
     ) -> Result<Self, BackendError> {
         let scratch = scratch(settings)?;
         let coverage = Coverage::of(settings, links);
-        let contents = readback::contents(&mut transport)?;
-        let known = contents.known();
         let mut ids = BTreeSet::new();
         if let Some(twice) = rules.iter().find(|rule| !ids.insert(rule.id)) {
             return Err(duplicate(twice.id));
         }
+        let flags = possess(&mut transport, settings.own_table, rules.is_empty())?;
+        let known = readback::contents(&mut transport)?.known();
         let mut table = Self {
             transport,
             settings: settings.clone(),
@@ -88,6 +97,8 @@ impl Table {
             layout: Layout::empty(settings.sample, scratch),
             generation: 0,
             digest: None,
+            flags,
+            monitor: Monitor::open().ok(),
             doubtful: false,
             repaired: 0,
         };
@@ -98,10 +109,17 @@ impl Table {
         Ok(table)
     }
 
+    /// True when the kernel refuses changes of the table by others.
+    pub(super) fn is_owned(&self) -> bool {
+        self.flags != 0
+    }
+
     /// Makes the table hold exactly the frame and these rules, in one transaction that keeps the
     /// counters and limits that are there. Where that does not fit, the rules follow the frame.
     fn rebuild(&mut self, rules: Vec<Arc<Installed>>) -> Result<(), BackendError> {
         let (sample, scratch) = self.layout.settings();
+        // On its own: the kernel creates no base chain while it adopts a table or wakes it.
+        self.transport.transact(&[create_table(self.flags)], None)?;
         for _ in 0..ATTEMPTS {
             let generation = self.transport.generation()?;
             let contents = readback::contents(&mut self.transport)?;
@@ -174,6 +192,20 @@ impl Table {
                 Kind::NewSetElem | Kind::DelSetElem | Kind::NewObject | Kind::DelObject
             )
         });
+        let is_large = messages.len() > MONITORED_MESSAGES;
+        if let Some(monitor) = self.monitor.as_mut().filter(|_| is_large) {
+            // Without knowing who changes the ruleset one can live.
+            let _ = monitor.pause();
+        }
+        let outcome = self.try_transact(messages, changes_rules);
+        if let Some(monitor) = self.monitor.as_mut().filter(|_| is_large) {
+            let _ = monitor.listen();
+        }
+        outcome
+    }
+
+    /// See [`Self::transact`].
+    fn try_transact(&mut self, messages: &[Message], changes_rules: bool) -> Result<(), Failure> {
         for _ in 0..ATTEMPTS {
             match self.transport.transact(messages, Some(self.generation)) {
                 Ok(generation) => {
@@ -302,9 +334,10 @@ impl Table {
         Ok(())
     }
 
-    /// Looks whether somebody else has changed our table, and puts it right; says whether that was
-    /// necessary. Costs one question while nobody changes anything.
-    pub(super) fn audit(&mut self) -> Result<bool, BackendError> {
+    /// Looks whether somebody else has changed our table, and puts it right; says who it was. Costs
+    /// one question while nobody changes anything.
+    pub(super) fn audit(&mut self) -> Result<Option<Culprit>, BackendError> {
+        let others = self.others();
         let generation = self.transport.generation()?;
         if generation == self.generation && !self.doubtful {
             if self.digest.is_none() {
@@ -314,15 +347,33 @@ impl Table {
                     self.digest = None;
                 }
             }
-            return Ok(false);
+            return Ok(None);
         }
         if self.is_intact()? {
             self.generation = generation;
             self.doubtful = false;
-            return Ok(false);
+            return Ok(None);
         }
         self.repair()?;
-        Ok(true)
+        Ok(Some(others))
+    }
+
+    /// Who else has changed the ruleset since the last call.
+    fn others(&mut self) -> Culprit {
+        let own = std::fs::read_to_string("/proc/thread-self/comm").unwrap_or_default();
+        let mut names = BTreeSet::new();
+        if let Some(monitor) = &mut self.monitor {
+            // What cannot be heard is not known.
+            let _ = monitor.changes(|change| {
+                if change.program != own.trim_end() {
+                    names.insert(format!("{} (thread {})", change.program, change.pid));
+                }
+            });
+        }
+        match names.is_empty() {
+            true => Culprit("somebody".into()),
+            false => Culprit(Vec::from_iter(names).join(", ")),
+        }
     }
 
     /// Puts the table right. Counters and limits that are still there go on.
@@ -365,6 +416,28 @@ impl Table {
         let protocols = [(vec![6], None), (vec![17], None)].into();
         Ok(readback::elements(&mut self.transport, PORT_PROTOCOLS)? == protocols)
     }
+}
+
+/// Finds out with which flags the table is to be created or taken over. One that has to be made anew
+/// for that is deleted, but only if nothing of it is to be kept.
+fn possess(transport: &mut Transport, own: bool, is_new: bool) -> Result<u32, BackendError> {
+    let mut existing = table_state(transport)?;
+    let port = transport.port()?;
+    if existing.is_some_and(|table| table.is_foreign(port)) {
+        return Err(BackendError::Refused {
+            rule: None,
+            reason: "another process owns the table inet flowacl: is flowacl running twice?".into(),
+        });
+    }
+    if existing.is_some() && is_new {
+        transport.transact(&delete_messages(), None)?;
+        existing = None;
+    }
+    let ownership = match own {
+        true => probe(transport)?,
+        false => Ownership::Unsupported,
+    };
+    Ok(ownership.table_flags(existing))
 }
 
 /// The messages that delete what is in the table but for the objects that the layout takes over.

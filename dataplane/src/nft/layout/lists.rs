@@ -14,12 +14,7 @@ use crate::rule::{Family, Rule};
 
 impl Layout {
     /// Plans the chunks of lists; says whether the chains that lead there may have changed.
-    pub(in crate::nft) fn plan_lists(
-        &mut self,
-        draft: &Draft,
-        before: Context,
-        plan: &mut Plan,
-    ) -> bool {
+    pub(super) fn plan_lists(&mut self, draft: &Draft, before: Context, plan: &mut Plan) -> bool {
         let context = self.context();
         let rewrite_all = before != context;
         let mut edits = self.list_edits(draft);
