@@ -9,7 +9,7 @@ use super::random::Random;
 
 /// The rule of most attacks: a host, a protocol and one port.
 ///
-/// Hosts live in /24 networks, about as many as there are rules, so that some have several rules and some none.
+/// Hosts live in /24 networks, with a rule for each tenth of them: some have several.
 /// Half of the rules name the source port of a reflection attack, half a destination port.
 pub fn hosts(count: usize) -> Vec<Flow> {
     different(count, 1, |random, networks| {
@@ -38,27 +38,26 @@ pub fn sources(count: usize) -> Vec<Flow> {
 /// What a controller with many customers holds: 80% of the rules as in [`hosts`], 15% of the other templates that
 /// controllers have, 5% of both in IPv6.
 ///
-/// Destinations overlap: hosts, their /24 and /16 networks (/48 and /44 in IPv6), and one rule in a hundred without.
+/// Destinations overlap: hosts, their /24 and /16 networks (/48 and /44 in IPv6), and a few rules without any.
 pub fn blend(count: usize) -> Vec<Flow> {
     different(count, 3, |random, networks| {
         let ipv6 = random.percent(5);
+        let family = if ipv6 { "family ipv6-flow;" } else { "" };
         let destination = match (random.weighted(&[80, 14, 5, 1]), ipv6) {
-            (0, false) => format!("destination {}/32;", networks.host(random)),
-            (1, false) => format!("destination {}/24;", networks.network(random)),
-            (2, false) => format!("destination {}/16;", networks.region(random)),
-            (0, true) => format!("destination {}/128;", networks.ipv6_host(random)),
-            (1, true) => format!("destination {}/48;", networks.ipv6_network(random)),
-            (2, true) => format!("destination {}/44;", networks.ipv6_region(random)),
-            _ => String::new(),
+            (0, false) => format!("{}/32", networks.host(random)),
+            (1, false) => format!("{}/24", networks.network(random)),
+            (2, false) => format!("{}/16", networks.region(random)),
+            (0, true) => format!("{}/128", networks.ipv6_host(random)),
+            (1, true) => format!("{}/48", networks.ipv6_network(random)),
+            (2, true) => format!("{}/44", networks.ipv6_region(random)),
+            _ => return flow_of(family, &everywhere(random), "rate-limit 1250000"),
         };
-        // Whoever names no destination means a service of many hosts.
         let (rest, then) = if random.weighted(&[80, 15]) == 0 {
             (service(random), "discard".into())
         } else {
             template(random, ipv6)
         };
-        let family = if ipv6 { "family ipv6-flow;" } else { "" };
-        flow_of(family, &format!("{destination} {rest}"), &then)
+        flow_of(family, &format!("destination {destination}; {rest}"), &then)
     })
 }
 
@@ -72,6 +71,11 @@ const REFLECTORS: [u16; 9] = [19, 53, 123, 137, 161, 389, 1900, 3702, 11211];
 /// Services that attacks aim at.
 const SERVICES: [u16; 8] = [22, 25, 53, 80, 443, 3389, 5060, 8080];
 
+/// TCP flags that belong to attacks.
+const FLAGS: [&str; 5] = ["syn&!ack", "=rst", "=fin", "=syn+fin", "=fin+push+urgent"];
+/// Fragments that belong to attacks.
+const FRAGMENTS: [&str; 3] = ["is-fragment", "first-fragment", "last-fragment"];
+
 /// Protocol and one port.
 fn service(random: &mut Random) -> String {
     match random.below(4) {
@@ -84,6 +88,15 @@ fn service(random: &mut Random) -> String {
             "protocol udp; destination-port ={};",
             1024 + random.below(64_512)
         ),
+    }
+}
+
+/// What is limited wherever it goes: about twenty rules, however many a controller has.
+fn everywhere(random: &mut Random) -> String {
+    match random.below(3) {
+        0 => format!("protocol udp; source-port ={};", random.one_of(&REFLECTORS)),
+        1 => format!("protocol tcp; tcp-flags [ {} ];", random.one_of(&FLAGS)),
+        _ => format!("protocol udp; fragment [ {} ];", random.one_of(&FRAGMENTS)),
     }
 }
 
@@ -110,18 +123,12 @@ fn template(random: &mut Random, ipv6: bool) -> (String, String) {
             ))
         }
         3 => {
-            let flags = ["syn&!ack", "=rst", "=fin", "=syn+fin", "=fin+push+urgent"];
-            drop(format!(
-                "protocol tcp; tcp-flags [ {} ];",
-                random.one_of(&flags)
-            ))
+            let flags = random.one_of(&FLAGS);
+            drop(format!("protocol tcp; tcp-flags [ {flags} ];"))
         }
         4 => {
-            let kinds = ["is-fragment", "first-fragment", "last-fragment"];
-            drop(format!(
-                "protocol udp; fragment [ {} ];",
-                random.one_of(&kinds)
-            ))
+            let kinds = random.one_of(&FRAGMENTS);
+            drop(format!("protocol udp; fragment [ {kinds} ];"))
         }
         5 => {
             let length = 40 + random.below(1400);
@@ -157,16 +164,16 @@ pub struct Networks {
 }
 
 impl Networks {
-    /// Networks with about one host for each rule.
+    /// Networks with about ten hosts for each rule.
     pub fn of(rules: usize) -> Self {
         Self {
-            count: (rules / 250).max(4),
+            count: (rules / 25).max(4),
         }
     }
 
     fn network(&self, random: &mut Random) -> Ipv4Addr {
         let number = random.below(self.count) as u32;
-        Ipv4Addr::from(203 << 24 | (number / 8) << 16 | (number % 8 * 31) << 8)
+        Ipv4Addr::from((203 << 24) + (number / 8 << 16) + (number % 8 * 31 << 8))
     }
 
     fn host(&self, random: &mut Random) -> Ipv4Addr {
@@ -179,7 +186,8 @@ impl Networks {
     }
 
     fn ipv6_network(&self, random: &mut Random) -> Ipv6Addr {
-        let number = random.below(self.count) as u128;
+        // A twentieth of the rules is about them.
+        let number = random.below((self.count / 20).max(4)) as u128;
         Ipv6Addr::from(0x2001_0db8 << 96 | number << 80)
     }
 
