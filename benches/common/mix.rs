@@ -9,7 +9,7 @@ use super::random::Random;
 
 /// The rule of most attacks: a host, a protocol and one port.
 ///
-/// Hosts live in /24 networks, with a rule for each tenth of them: some have several.
+/// Hosts live in /24 networks, with a rule for one host in ten; some have several.
 /// Half of the rules name the source port of a reflection attack, half a destination port.
 pub fn hosts(count: usize) -> Vec<Flow> {
     different(count, 1, |random, networks| {
