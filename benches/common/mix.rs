@@ -173,7 +173,7 @@ impl Networks {
 
     fn network(&self, random: &mut Random) -> Ipv4Addr {
         let number = random.below(self.count) as u32;
-        Ipv4Addr::from((203 << 24) + (number / 8 << 16) + (number % 8 * 31 << 8))
+        Ipv4Addr::from((203 << 24) + ((number / 8) << 16) + ((number % 8 * 31) << 8))
     }
 
     fn host(&self, random: &mut Random) -> Ipv4Addr {

@@ -56,6 +56,9 @@ impl fmt::Display for RuleId {
 
 /// The place of a rule among the rules of its family: rules are evaluated in ascending byte order of their keys.
 /// Keys are unique within a family.
+///
+/// Where one packet matches two rules, the one with the longer destination prefix has the lower key, one without a
+/// destination the higher (RFC 8955 §5.1); of two without, the same holds for sources.
 pub type OrderKey = Arc<[u8]>;
 
 /// One filter rule.

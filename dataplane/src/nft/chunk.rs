@@ -2,19 +2,15 @@
 //!
 //! *Chunks* are like the leaves of a B-tree: a change rewrites one of them, and cuts or joins it
 //! when it has become too large or too small. Where there are many, *groups* of chunks stand
-//! between them and the root. Where the list is ordered by address, every jump names the addresses
-//! behind it, and a packet visits few chunks.
+//! between them and the root.
 
 use std::sync::Arc;
 
 use super::compile::{Class, Context};
-use super::expression::Verdict;
-use super::field::Test;
 use super::frame::class_chain;
 use super::installed::Installed;
 use super::object::NftRule;
 use super::section::Section;
-use super::statement::Statement;
 use super::unit::{Unit, UnitKey};
 use crate::rule::Family;
 
@@ -61,77 +57,50 @@ impl Item {
             }
         }
     }
-
-    /// The tier of all rules in it.
-    pub(super) fn tier(&self) -> &Arc<[u8]> {
-        match self {
-            Self::Rule(installed) => &installed.rule.tier,
-            Self::Unit(unit, _) => &unit.tier,
-        }
-    }
 }
 
 /// Names a list.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct ListKey {
     /// Which packets.
     pub(super) family: Family,
     /// When they are evaluated.
     pub(super) section: Section,
+    /// The node, left-aligned; `None` for rules without one.
+    pub(super) node: Option<u128>,
     /// Which packets again.
     pub(super) class: Class,
-    /// The units of the section, of which this tier is the last, are evaluated before. `None`: no
-    /// unit is, or the section has its units in the list.
-    pub(super) after: Option<Arc<[u8]>>,
-    /// A number for that tier, for the names of chains.
-    pub(super) number: u64,
 }
 
 impl ListKey {
     /// The chain where packets enter the list.
     pub(super) fn root(&self) -> String {
-        let class = class_chain(self.family, self.class);
-        let section = self.section.name(self.family);
-        match self.section.node_length(self.family) {
-            Some(_) => format!("{class}-{section}-list-{}", self.number),
-            None => format!("{class}-{section}"),
+        let name = section_chain(self.family, self.section, self.class);
+        match self.node.zip(self.section.node_key(self.family)) {
+            Some((node, key)) => format!("{name}-{}", key.value_of(&[node])).replace(':', "_"),
+            None => name,
         }
     }
+}
 
-    /// The addresses that an item is about, left-aligned; `None`: any.
-    fn span(&self, item: &Item) -> Option<(u128, u128)> {
-        self.section.node_length(self.family)?;
-        match item {
-            Item::Rule(installed) => {
-                let pattern = self.section.side().pattern(&installed.rule.matches)?;
-                Some((pattern.value(), pattern.value() | !pattern.mask()))
-            }
-            Item::Unit(..) => None,
-        }
-    }
+/// The chain of a section and class.
+pub(super) fn section_chain(family: Family, section: Section, class: Class) -> String {
+    format!("{}-{}", class_chain(family, class), section.name(family))
 }
 
 /// Items that stand in one chain.
 #[derive(Debug)]
 pub(super) struct Chunk {
     /// Makes its chain's name unique.
-    pub(super) id: u64,
+    id: u64,
     /// Ascending by key, never empty.
-    pub(super) items: Vec<(ItemKey, Item)>,
-    /// First and last of the addresses that the items name; `None` when an item names any.
-    span: Option<(u128, u128)>,
+    items: Vec<(ItemKey, Item)>,
 }
 
 impl Chunk {
     /// A chunk of these items.
-    fn new(id: u64, items: Vec<(ItemKey, Item)>, list: &ListKey) -> Arc<Self> {
-        let span = joined(items.iter().map(|(_, item)| list.span(item)));
-        Arc::new(Self { id, items, span })
-    }
-
-    /// The chain's name.
-    pub(super) fn chain(&self, list: &ListKey) -> String {
-        format!("{}-{}", list.root(), self.id)
+    fn new(id: u64, items: Vec<(ItemKey, Item)>) -> Arc<Self> {
+        Arc::new(Self { id, items })
     }
 
     /// The items.
@@ -139,47 +108,81 @@ impl Chunk {
         self.items.iter()
     }
 
+    /// Its nft rules.
+    fn compile(&self, class: Class, context: &Context) -> Vec<NftRule> {
+        let items = self.items.iter();
+        items
+            .flat_map(|(_, item)| item.compile(class, context))
+            .collect()
+    }
+
     fn first_key(&self) -> &ItemKey {
         &self.items[0].0
     }
 }
 
-/// The span of some spans.
-fn joined(spans: impl Iterator<Item = Option<(u128, u128)>>) -> Option<(u128, u128)> {
-    let join = |a: Option<(u128, u128)>, b: Option<(u128, u128)>| {
-        let ((low, high), (first, last)) = (a?, b?);
-        Some((low.min(first), high.max(last)))
+/// One chain of a list.
+pub(super) struct ListChain {
+    /// Its name.
+    pub(super) name: String,
+    /// Its rules.
+    pub(super) rules: Vec<NftRule>,
+}
+
+/// All chains of a list, each after those that it refers to. A single chunk is the root itself.
+/// Chunks that are also in `known`, under the same name, are left out.
+pub(super) fn chains(
+    chunks: &[Arc<Chunk>],
+    known: &[Arc<Chunk>],
+    list: &ListKey,
+    context: &Context,
+) -> Vec<ListChain> {
+    let is_known = |chunk: &Arc<Chunk>| {
+        let found = known.binary_search_by(|known| known.first_key().cmp(chunk.first_key()));
+        (known.len() == 1) == (chunks.len() == 1)
+            && found.is_ok_and(|index| Arc::ptr_eq(&known[index], chunk))
     };
-    spans.reduce(join).flatten()
-}
-
-/// The rule that sends packets to or from the addresses of `span`, or all if `None`, to a chain.
-fn jump(list: &ListKey, span: Option<(u128, u128)>, chain: String) -> NftRule {
-    let mut statements = vec![Statement::Family(list.family)];
-    if let Some((first, last)) = span {
-        let field = list.section.side().field(list.family);
-        let unused = 128 - field.bits();
-        let (first, last) = (first >> unused, last >> unused);
-        let test = if first == last {
-            Test::Is(first)
-        } else {
-            Test::between(first, last)
-        };
-        statements.push(Statement::Match(field, test));
+    let mut chains = Vec::new();
+    for chunk in chunks.iter().filter(|chunk| !is_known(chunk)) {
+        chains.push(ListChain {
+            name: chunk_chain(chunk, chunks.len(), list),
+            rules: chunk.compile(list.class, context),
+        });
     }
-    statements.push(Statement::Verdict(Verdict::Jump(chain)));
-    NftRule::of_frame(statements, "")
+    chains.extend(index(chunks, list));
+    chains
 }
 
-/// The chains that lead to the chunks, each after those that it refers to; last the root.
-pub(super) fn index(chunks: &[Arc<Chunk>], list: &ListKey) -> Vec<(String, Vec<NftRule>)> {
+/// Names of all chains of a list.
+pub(super) fn chain_names(chunks: &[Arc<Chunk>], list: &ListKey) -> Vec<String> {
+    let of_chunks = chunks
+        .iter()
+        .map(|chunk| chunk_chain(chunk, chunks.len(), list));
+    let of_index = index(chunks, list).into_iter().map(|chain| chain.name);
+    of_chunks.chain(of_index).collect()
+}
+
+/// The chain of a chunk of a list that has so many.
+fn chunk_chain(chunk: &Chunk, chunks: usize, list: &ListKey) -> String {
+    match chunks {
+        1 => list.root(),
+        _ => format!("{}-{}", list.root(), chunk.id),
+    }
+}
+
+/// The chains that lead to the chunks; none when there is only one.
+pub(super) fn index(chunks: &[Arc<Chunk>], list: &ListKey) -> Vec<ListChain> {
+    if chunks.len() < 2 {
+        return Vec::new();
+    }
     let mut width = 1;
     while chunks.len() as u64 > width * GROUP {
         width *= GROUP;
     }
     let mut chains = Vec::new();
-    let rules = jumps(chunks, width, list, &mut chains);
-    chains.push((list.root(), rules));
+    let rules = jumps(chunks, width, chunks.len(), list, &mut chains);
+    let name = list.root();
+    chains.push(ListChain { name, rules });
     chains
 }
 
@@ -187,25 +190,28 @@ pub(super) fn index(chunks: &[Arc<Chunk>], list: &ListKey) -> Vec<(String, Vec<N
 fn jumps(
     chunks: &[Arc<Chunk>],
     width: u64,
+    all: usize,
     list: &ListKey,
-    chains: &mut Vec<(String, Vec<NftRule>)>,
+    chains: &mut Vec<ListChain>,
 ) -> Vec<NftRule> {
+    let to_chunk = |chunk: &Arc<Chunk>| NftRule::jump(chunk_chain(chunk, all, list));
     if width == 1 {
-        let to_chunk = |chunk: &Arc<Chunk>| jump(list, chunk.span, chunk.chain(list));
         return chunks.iter().map(to_chunk).collect();
     }
     let groups = chunks.chunk_by(|_, next| !next.id.is_multiple_of(width));
     let mut rules = Vec::new();
     for group in groups {
         if let [chunk] = group {
-            rules.push(jump(list, chunk.span, chunk.chain(list)));
+            rules.push(to_chunk(chunk));
             continue;
         }
         let name = format!("{}-group-{width}-{}", list.root(), group[0].id);
-        let behind = jumps(group, width / GROUP, list, chains);
-        chains.push((name.clone(), behind));
-        let span = joined(group.iter().map(|chunk| chunk.span));
-        rules.push(jump(list, span, name));
+        let behind = jumps(group, width / GROUP, all, list, chains);
+        chains.push(ListChain {
+            name: name.clone(),
+            rules: behind,
+        });
+        rules.push(NftRule::jump(name));
     }
     rules
 }
@@ -215,7 +221,6 @@ fn jumps(
 pub(super) fn arrange(
     old: &[Arc<Chunk>],
     edits: &[(&ItemKey, Option<Item>)],
-    list: &ListKey,
     next_chunk: &mut u64,
 ) -> Vec<Arc<Chunk>> {
     let mut chunks: Vec<Arc<Chunk>> = Vec::with_capacity(old.len());
@@ -234,11 +239,11 @@ pub(super) fn arrange(
             _ => {
                 let items = current.map_or(&[][..], |chunk| &chunk.items);
                 let id = current.map(|chunk| chunk.id);
-                cut(merge(items, mine), id, list, next_chunk, &mut chunks);
+                cut(merge(items, mine), id, next_chunk, &mut chunks);
             }
         }
     }
-    join_small(chunks, old, list)
+    join_small(chunks, old)
 }
 
 /// The items of a chunk after edits.
@@ -260,7 +265,6 @@ fn merge(items: &[(ItemKey, Item)], edits: &[(&ItemKey, Option<Item>)]) -> Vec<(
 fn cut(
     items: Vec<(ItemKey, Item)>,
     id: Option<u64>,
-    list: &ListKey,
     next_chunk: &mut u64,
     chunks: &mut Vec<Arc<Chunk>>,
 ) {
@@ -272,12 +276,12 @@ fn cut(
     let mut id = id;
     for piece in items.chunks(items.len().div_ceil(pieces).max(1)) {
         let id = id.take().unwrap_or_else(|| take_id(next_chunk));
-        chunks.push(Chunk::new(id, piece.to_vec(), list));
+        chunks.push(Chunk::new(id, piece.to_vec()));
     }
 }
 
 /// Joins changed chunks with small neighbours, so that removals do not leave many small chains.
-fn join_small(chunks: Vec<Arc<Chunk>>, old: &[Arc<Chunk>], list: &ListKey) -> Vec<Arc<Chunk>> {
+fn join_small(chunks: Vec<Arc<Chunk>>, old: &[Arc<Chunk>]) -> Vec<Arc<Chunk>> {
     let changed = |chunk: &Arc<Chunk>| {
         let before = old.binary_search_by(|old| old.first_key().cmp(chunk.first_key()));
         !before.is_ok_and(|index| Arc::ptr_eq(&old[index], chunk))
@@ -290,7 +294,7 @@ fn join_small(chunks: Vec<Arc<Chunk>>, old: &[Arc<Chunk>], list: &ListKey) -> Ve
                     && (changed(last) || changed(&chunk)) =>
             {
                 let items = last.items.iter().chain(&chunk.items).cloned().collect();
-                *last = Chunk::new(last.id, items, list);
+                *last = Chunk::new(last.id, items);
             }
             _ => joined.push(chunk),
         }

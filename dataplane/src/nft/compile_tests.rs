@@ -90,6 +90,7 @@ impl Received {
                 Expression::Meta(MetaKey::Mark | MetaKey::InputName | MetaKey::InputKind)
                 | Expression::SetMeta(_)
                 | Expression::SetPayload { .. }
+                | Expression::GoOnIn(_)
                 | Expression::ObjectIn(..)
                 | Expression::Behind(..)
                 | Expression::Log { .. }

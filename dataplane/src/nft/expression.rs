@@ -141,6 +141,8 @@ pub(super) enum Expression {
     Outside(Vec<u8>, Vec<u8>),
     /// Goes on only if the register is in the set.
     Lookup(SetReference),
+    /// Goes on with the chain that a map has for the register, if it has one.
+    GoOnIn(String),
     /// Counts, or goes on only if the limit says so.
     Object(ObjectKind, String),
     /// The same with the object that a map has for the register; goes on only if there is one.
@@ -232,6 +234,10 @@ impl Expression {
                     .string(1, &anonymous_set_name(set_id))
                     .u32(4, set_id),
             ),
+            Self::GoOnIn(map) => {
+                let list = list.u32(2, REGISTER).u32(3, VERDICT_REGISTER);
+                ("lookup", list.string(1, map))
+            }
             Self::Object(kind, name) => ("objref", list.u32(1, *kind as u32).string(2, name)),
             Self::ObjectIn(_, map) => ("objref", list.u32(3, REGISTER).string(4, map)),
             Self::Log { group, snap_length } => {
@@ -276,7 +282,8 @@ pub(super) fn anonymous_set_name(number: u32) -> String {
 }
 
 impl Verdict {
-    fn encode(&self) -> Attributes {
+    /// The verdict as `NFTA_DATA_VERDICT`.
+    pub(super) fn encode(&self) -> Attributes {
         let (code, chain) = match self {
             Self::Drop => (0i32, None),
             Self::Accept => (1, None),

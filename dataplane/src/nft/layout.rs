@@ -13,7 +13,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use super::chunk::{Chunk, Item, ItemKey, ListKey, take_id};
-use super::compile::{Context, collects_marks};
+use super::compile::{Class, Context, collects_marks};
 use super::installed::{Installed, KnownObjects};
 use super::journal::Journal;
 use super::message::Message;
@@ -25,8 +25,9 @@ use super::unit::{Unit, UnitKey, UnitPlace};
 use crate::desired::{Changes, Sample};
 use crate::rule::{Family, OrderKey, Rule, RuleId};
 pub(super) use guard::Guard;
+pub(super) use guard::listed_map;
 use guard::{NodeKey, node_element};
-use lists::item_key;
+use lists::Place;
 
 /// Units in a section. Rules that would need more are listed: every unit is one more lookup for
 /// packets of the nodes.
@@ -51,12 +52,16 @@ pub(super) struct Layout {
     owners: Journal<RuleId, (Family, OrderKey)>,
     /// Rules for whose sake a guard has a node.
     nodes: Journal<NodeKey, usize>,
+    /// Rules of a node in a unit.
+    node_units: Journal<(Family, Section, u128, u64), usize>,
     /// Rules that are in lists.
     listed: Journal<(Family, OrderKey), ()>,
     units: Journal<UnitKey, Unit>,
     /// Nodes in each guard.
     guards: Journal<(Family, Section, Guard), usize>,
     lists: Journal<ListKey, Arc<Vec<Arc<Chunk>>>>,
+    /// Nodes that have a list.
+    listed_nodes: Journal<(Family, Section, Class), usize>,
     /// The chains that lead to units and lists.
     chains: Journal<String, Arc<Vec<NftRule>>>,
     /// Rules that collect this mark.
@@ -74,17 +79,24 @@ struct Edit {
     new: Option<Arc<Installed>>,
 }
 
+/// What there is before and after.
+type Change<T> = (Option<T>, Option<T>);
+
 /// What a commit changes, while it is being found out.
 #[derive(Debug, Default)]
 struct Draft {
-    /// For each set, by the octets of keys: the element before and after.
-    elements: BTreeMap<String, BTreeMap<Vec<u8>, (Option<Element>, Option<Element>)>>,
-    /// For each list: the item before and after.
-    items: BTreeMap<(Family, Section), BTreeMap<ItemKey, (Option<Item>, Option<Item>)>>,
+    /// For each set: what happens to elements, by the octets of their keys.
+    elements: BTreeMap<String, BTreeMap<Vec<u8>, Change<Element>>>,
+    /// Where rules came or went.
+    places: BTreeSet<Place>,
+    /// For each place: listed rules before and after.
+    items: BTreeMap<Place, BTreeMap<ItemKey, Change<Item>>>,
     /// Units before, of those that are touched.
     units: BTreeMap<UnitKey, Option<Unit>>,
     /// Guards before, of those that are touched.
     guards: BTreeMap<(Family, Section, Guard), usize>,
+    /// Numbers of nodes that have a list before, where they are touched.
+    listed_nodes: BTreeMap<(Family, Section, Class), usize>,
 }
 
 impl Draft {
@@ -102,16 +114,16 @@ impl Draft {
         change.1 = Some(element);
     }
 
-    fn remove_item(&mut self, list: (Family, Section), key: ItemKey, item: Item) {
-        let changes = self.items.entry(list).or_default();
+    fn remove_item(&mut self, place: Place, key: ItemKey, item: Item) {
+        let changes = self.items.entry(place).or_default();
         changes
             .entry(key)
             .and_modify(|(_, after)| *after = None)
             .or_insert((Some(item), None));
     }
 
-    fn add_item(&mut self, list: (Family, Section), key: ItemKey, item: Item) {
-        let changes = self.items.entry(list).or_default();
+    fn add_item(&mut self, place: Place, key: ItemKey, item: Item) {
+        let changes = self.items.entry(place).or_default();
         changes.entry(key).or_default().1 = Some(item);
     }
 }
@@ -128,10 +140,12 @@ impl Layout {
             rules: Journal::default(),
             owners: Journal::default(),
             nodes: Journal::default(),
+            node_units: Journal::default(),
             listed: Journal::default(),
             units: Journal::default(),
             guards: Journal::default(),
             lists: Journal::default(),
+            listed_nodes: Journal::default(),
             chains: Journal::default(),
             marks: Journal::default(),
             collecting: Journal::default(),
@@ -161,14 +175,16 @@ impl Layout {
     }
 
     fn each_journal(&mut self, act: impl Fn(&mut dyn Provisional)) {
-        let journals: [&mut dyn Provisional; 11] = [
+        let journals: [&mut dyn Provisional; 13] = [
             &mut self.rules,
             &mut self.owners,
             &mut self.nodes,
+            &mut self.node_units,
             &mut self.listed,
             &mut self.units,
             &mut self.guards,
             &mut self.lists,
+            &mut self.listed_nodes,
             &mut self.chains,
             &mut self.marks,
             &mut self.collecting,
@@ -289,6 +305,9 @@ impl Layout {
             let element = node_element(&set, addresses);
             sets.entry(set).or_default().push(element);
         }
+        for (map, element) in self.listed_elements() {
+            sets.entry(map).or_default().push(element);
+        }
         for installed in self.installed() {
             let Some(place) = self.unit_place(installed) else {
                 continue;
@@ -394,9 +413,19 @@ impl Layout {
         self.place_all(edits, &mut draft);
         let mut plan = Plan::new(self.numbers.last_set);
         objects(edits, known, &mut plan);
-        let structure_changed = self.plan_sets(&draft, &mut plan) | (before != self.context());
-        let lists_changed = self.plan_lists(&draft, before, &mut plan);
-        if structure_changed || lists_changed {
+        let units_changed = self.plan_units(&draft, &mut plan);
+        let lists_changed = self.plan_lists(&mut draft, before, &mut plan);
+        let guards_changed = self.plan_sets(&draft, &mut plan);
+        // The chain that ends evaluation knows the marks that rules collect.
+        let mark = |installed: &Option<Arc<Installed>>| {
+            installed
+                .as_ref()
+                .and_then(|installed| installed.rule.action.mark_dscp)
+        };
+        let marks_changed = before.collect_marks.is_some()
+            && edits.iter().any(|edit| mark(&edit.old) != mark(&edit.new));
+        let context_changed = before != self.context();
+        if units_changed || lists_changed || guards_changed || marks_changed || context_changed {
             self.plan_structure(&mut plan);
         }
         let (messages, last_set) = plan.into_messages();
@@ -455,7 +484,9 @@ impl Layout {
     /// Adds a rule to its unit, or to a list.
     fn add(&mut self, installed: &Arc<Installed>, draft: &mut Draft) {
         let rule = &installed.rule;
-        let (section, _) = Section::of(rule.family, &rule.matches);
+        let (section, node) = Section::of(rule.family, &rule.matches);
+        let at = (rule.family, section, node);
+        draft.places.insert(at);
         let place = UnitPlace::of(section, installed).filter(|place| self.has_room(&place.unit));
         for (section, guard, addresses) in Guard::of(installed, place.is_none()) {
             self.count_node((rule.family, section, guard, addresses), true, draft);
@@ -463,8 +494,8 @@ impl Layout {
         let Some(place) = place else {
             let key = (rule.family, rule.order.clone());
             self.listed.set(key, Some(()));
-            let key = item_key(section, rule);
-            return draft.add_item((rule.family, section), key, Item::Rule(installed.clone()));
+            let key = (rule.tier.clone(), rule.order.clone());
+            return draft.add_item(at, key, Item::Rule(installed.clone()));
         };
         let before = self.units.get(&place.unit).cloned();
         draft
@@ -484,13 +515,16 @@ impl Layout {
         for (map, element) in unit.maps(&place.unit).iter().zip(place.elements(installed)) {
             draft.add_element(&map.name, element);
         }
+        self.count_unit(at, unit.id, true);
         self.units.set(place.unit, Some(unit));
     }
 
     /// Removes a rule from its unit, or from a list.
     fn remove(&mut self, installed: &Arc<Installed>, draft: &mut Draft) {
         let rule = &installed.rule;
-        let (section, _) = Section::of(rule.family, &rule.matches);
+        let (section, node) = Section::of(rule.family, &rule.matches);
+        let at = (rule.family, section, node);
+        draft.places.insert(at);
         let is_listed = self.is_listed(rule);
         for (section, guard, addresses) in Guard::of(installed, is_listed) {
             self.count_node((rule.family, section, guard, addresses), false, draft);
@@ -498,8 +532,8 @@ impl Layout {
         if is_listed {
             let key = (rule.family, rule.order.clone());
             self.listed.set(key, None);
-            let key = item_key(section, rule);
-            return draft.remove_item((rule.family, section), key, Item::Rule(installed.clone()));
+            let key = (rule.tier.clone(), rule.order.clone());
+            return draft.remove_item(at, key, Item::Rule(installed.clone()));
         }
         let place = UnitPlace::of(section, installed).expect("it is in a unit");
         let unit = self.units.get(&place.unit).cloned();
@@ -511,14 +545,37 @@ impl Layout {
         for (map, element) in unit.maps(&place.unit).iter().zip(place.elements(installed)) {
             draft.remove_element(&map.name, element);
         }
+        self.count_unit(at, unit.id, false);
         // A unit that loses its last rule keeps its maps until all edits are placed.
         let rules = unit.rules - 1;
         self.units.set(place.unit, Some(Unit { rules, ..unit }));
     }
 
-    /// Plans sets and their elements; says whether units or guards came or went.
+    /// Counts a rule that comes to a unit, or goes.
+    fn count_unit(&mut self, at: Place, unit: u64, comes: bool) {
+        if let (family, section, Some(node)) = at {
+            let key = (family, section, node, unit);
+            let before = self.node_units.get(&key).copied().unwrap_or(0);
+            let after = if comes { before + 1 } else { before - 1 };
+            self.node_units
+                .set(key, Some(after).filter(|rules| *rules > 0));
+        }
+    }
+
+    /// Plans guards, the maps that lead to lists, and all elements; says whether sets came or went.
     fn plan_sets(&mut self, draft: &Draft, plan: &mut Plan) -> bool {
         let mut structure_changed = false;
+        for ((family, section, class), before) in &draft.listed_nodes {
+            let key = (*family, *section, *class);
+            let after = self.listed_nodes.get(&key).copied().unwrap_or(0);
+            let map = listed_map(*family, *section, *class).expect("the section has nodes");
+            match (before, after) {
+                (0, 1..) => plan.create_set(map),
+                (1.., 0) => plan.delete_set(map),
+                _ => continue,
+            }
+            structure_changed = true;
+        }
         for ((family, section, guard), before) in &draft.guards {
             let after = self
                 .guards
@@ -533,6 +590,17 @@ impl Layout {
             }
             structure_changed = true;
         }
+        for (set, changes) in &draft.elements {
+            for (before, after) in changes.values() {
+                plan.change_element(set, before.as_ref(), after.as_ref());
+            }
+        }
+        structure_changed
+    }
+
+    /// Plans the maps of units; says whether units came or went.
+    fn plan_units(&mut self, draft: &Draft, plan: &mut Plan) -> bool {
+        let mut structure_changed = false;
         for (key, before) in &draft.units {
             let after = self.units.get(key).cloned();
             let is_gone = after.as_ref().is_none_or(|unit| unit.rules == 0);
@@ -553,11 +621,6 @@ impl Layout {
                 _ => continue,
             }
             structure_changed = true;
-        }
-        for (set, changes) in &draft.elements {
-            for (before, after) in changes.values() {
-                plan.change_element(set, before.as_ref(), after.as_ref());
-            }
         }
         structure_changed
     }

@@ -6,7 +6,9 @@ use std::sync::Arc;
 
 use netlink_packet_core::{NLM_F_APPEND, NLM_F_CREATE};
 
-use super::expression::{Expression, ObjectKind, SetDefinition, SetReference, anonymous_set_name};
+use super::expression::{
+    Expression, ObjectKind, SetDefinition, SetReference, Verdict, anonymous_set_name,
+};
 use super::field::{PORT_PROTOCOLS, data_type};
 use super::key::{Key, KeyValue};
 use super::limit::Bucket;
@@ -38,6 +40,11 @@ impl NftRule {
             comment,
             rule: None,
         }
+    }
+
+    /// A rule of the frame that sends every packet to a chain and back.
+    pub(super) fn jump(chain: String) -> Self {
+        Self::of_frame(vec![Statement::Verdict(Verdict::Jump(chain))], "")
     }
 
     /// Appends the messages that append this rule to a chain. `last_set` is the number of the last
@@ -295,9 +302,23 @@ pub(super) struct NamedSet {
     pub(super) name: String,
     /// What is looked up in it.
     pub(super) key: Key,
-    /// The kind of objects that it maps to.
-    pub(super) objects: Option<ObjectKind>,
+    /// What it maps to; `None` for a set.
+    pub(super) values: Option<Values>,
 }
+
+/// What a map maps to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Values {
+    /// Named objects.
+    Objects(ObjectKind),
+    /// Chains to go on with.
+    Chains,
+}
+
+/// `NFT_SET_MAP`.
+const MAP: u32 = 8;
+/// `NFT_DATA_VERDICT`.
+const VERDICT: u32 = 0xffff_ff00;
 
 /// `NFT_SET_OBJECT`.
 const OBJECT: u32 = 0x40;
@@ -308,18 +329,25 @@ impl NamedSet {
     /// The message that creates it; `id` is unique in the transaction.
     pub(super) fn create(&self, id: u32) -> Message {
         let width = u32::try_from(self.key.width()).expect("a key has at most 64 octets");
+        let flags = match self.values {
+            None => 0,
+            Some(Values::Objects(_)) => OBJECT,
+            Some(Values::Chains) => MAP,
+        };
         let mut byte_order = vec![0, 4];
         byte_order.extend_from_slice(&NFT_BIG_ENDIAN.to_ne_bytes());
         let mut attributes = Attributes::of_table()
             .string(2, &self.name)
-            .u32(3, self.objects.map_or(0, |_| OBJECT))
+            .u32(3, flags)
             .u32(4, self.key.data_type())
             .u32(5, width)
             .u32(10, id)
             .bytes(13, &byte_order);
-        if let Some(kind) = self.objects {
-            attributes = attributes.u32(15, kind as u32);
-        }
+        attributes = match self.values {
+            None => attributes,
+            Some(Values::Objects(kind)) => attributes.u32(15, kind as u32),
+            Some(Values::Chains) => attributes.u32(6, VERDICT),
+        };
         Message::new(Kind::NewSet, NLM_F_CREATE, attributes)
     }
 
@@ -339,12 +367,29 @@ pub(super) fn delete_set(name: &str) -> Message {
 pub(super) struct Element {
     /// The key.
     pub(super) value: KeyValue,
-    /// The object that it maps to.
-    pub(super) object: Option<String>,
+    /// What it maps to.
+    pub(super) target: Option<Target>,
     /// What an operator reads beside it.
     pub(super) comment: Option<Label>,
     /// The rule of the upper half that it is for.
     pub(super) rule: Option<RuleId>,
+}
+
+/// What an element maps to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Target {
+    /// The named object.
+    Object(String),
+    /// The chain to go on with.
+    Chain(String),
+}
+
+impl Target {
+    /// The name of the object or chain.
+    pub(super) fn name(&self) -> &str {
+        let (Self::Object(name) | Self::Chain(name)) = self;
+        name
+    }
 }
 
 impl Element {
@@ -357,9 +402,14 @@ impl Element {
 pub(super) fn add_elements(set: &str, elements: &[Element], out: &mut Vec<Message>) {
     let whole = |element: &Element| {
         let mut attributes = element.key();
-        if let Some(object) = &element.object {
-            attributes = attributes.string(9, object);
-        }
+        attributes = match &element.target {
+            None => attributes,
+            Some(Target::Object(object)) => attributes.string(9, object),
+            Some(Target::Chain(chain)) => {
+                let verdict = Verdict::Goto(chain.clone()).encode();
+                attributes.nested(2, Attributes::new().nested(2, verdict))
+            }
+        };
         if let Some(comment) = &element.comment {
             attributes = attributes.bytes(6, &comment_userdata(&comment.to_string()));
         }

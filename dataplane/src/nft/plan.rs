@@ -5,7 +5,7 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use super::chunk::{Chunk, ListKey};
+use super::chunk::{Chunk, ListKey, chain_names, chains};
 use super::compile::Context;
 use super::message::Message;
 use super::object::{
@@ -103,7 +103,7 @@ impl Plan {
         self.gone_chains.push(name.into());
     }
 
-    /// Makes the chunks of a list what they shall be; says whether any changed.
+    /// Makes the chunks of a list what they shall be.
     pub(super) fn change_chunks(
         &mut self,
         list: &ListKey,
@@ -111,32 +111,17 @@ impl Plan {
         new: &[Arc<Chunk>],
         rewrite_all: bool,
         context: &Context,
-    ) -> bool {
-        let by_id = |chunks: &[Arc<Chunk>]| -> std::collections::BTreeMap<u64, Arc<Chunk>> {
-            chunks
-                .iter()
-                .map(|chunk| (chunk.id, chunk.clone()))
-                .collect()
-        };
-        let (before, after) = (by_id(old), by_id(new));
-        let mut changed = false;
-        for (id, chunk) in &after {
-            let known = before.get(id);
-            if known.is_some_and(|known| Arc::ptr_eq(known, chunk)) && !rewrite_all {
-                continue;
-            }
-            let items = chunk.items.iter();
-            let rules = items.flat_map(|(_, item)| item.compile(list.class, context));
-            self.change_chain(&chunk.chain(list), known.is_none(), rules.collect());
-            changed = true;
+    ) {
+        let known = if rewrite_all { &[] } else { old };
+        let before: BTreeSet<String> = chain_names(old, list).into_iter().collect();
+        let after: BTreeSet<String> = chain_names(new, list).into_iter().collect();
+        for chain in chains(new, known, list, context) {
+            let is_new = !before.contains(&chain.name);
+            self.change_chain(&chain.name, is_new, chain.rules);
         }
-        for (id, chunk) in &before {
-            if !after.contains_key(id) {
-                self.delete_chain(&chunk.chain(list));
-                changed = true;
-            }
+        for gone in before.difference(&after) {
+            self.delete_chain(gone);
         }
-        changed
     }
 
     /// All messages, and the number of the last set.
@@ -155,8 +140,9 @@ impl Plan {
         }
         messages.extend(self.new_rules);
         messages.extend(self.gone_chains.iter().map(|chain| flush_chain(chain)));
-        messages.extend(self.gone_chains.iter().map(|chain| delete_chain(chain)));
+        // Rules refer to sets, and maps to chains.
         messages.extend(self.gone_sets.iter().map(NamedSet::delete));
+        messages.extend(self.gone_chains.iter().map(|chain| delete_chain(chain)));
         messages.extend(self.gone_objects);
         (messages, self.last_set)
     }

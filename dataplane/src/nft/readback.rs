@@ -224,17 +224,22 @@ pub(super) fn digest(transport: &mut Transport) -> Result<u64, BackendError> {
     Ok(digest.finish())
 }
 
-/// The elements of a named set: octets of the key, and the object that it maps to.
+/// An element of the kernel: octets of its key, and the name of what it maps to.
+type FoundElement = (Vec<u8>, Option<String>);
+
+/// The elements of a named set: octets of the key, and the object or chain that it maps to.
 pub(super) fn elements(
     transport: &mut Transport,
     set: &str,
-) -> Result<BTreeSet<(Vec<u8>, Option<String>)>, BackendError> {
+) -> Result<BTreeSet<FoundElement>, BackendError> {
     let request = Message::new(Kind::GetSetElem, 0, Attributes::of_table().string(2, set));
     transport.dump(&request, |elements: &mut BTreeSet<_>, reply| {
         for element in find_attribute(reply, 3).into_iter().flat_map(attributes_of) {
             let key = find_attribute(element, 1).and_then(|key| find_attribute(key, 1));
-            let object = find_string(element, 9).map(String::from);
-            elements.extend(key.map(|key| (key.to_vec(), object)));
+            let verdict = find_attribute(element, 2).and_then(|data| find_attribute(data, 2));
+            let chain = verdict.and_then(|verdict| find_string(verdict, 2));
+            let target = find_string(element, 9).or(chain).map(String::from);
+            elements.extend(key.map(|key| (key.to_vec(), target)));
         }
     })
 }

@@ -9,7 +9,9 @@ use super::field::PORT_PROTOCOLS;
 use super::frame::{CLASS_CHAINS, class_chain, class_comment, frame};
 use super::installed::KnownObjects;
 use super::layout::Layout;
-use super::object::{Element, Hook, NamedSet, ObjectBody, PRIORITY, comment_text};
+use super::object::{
+    Element, Hook, NamedSet, NftRule, ObjectBody, PRIORITY, Target, Values, comment_text,
+};
 use super::statement::ScratchMark;
 use crate::desired::{Changes, Link, Settings};
 use crate::rule::Rule;
@@ -59,22 +61,23 @@ pub(super) fn text(settings: &Settings, links: &[Link], layout: &Layout) -> Stri
         "\tset {PORT_PROTOCOLS} {{\n\t\ttype inet_proto\n\t\tflags constant\n\
          \t\telements = {{ tcp, udp }}\n\t}}\n"
     );
-    for (set, elements) in layout.sets() {
-        let _ = write!(out, "\n{}", set_text(&set, &elements));
+    // What is named must be known before: the frame comes last.
+    let (finish, structure) = layout.finish_and_structure();
+    let sets = layout.sets();
+    let (to_lists, others): (Vec<_>, Vec<_>) = sets
+        .iter()
+        .partition(|(set, _)| set.values == Some(Values::Chains));
+    for (set, elements) in others {
+        let _ = write!(out, "\n{}", set_text(set, elements));
     }
-    // A chain must be known before a rule names it: the frame comes last.
-    for (name, rules) in layout.all_chains() {
-        let _ = write!(out, "\n\tchain {name} {{\n");
-        let class = CLASS_CHAINS
-            .iter()
-            .find(|(family, class)| class_chain(*family, *class) == name);
-        if let Some((_, class)) = class {
-            let _ = writeln!(out, "\t\tcomment \"{}\"", class_comment(*class));
-        }
-        for rule in rules {
-            let _ = writeln!(out, "\t\t{rule}");
-        }
-        out.push_str("\t}\n");
+    for chain in finish.iter().chain(&layout.list_chains()) {
+        let _ = write!(out, "\n{}", chain_text(chain));
+    }
+    for (set, elements) in to_lists {
+        let _ = write!(out, "\n{}", set_text(set, elements));
+    }
+    for chain in &structure {
+        let _ = write!(out, "\n{}", chain_text(chain));
     }
     for chain in frame(settings, &coverage) {
         let _ = write!(out, "\n\tchain {} {{\n", chain.name);
@@ -103,9 +106,10 @@ pub(super) fn text(settings: &Settings, links: &[Link], layout: &Layout) -> Stri
 
 /// A named set or map with its elements.
 fn set_text(set: &NamedSet, elements: &[Element]) -> String {
-    let (kind, data) = match set.objects {
-        Some(ObjectKind::Counter) => ("map", " : counter"),
-        Some(ObjectKind::Limit) => ("map", " : limit"),
+    let (kind, data) = match set.values {
+        Some(Values::Objects(ObjectKind::Counter)) => ("map", " : counter"),
+        Some(Values::Objects(ObjectKind::Limit)) => ("map", " : limit"),
+        Some(Values::Chains) => ("map", " : verdict"),
         None => ("set", ""),
     };
     let mut out = format!(
@@ -123,10 +127,29 @@ fn set_text(set: &NamedSet, elements: &[Element]) -> String {
         if let Some(comment) = &element.comment {
             let _ = write!(out, " comment \"{}\"", comment_text(&comment.to_string()));
         }
-        if let Some(object) = &element.object {
-            let _ = write!(out, " : \"{object}\"");
-        }
+        let _ = match &element.target {
+            None => Ok(()),
+            Some(Target::Object(object)) => write!(out, " : \"{object}\""),
+            Some(Target::Chain(chain)) => write!(out, " : goto {chain}"),
+        };
     }
     out.push_str(" }\n\t}\n");
+    out
+}
+
+/// A chain that is not called by the kernel.
+fn chain_text((name, rules): &(String, Vec<NftRule>)) -> String {
+    let mut out = format!("\tchain {name} {{\n");
+    let class = CLASS_CHAINS
+        .iter()
+        .find(|(family, class)| class_chain(*family, *class) == name);
+    // Writing to a string cannot fail.
+    if let Some((_, class)) = class {
+        let _ = writeln!(out, "\t\tcomment \"{}\"", class_comment(*class));
+    }
+    for rule in rules {
+        let _ = writeln!(out, "\t\t{rule}");
+    }
+    out.push_str("\t}\n");
     out
 }

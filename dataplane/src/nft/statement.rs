@@ -84,6 +84,8 @@ pub(super) enum Statement {
     OverLimit(String),
     /// Goes on if the set or map of this name has the packet's key.
     In(Key, String),
+    /// Goes on with the chain that a map has for the packet's key, if it has one.
+    GoOnIn(Key, String),
     /// Counts in the counter that a map has for the packet's key; goes on only if there is one.
     CounterIn(Key, String),
     /// Goes on if the packet is over the limit that a map has for its key.
@@ -211,6 +213,7 @@ impl Statement {
                 let set = SetReference::Named(set.clone());
                 with_key(key, Expression::Lookup(set))
             }
+            Self::GoOnIn(key, map) => with_key(key, Expression::GoOnIn(map.clone())),
             Self::CounterIn(key, map) => {
                 with_key(key, Expression::ObjectIn(ObjectKind::Counter, map.clone()))
             }
@@ -252,6 +255,7 @@ pub(super) fn write_statements(
             Statement::Match(field, _) => field.implies(family),
             Statement::SetDscp(own, _) => *own == family,
             Statement::In(key, _)
+            | Statement::GoOnIn(key, _)
             | Statement::CounterIn(key, _)
             | Statement::OverLimitIn(key, _) => key.fields().any(|field| field.implies(family)),
             _ => false,
@@ -325,6 +329,7 @@ impl fmt::Display for Statement {
             Self::Counter(name) => write!(f, "counter name \"{name}\""),
             Self::OverLimit(name) => write!(f, "limit name \"{name}\""),
             Self::In(key, set) => write!(f, "{key} @{set}"),
+            Self::GoOnIn(key, map) => write!(f, "{key} vmap @{map}"),
             Self::CounterIn(key, map) => write!(f, "counter name {key} map @{map}"),
             Self::OverLimitIn(key, map) => write!(f, "limit name {key} map @{map}"),
             Self::Log {

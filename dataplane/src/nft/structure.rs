@@ -1,10 +1,10 @@
 //! The chains that lead packets to units and lists. Pure.
 
-use super::chunk::{ListKey, index};
+use super::chunk::section_chain;
 use super::compile::{Class, FINISH_CHAIN};
 use super::expression::Verdict;
 use super::frame::{CLASS_CHAINS, class_chain};
-use super::layout::{Guard, Layout};
+use super::layout::{Guard, Layout, listed_map};
 use super::object::NftRule;
 use super::section::Section;
 use super::statement::Statement;
@@ -12,7 +12,7 @@ use super::unit::{Unit, UnitKey};
 use crate::rule::Family;
 
 /// A chain's name and its rules.
-type Chain = (String, Vec<NftRule>);
+pub(super) type Chain = (String, Vec<NftRule>);
 
 impl Layout {
     /// All chains between the frame and the chunks, each after those that it refers to.
@@ -50,48 +50,26 @@ impl Layout {
         rules: &mut Vec<NftRule>,
         chains: &mut Vec<Chain>,
     ) {
-        let lists: Vec<&ListKey> = self
-            .lists_in(family, section, class)
-            .map(|(l, _)| l)
-            .collect();
-        for list in &lists {
-            chains.extend(index(self.chunks(list), list));
-        }
-        let to_list = |list: &&ListKey| {
-            NftRule::of_frame(vec![Statement::Verdict(Verdict::Jump(list.root()))], "")
-        };
-        if section.node_length(family).is_none() {
+        let name = section_chain(family, section, class);
+        let has_lists = self.has_lists(family, section, class);
+        let Some(to_lists) = listed_map(family, section, class) else {
             // The units stand in the list.
-            return rules.extend(lists.iter().map(to_list));
-        }
+            return rules.extend(has_lists.then(|| NftRule::jump(name)));
+        };
         let units = self.units_of(family, section);
         let units: Vec<_> = units.filter(|(unit, _)| unit.is_in(class)).collect();
-        let name = format!("{}-{}", class_chain(family, class), section.name(family));
-        let mut own = self.grouped(&units, &name, chains);
-        if !lists.is_empty() {
-            // Packets of nodes with listed rules meet those and the units in the order of tiers.
-            let chain = format!("{name}-mixed");
-            let mut mixed = Vec::new();
-            let mut rest = units.as_slice();
-            for list in lists {
-                let before =
-                    rest.partition_point(|(unit, _)| Some(&unit.tier) <= list.after.as_ref());
-                let (before, behind) = rest.split_at(before);
-                mixed.extend(self.grouped(before, &chain, chains));
-                mixed.push(to_list(&list));
-                rest = behind;
-            }
-            mixed.extend(self.grouped(rest, &chain, chains));
-            chains.push((chain.clone(), mixed));
-            if own.is_empty() {
-                let jump = Verdict::Jump(chain);
-                return rules.extend(guarded(Guard::Listed, family, section, jump));
-            }
-            let goto = Verdict::Goto(chain);
-            own.splice(0..0, guarded(Guard::Listed, family, section, goto));
+        let mut own = Vec::new();
+        if has_lists {
+            // What is listed for a node comes with its units, in order: the packet does not return.
+            let statements = vec![
+                Statement::Family(family),
+                Statement::GoOnIn(to_lists.key, to_lists.name),
+            ];
+            own.push(NftRule::of_frame(statements, ""));
         }
-        // One lookup needs no other lookup before it.
-        if own.len() > 1 {
+        own.extend(self.grouped(&units, &name, chains));
+        // One lookup needs no other lookup before it, unless a list is to return from here.
+        if own.len() > 1 || has_lists {
             let jump = Verdict::Jump(name.clone());
             rules.extend(guarded(Guard::Node, family, section, jump));
             chains.push((name, own));

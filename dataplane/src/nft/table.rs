@@ -408,7 +408,11 @@ impl Table {
             return Ok(false);
         }
         for (set, wanted) in &sets {
-            let wanted = wanted.iter().map(|e| (e.value.octets(), e.object.clone()));
+            let wanted = wanted.iter().map(|element| {
+                let target = element.target.as_ref();
+                let target = target.map(|target| target.name().to_string());
+                (element.value.octets(), target)
+            });
             if readback::elements(&mut self.transport, &set.name)? != wanted.collect() {
                 return Ok(false);
             }
@@ -444,6 +448,8 @@ fn possess(transport: &mut Transport, own: bool, is_new: bool) -> Result<u32, Ba
 fn clear_messages(contents: &Contents, layout: &Layout) -> Vec<Message> {
     let mut messages = Vec::new();
     messages.extend(contents.chains.iter().map(|chain| flush_chain(chain)));
+    // Rules refer to sets, and maps to chains.
+    messages.extend(contents.sets.iter().map(|set| delete_set(set)));
     // The chains of the classes stay: they are created if they are missing.
     let stays = |chain: &&String| {
         CLASS_CHAINS
@@ -452,7 +458,6 @@ fn clear_messages(contents: &Contents, layout: &Layout) -> Vec<Message> {
     };
     let gone = contents.chains.iter().filter(|chain| !stays(chain));
     messages.extend(gone.map(|chain| delete_chain(chain)));
-    messages.extend(contents.sets.iter().map(|set| delete_set(set)));
     let taken_over: BTreeMap<_, _> = layout
         .objects()
         .map(|(object, _)| (object.name, object.body))

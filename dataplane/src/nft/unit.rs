@@ -9,7 +9,7 @@ use super::compile::{Class, Context, Objects, buckets, compile_keyed};
 use super::expression::ObjectKind;
 use super::installed::Installed;
 use super::key::{Key, KeyValue};
-use super::object::{Element, NamedSet, NftRule};
+use super::object::{Element, NamedSet, NftRule, Target, Values};
 use super::section::{Section, Side, source_level};
 use crate::rule::{Action, Family, LimitUnit};
 
@@ -116,7 +116,7 @@ impl UnitPlace {
         let objects = std::iter::once(installed.counter()).chain(installed.limits());
         let element = |object| Element {
             value: self.value.clone(),
-            object: Some(object),
+            target: Some(Target::Object(object)),
             comment: Some(installed.rule.label.clone()),
             rule: Some(installed.rule.id),
         };
@@ -150,7 +150,7 @@ impl Unit {
             .map(|(name, objects)| NamedSet {
                 name,
                 key: unit.key.clone(),
-                objects: Some(objects),
+                values: Some(Values::Objects(objects)),
             })
             .collect()
     }

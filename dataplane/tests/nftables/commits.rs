@@ -40,6 +40,9 @@ enum Kind {
     MarkAndGoOn,
 }
 
+/// Keys of rules that name no destination begin here.
+const WITHOUT_DESTINATION: u16 = 2000;
+
 /// The rule of a kind at a key.
 fn generated(kind: Kind, id: u64, family: Family, key: u16) -> Rule {
     let address = match family {
@@ -47,7 +50,8 @@ fn generated(kind: Kind, id: u64, family: Family, key: u16) -> Rule {
         Family::Ipv6 => format!("2001:db8::{key:x}/128"),
     };
     let mut matches = Match {
-        destination: prefix(&address),
+        // Rules with a destination come before those without.
+        destination: prefix(&address).filter(|_| key < WITHOUT_DESTINATION),
         ..Match::default()
     };
     let mut action = Action {
@@ -168,6 +172,12 @@ fn follow(blocks: &BTreeMap<&str, &str>, chain: &str, met: &mut Met) {
             let map = map.split_whitespace().next().unwrap();
             met.ids
                 .extend(blocks[map].split(": \"r").skip(1).filter_map(id));
+        }
+        if let Some((_, map)) = line.split_once(" vmap @") {
+            for target in blocks[map.trim()].split(" : goto ").skip(1) {
+                let end = target.find([',', ' ', '\n']).unwrap_or(target.len());
+                follow(blocks, &target[..end], met);
+            }
         }
         let target = line.split_once(" jump ").or(line.split_once(" goto "));
         let target = target.or(line.trim().strip_prefix("jump ").map(|chain| ("", chain)));

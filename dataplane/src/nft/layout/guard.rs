@@ -1,7 +1,9 @@
 //! Guards: sets of nodes that have rules of some sort. Pure.
 
+use crate::nft::chunk::section_chain;
+use crate::nft::compile::Class;
 use crate::nft::installed::Installed;
-use crate::nft::object::{Element, NamedSet};
+use crate::nft::object::{Element, NamedSet, Values};
 use crate::nft::section::{Section, source_length};
 use crate::rule::Family;
 
@@ -12,8 +14,6 @@ pub(in crate::nft) enum Guard {
     Node,
     /// Nodes that have rules in units for prefixes longer than the node.
     Longer,
-    /// Nodes that have rules in lists.
-    Listed,
     /// Nodes together with a source's node at this level, that have rules in units for both.
     Pair(u8),
 }
@@ -25,7 +25,6 @@ impl Guard {
         let (suffix, key) = match self {
             Self::Node => (String::new(), node_key?),
             Self::Longer => ("-longer".into(), node_key?),
-            Self::Listed => ("-listed".into(), node_key?),
             Self::Pair(level) => (
                 format!("-from-{}", source_length(family, level)),
                 section.pair_key(family, level)?,
@@ -34,7 +33,7 @@ impl Guard {
         Some(NamedSet {
             name: format!("{family}-{}{suffix}", section.name(family)),
             key,
-            objects: None,
+            values: None,
         })
     }
 
@@ -50,14 +49,29 @@ impl Guard {
         };
         let mut guards = vec![(section, Self::Node, vec![node])];
         if is_listed {
-            guards.push((section, Self::Listed, vec![node]));
-        } else if section.is_longer(rule.family, &rule.matches) {
+            return guards;
+        }
+        if section.is_longer(rule.family, &rule.matches) {
             guards.push((section, Self::Longer, vec![node]));
         } else if let Some((level, source)) = section.source_node(rule.family, &rule.matches) {
             guards.push((section, Self::Pair(level), vec![node, source]));
         }
         guards
     }
+}
+
+/// The map that leads packets of a class to the lists of their nodes; `None` when the section has no
+/// nodes.
+pub(in crate::nft) fn listed_map(
+    family: Family,
+    section: Section,
+    class: Class,
+) -> Option<NamedSet> {
+    Some(NamedSet {
+        name: format!("{}-listed", section_chain(family, section, class)),
+        key: section.node_key(family)?,
+        values: Some(Values::Chains),
+    })
 }
 
 /// A node in a guard: the addresses are left-aligned.
@@ -67,7 +81,7 @@ pub(in crate::nft) type NodeKey = (Family, Section, Guard, Vec<u128>);
 pub(in crate::nft) fn node_element(set: &NamedSet, addresses: &[u128]) -> Element {
     Element {
         value: set.key.value_of(addresses),
-        object: None,
+        target: None,
         comment: None,
         rule: None,
     }

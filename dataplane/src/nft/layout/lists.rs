@@ -1,193 +1,202 @@
 //! The ordered lists of a layout: which rule stands in which, and what a commit changes there. Pure.
+//!
+//! There is a list for each node that has a rule which fits no unit, and one for each section without
+//! nodes. Units stand in it among the rules: in that of a node those that hold rules of the node, so
+//! that its packets need not look any further.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use super::{Draft, Layout};
-use crate::nft::chunk::{Chunk, Item, ItemKey, ListKey, arrange};
+use super::{Draft, Layout, listed_map, node_element};
+use crate::nft::chunk::{Chunk, Item, ItemKey, ListKey, arrange, chains};
 use crate::nft::compile::{Class, Context, FINISH_CHAIN};
-use crate::nft::object::NftRule;
+use crate::nft::object::{Element, NamedSet, Target};
 use crate::nft::plan::Plan;
 use crate::nft::section::Section;
-use crate::nft::unit::UnitKey;
-use crate::rule::{Family, Rule};
+use crate::nft::structure::Chain;
+use crate::nft::unit::{Unit, UnitKey};
+use crate::rule::Family;
+
+/// Where rules are evaluated together: family, section and node.
+pub(in crate::nft) type Place = (Family, Section, Option<u128>);
 
 impl Layout {
-    /// Plans the chunks of lists; says whether the chains that lead there may have changed.
-    pub(super) fn plan_lists(&mut self, draft: &Draft, before: Context, plan: &mut Plan) -> bool {
+    /// Rearranges the lists; says whether the chains that lead there may have changed.
+    pub(super) fn plan_lists(
+        &mut self,
+        draft: &mut Draft,
+        before: Context,
+        plan: &mut Plan,
+    ) -> bool {
         let context = self.context();
         let rewrite_all = before != context;
-        let mut edits = self.list_edits(draft);
+        let mut lists: BTreeSet<ListKey> = BTreeSet::new();
+        for (family, section, node) in draft.places.iter().copied() {
+            lists.extend(Class::ALL.map(|class| ListKey {
+                family,
+                section,
+                node,
+                class,
+            }));
+        }
         if rewrite_all {
-            for list in self.lists.map().keys() {
-                edits.entry(list.clone()).or_default();
-            }
+            lists.extend(self.lists.map().keys().copied());
         }
         let mut changed = false;
-        for (list, edits) in edits {
-            let edits: Vec<(&ItemKey, Option<Item>)> =
-                edits.iter().map(|(k, i)| (k, i.clone())).collect();
+        for list in lists {
             let old: Arc<Vec<Arc<Chunk>>> = self.lists.get(&list).cloned().unwrap_or_default();
+            let edits = self.list_edits(&list, &old, draft);
+            if edits.is_empty() && !rewrite_all {
+                continue;
+            }
+            let edits: Vec<(&ItemKey, Option<Item>)> = edits
+                .iter()
+                .map(|(key, item)| (key, item.clone()))
+                .collect();
             let new = match edits.as_slice() {
                 [] => old.to_vec(),
-                edits => arrange(&old, edits, &list, &mut self.numbers.next_chunk),
+                edits => arrange(&old, edits, &mut self.numbers.next_chunk),
             };
-            changed |= plan.change_chunks(&list, &old, &new, rewrite_all, &context);
+            plan.change_chunks(&list, &old, &new, rewrite_all, &context);
+            changed |= old.is_empty() != new.is_empty();
+            if old.is_empty() != new.is_empty() {
+                self.lead_to(&list, !new.is_empty(), draft);
+            }
             let new = Some(Arc::new(new)).filter(|chunks| !chunks.is_empty());
             self.lists.set(list, new);
         }
         changed
     }
 
-    /// What changes in each list.
-    fn list_edits(&self, draft: &Draft) -> BTreeMap<ListKey, BTreeMap<ItemKey, Option<Item>>> {
-        let mut edits: BTreeMap<ListKey, BTreeMap<ItemKey, Option<Item>>> = BTreeMap::new();
-        for (unit, before) in &draft.units {
-            let after = self.units.get(unit);
-            if before.as_ref().map(|unit| unit.id) == after.map(|unit| unit.id) {
-                continue;
-            }
-            if unit.section.node_length(unit.family).is_some() {
-                self.cut_lists(unit, &mut edits);
-                continue;
-            }
-            // Sections without nodes have their units among the listed rules.
-            for (state, is_there) in [(before.as_ref(), false), (after, true)] {
-                let Some(state) = state else { continue };
-                let key = (unit.tier.clone(), Arc::from(state.id.to_be_bytes()));
-                let item = Item::Unit(unit.clone(), state.id);
-                for list in self.lists_of(unit.family, unit.section, &unit.tier, &item) {
-                    let edits = edits.entry(list).or_default();
-                    edits.insert(key.clone(), is_there.then(|| item.clone()));
-                }
+    /// What changes in a list.
+    fn list_edits(
+        &self,
+        list: &ListKey,
+        old: &[Arc<Chunk>],
+        draft: &Draft,
+    ) -> BTreeMap<ItemKey, Option<Item>> {
+        let place = (list.family, list.section, list.node);
+        let mut edits: BTreeMap<ItemKey, Option<Item>> = BTreeMap::new();
+        let is_in = |item: &Option<Item>| item.as_ref().is_some_and(|i| i.is_in(list.class));
+        for (key, (before, after)) in draft.items.get(&place).into_iter().flatten() {
+            if is_in(before) || is_in(after) {
+                edits.insert(key.clone(), after.clone().filter(|i| i.is_in(list.class)));
             }
         }
-        for ((family, section), items) in &draft.items {
-            for (key, (before, after)) in items {
-                for (item, is_there) in [(before, false), (after, true)] {
-                    let Some(item) = item else { continue };
-                    for list in self.lists_of(*family, *section, item.tier(), item) {
-                        let edits = edits.entry(list).or_default();
-                        edits.insert(key.clone(), is_there.then(|| item.clone()));
-                    }
-                }
+        if edits.is_empty() && old.is_empty() && list.node.is_some() {
+            return edits;
+        }
+        let stays = |(key, item): &&(ItemKey, Item)| {
+            matches!(item, Item::Rule(_)) && !edits.contains_key(key)
+        };
+        let mut items = old.iter().flat_map(|chunk| chunk.items());
+        let has_rules = items.any(|item| stays(&item)) || edits.values().any(Option::is_some);
+        // Packets of a node find its units by themselves when nothing is listed.
+        let wanted = match has_rules || list.node.is_none() {
+            true => self.units_at(place),
+            false => BTreeMap::new(),
+        };
+        let wanted: BTreeMap<ItemKey, Item> = wanted
+            .into_iter()
+            .filter(|(_, item)| item.is_in(list.class))
+            .collect();
+        for (key, item) in old.iter().flat_map(|chunk| chunk.items()) {
+            if matches!(item, Item::Unit(..)) && !wanted.contains_key(key) {
+                edits.insert(key.clone(), None);
             }
         }
+        let there: BTreeSet<&ItemKey> = old
+            .iter()
+            .flat_map(|chunk| chunk.items())
+            .map(|(key, _)| key)
+            .collect();
+        let new: Vec<_> = wanted
+            .into_iter()
+            .filter(|(key, _)| !there.contains(key))
+            .collect();
+        edits.extend(new.into_iter().map(|(key, item)| (key, Some(item))));
         edits
     }
 
-    /// Moves listed rules of a section whose list is another since a unit came or went.
-    fn cut_lists(
-        &self,
-        unit: &UnitKey,
-        edits: &mut BTreeMap<ListKey, BTreeMap<ItemKey, Option<Item>>>,
-    ) {
-        let of_section =
-            |list: &&ListKey| list.family == unit.family && list.section == unit.section;
-        for list in self.lists.map().keys().filter(of_section) {
-            for (key, item) in self.chunks(list).iter().flat_map(|chunk| chunk.items()) {
-                let wanted = self.list_of(unit.family, unit.section, item.tier(), list.class);
-                if wanted != *list {
-                    edits
-                        .entry(list.clone())
-                        .or_default()
-                        .insert(key.clone(), None);
-                    let item = Some(item.clone());
-                    edits.entry(wanted).or_default().insert(key.clone(), item);
-                }
-            }
-        }
-    }
-
-    /// The lists in which an item of a tier stands: one for each class that it is in.
-    fn lists_of(
-        &self,
-        family: Family,
-        section: Section,
-        tier: &Arc<[u8]>,
-        item: &Item,
-    ) -> Vec<ListKey> {
-        let classes = Class::ALL.into_iter().filter(|class| item.is_in(*class));
-        classes
-            .map(|class| self.list_of(family, section, tier, class))
+    /// The units that hold rules of a place.
+    fn units_at(&self, place: Place) -> BTreeMap<ItemKey, Item> {
+        let (family, section, node) = place;
+        let item = |(key, unit): (&UnitKey, &Unit)| {
+            let item_key = (key.tier.clone(), Arc::from(unit.id.to_be_bytes()));
+            (item_key, Item::Unit(key.clone(), unit.id))
+        };
+        let is_here = |(_, unit): &(&UnitKey, &Unit)| match node {
+            Some(node) => self
+                .node_units
+                .get(&(family, section, node, unit.id))
+                .is_some(),
+            None => true,
+        };
+        self.units_of(family, section)
+            .filter(is_here)
+            .map(item)
             .collect()
     }
 
-    /// The list in which items of a tier stand.
-    fn list_of(&self, family: Family, section: Section, tier: &Arc<[u8]>, class: Class) -> ListKey {
-        let mut list = ListKey {
-            family,
-            section,
-            class,
-            after: None,
-            number: 0,
+    /// Makes packets of a node find its list, or no longer.
+    fn lead_to(&mut self, list: &ListKey, is_there: bool, draft: &mut Draft) {
+        let Some((map, element)) = listed_element(list) else {
+            return;
         };
-        if section.node_length(family).is_some() {
-            let before = self
-                .units_of(family, section)
-                .filter(|(unit, _)| unit.tier < *tier);
-            for (unit, state) in before {
-                let is_next = list.after.as_ref() != Some(&unit.tier);
-                list.number = match is_next {
-                    true => state.id,
-                    false => list.number.min(state.id),
-                };
-                list.after = Some(unit.tier.clone());
-            }
-        }
-        list
+        let key = (list.family, list.section, list.class);
+        let count = self.listed_nodes.get(&key).copied().unwrap_or(0);
+        draft.listed_nodes.entry(key).or_insert(count);
+        let count = if is_there {
+            draft.add_element(&map.name, element);
+            count + 1
+        } else {
+            draft.remove_element(&map.name, element);
+            count - 1
+        };
+        self.listed_nodes
+            .set(key, Some(count).filter(|count| *count > 0));
     }
 
-    /// The lists of a section, in order.
-    pub(in crate::nft) fn lists_in(
-        &self,
-        family: Family,
-        section: Section,
-        class: Class,
-    ) -> impl Iterator<Item = (&ListKey, &Arc<Vec<Arc<Chunk>>>)> {
-        let first = ListKey {
-            family,
-            section,
-            class,
-            after: None,
-            number: 0,
-        };
-        let is_here = move |(list, _): &(&ListKey, &Arc<Vec<Arc<Chunk>>>)| {
-            (list.family, list.section, list.class) == (family, section, class)
-        };
-        self.lists.map().range(first..).take_while(is_here)
+    /// The elements that lead to lists, by their maps.
+    pub(super) fn listed_elements(&self) -> impl Iterator<Item = (NamedSet, Element)> {
+        self.lists.map().keys().filter_map(listed_element)
     }
 
-    /// Every chain with its rules, each after those that it refers to.
-    pub(in crate::nft) fn all_chains(&self) -> Vec<(String, Vec<NftRule>)> {
+    /// The chains of all lists, each after those that it refers to.
+    pub(in crate::nft) fn list_chains(&self) -> Vec<Chain> {
         let context = self.context();
-        let (finish, others): (Vec<_>, Vec<_>) = self
-            .structure()
-            .into_iter()
-            .partition(|(name, _)| name == FINISH_CHAIN);
-        let mut chains = finish;
-        for (list, chunks) in self.lists.map() {
-            for chunk in chunks.iter() {
-                let items = chunk.items.iter();
-                let rules = items.flat_map(|(_, item)| item.compile(list.class, &context));
-                chains.push((chunk.chain(list), rules.collect()));
-            }
-        }
-        chains.extend(others);
-        chains
+        let of_list =
+            |(list, chunks): (&ListKey, &Arc<Vec<Arc<Chunk>>>)| chains(chunks, &[], list, &context);
+        let chains = self.lists.map().iter().flat_map(of_list);
+        chains.map(|chain| (chain.name, chain.rules)).collect()
     }
 
-    /// The chunks of a list.
-    pub(in crate::nft) fn chunks(&self, list: &ListKey) -> &[Arc<Chunk>] {
-        self.lists.get(list).map_or(&[], |chunks| chunks.as_slice())
+    /// The chain that ends evaluation, if any, and those that lead to units and lists.
+    pub(in crate::nft) fn finish_and_structure(&self) -> (Vec<Chain>, Vec<Chain>) {
+        let structure = self.structure().into_iter();
+        structure.partition(|(name, _)| name == FINISH_CHAIN)
+    }
+
+    /// True when packets of a class may find a list in a section.
+    pub(in crate::nft) fn has_lists(&self, family: Family, section: Section, class: Class) -> bool {
+        let node = None;
+        let list = ListKey {
+            family,
+            section,
+            node,
+            class,
+        };
+        self.listed_nodes.get(&(family, section, class)).is_some()
+            || self.lists.get(&list).is_some()
     }
 }
 
-/// Where a rule stands in the list of a section. By address where a packet finds its part of the
-/// list by address; by tier where units stand among the rules.
-pub(in crate::nft) fn item_key(section: Section, rule: &Rule) -> ItemKey {
-    match section.node_length(rule.family) {
-        Some(_) => (rule.order.clone(), Arc::default()),
-        None => (rule.tier.clone(), rule.order.clone()),
-    }
+/// The element that leads to the list of a node, and its map.
+fn listed_element(list: &ListKey) -> Option<(NamedSet, Element)> {
+    let map = listed_map(list.family, list.section, list.class)?;
+    let element = Element {
+        target: Some(Target::Chain(list.root())),
+        ..node_element(&map, &[list.node?])
+    };
+    Some((map, element))
 }
