@@ -25,7 +25,7 @@ fn scale(variable: &str, default: u32) -> u32 {
 fn rule(n: u32) -> Nlri {
     let [_, a, b, c] = n.to_be_bytes();
     let [high, low] = (1_024 + (n % 50_000) as u16).to_be_bytes();
-    let protocol = if n % 2 == 0 { 6 } else { 17 };
+    let protocol = if n.is_multiple_of(2) { 6 } else { 17 };
     let octets = [1, 32, 10, a, b, c, 3, 0x81, protocol, 5, 0x91, high, low];
     Nlri::decode(FlowFamily::Ipv4Flow, &octets).unwrap()
 }
