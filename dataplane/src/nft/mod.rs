@@ -1,10 +1,21 @@
 //! The nftables backend.
 //!
 //! It owns the table `inet flowacl` and speaks to nf_tables itself: one netlink transaction for
-//! each commit. The modules in the order of the data flow: [`compile`] turns a rule into nft rules
-//! made of [`statement`]s about [`field`]s, [`layout`] arranges them in [`chunk`]s and plans what a
-//! commit changes, [`coverage`] and [`frame`] say which packets reach them, [`object`] and
-//! [`expression`] encode it all as [`message`]s, and [`transport`] sends them.
+//! each commit. The modules in the order of the data flow:
+//!
+//! - [`installed`] gives a rule its named counter, [`limit`]s and memo; [`key`] says whether its
+//!   match is a mere lookup, [`section`] which packets meet it, and when;
+//! - [`layout`] gives it its place, in a map ([`unit`]) or in an ordered list ([`chunk`]), and finds
+//!   out what a commit changes, with [`journal`]s to go back; [`structure`] makes the chains that lead
+//!   there;
+//! - [`compile`] turns rules and units into nft rules: [`statement`]s about [`field`]s;
+//! - [`coverage`] and [`frame`] say which packets are evaluated at all;
+//! - [`object`] and [`expression`] encode it as [`message`]s, and [`plan`] puts them in order;
+//! - `table` sends them by `transport`, conditional on the generation of the ruleset, compares
+//!   what `readback` reads with what shall be, and puts it right; `ownership` says who may change it,
+//!   `monitor` who has.
+//!
+//! [`render`](mod@render) writes the same table as text.
 
 // Without a kernel to talk to the messages have no reader.
 #![cfg_attr(not(feature = "os"), allow(dead_code))]
