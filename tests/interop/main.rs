@@ -155,35 +155,6 @@ fn interfaces_come_and_go() {
 }
 
 #[test]
-fn what_others_flush_is_restored() {
-    let Some(network) = Network::new(exabgp::PROGRAMS) else {
-        return;
-    };
-    let mut controller = exabgp::ExaBgp::start(&network, Dialer::Controller);
-    let router = Router::start(&network, Dialer::Controller);
-    router.established();
-    let flow = &controller.flows()[..1];
-    controller.announce(&flow[0]);
-    router.holds_exactly(flow);
-
-    for command in [
-        &["flush", "ruleset"][..],
-        &["delete", "table", "inet", "flowacl"],
-    ] {
-        program::run(network.on_router("nft").args(command));
-        let flushed = Instant::now();
-        router.holds_exactly(flow);
-        let took = flushed.elapsed();
-        assert!(
-            took < Duration::from_secs(1) + SLACK,
-            "{command:?}: restored after {took:?}"
-        );
-        network.send_datagrams("203.0.113.5", 53, DATAGRAMS);
-        router.has_counted(&flow[0], DATAGRAMS);
-    }
-}
-
-#[test]
 fn gobgp_dials() {
     let Some(network) = Network::new(gobgp::PROGRAMS) else {
         return;

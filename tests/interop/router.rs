@@ -101,7 +101,7 @@ impl<'network> Router<'network> {
             let table = self.table()?;
             let counters = table
                 .lines()
-                .filter(|line| line.trim_start().starts_with("counter "))
+                .filter(|line| line.trim_start().starts_with("counter r") && line.ends_with(" {"))
                 .count();
             let missing: Vec<String> = flows
                 .iter()
