@@ -16,6 +16,9 @@ use dataplane::rule::{Rule, RuleId};
 use super::pace::Pace;
 use crate::rib::RouteKey;
 
+/// Most changes in one commit: what the packet filter needs to carry it out takes memory for as long.
+const COMMIT_MAX: usize = 8192;
+
 /// Shortest and longest pause before a failed commit is tried again.
 const RETRY_MIN: Duration = Duration::from_millis(10);
 /// See [`RETRY_MIN`].
@@ -166,7 +169,7 @@ impl Enforcement {
         if self.in_flight.is_some() || self.unsettled.is_empty() || waiting {
             return None;
         }
-        let limit = self.narrowed.unwrap_or(usize::MAX);
+        let limit = self.narrowed.unwrap_or(COMMIT_MAX);
         let mut commit = Vec::with_capacity(self.unsettled.len().min(limit));
         let mut changes = Changes::default();
         while commit.len() < limit
@@ -181,7 +184,10 @@ impl Enforcement {
             let wanted = slot.wanted().cloned();
             commit.push((key, wanted));
         }
-        self.pace.started(now, commit.len());
+        // What does not fit one commit follows at once.
+        if self.unsettled.is_empty() {
+            self.pace.started(now, commit.len());
+        }
         self.in_flight = Some(commit);
         Some(changes)
     }
@@ -200,7 +206,7 @@ impl Enforcement {
         match result {
             Ok(()) => {
                 self.retry = None;
-                self.narrowed = self.narrowed.map(|limit| limit.saturating_mul(2));
+                self.narrowed = self.narrowed.map(|limit| (2 * limit).min(COMMIT_MAX));
                 for (key, rule) in commit {
                     if let Some(slot) = self.slots.get_mut(&key) {
                         slot.installed = rule;
