@@ -5,7 +5,7 @@
 //!
 //! - [`installed`] gives a rule its named counter, [`limit`]s and memo; [`key`] says whether its
 //!   match is a mere lookup, [`section`] which packets meet it, and when;
-//! - [`layout`] gives it its place, in a map ([`unit`]) or in an ordered list ([`chunk`]), and finds
+//! - [`layout`] gives it its place, in a map ([`mod@unit`]) or in an ordered list ([`chunk`]), and finds
 //!   out what a commit changes, with [`journal`]s to go back; [`structure`] makes the chains that lead
 //!   there;
 //! - [`compile`] turns rules and units into nft rules: [`statement`]s about [`field`]s;
