@@ -349,7 +349,8 @@ impl Table {
             }
             return Ok(None);
         }
-        if self.is_intact()? {
+        // The kernel lets nobody change a table that is ours.
+        if self.is_owned() || self.is_intact()? {
             self.generation = generation;
             self.doubtful = false;
             return Ok(None);
