@@ -18,6 +18,7 @@ pub fn context() -> DecodeContext {
     DecodeContext {
         four_octet_as: true,
         ibgp: false,
+        unicast: Vec::new(),
         families: vec![FlowFamily::Ipv4Flow, FlowFamily::Ipv6Flow],
     }
 }

@@ -205,6 +205,7 @@ fn session_config(arguments: &Arguments, routes: &[Route]) -> SessionConfig {
         router_id: arguments.router_id,
         remote_as: arguments.remote_as,
         remote_address: arguments.to.ip(),
+        unicast: Vec::new(),
         families,
         hold_time_secs: 90,
         passive: false,

@@ -86,6 +86,7 @@ fn context(ibgp: bool) -> DecodeContext {
     DecodeContext {
         four_octet_as: true,
         ibgp,
+        unicast: Vec::new(),
         families: FlowFamily::ALL.to_vec(),
     }
 }

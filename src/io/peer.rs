@@ -138,6 +138,7 @@ impl Peer {
             router_id: bgp.router_id,
             remote_as: neighbor.remote_as,
             remote_address: address,
+            unicast: Vec::new(),
             families: neighbor.families.clone(),
             hold_time_secs: neighbor.hold_time_secs,
             passive: neighbor.passive,

@@ -16,7 +16,7 @@ use super::{
     Statistics, negotiate, notification,
 };
 use crate::wire::error::Notification;
-use crate::wire::iana::FlowFamily;
+use crate::wire::iana::{AfiSafi, FlowFamily};
 use crate::wire::message::Message;
 use crate::wire::update::Update;
 
@@ -398,12 +398,12 @@ impl Session {
         };
         connection.restart_hold(now);
         self.statistics.ups = self.statistics.ups.saturating_add(1);
-        let families = negotiated.families.clone();
+        let families: Vec<AfiSafi> = negotiated.afi_safis().collect();
         self.effect(Effect::Up(negotiated));
         self.report_state();
         if !self.config.announces {
             for family in families {
-                let end_of_rib = Some(family.afi_safi());
+                let end_of_rib = Some(family);
                 self.send_update(
                     now,
                     &Update {

@@ -30,7 +30,7 @@ pub use fsm::Session;
 pub use statistics::{MessageCounts, Statistics};
 
 use crate::wire::error::{Notification, WireError};
-use crate::wire::iana::{AfiSafi, FlowFamily};
+use crate::wire::iana::{AfiSafi, FlowFamily, UnicastFamily};
 use crate::wire::message::{MAX_EXTENDED_MESSAGE_LENGTH, MAX_MESSAGE_LENGTH};
 use crate::wire::nlri::Nlri;
 use crate::wire::open::Open;
@@ -47,8 +47,10 @@ pub struct SessionConfig {
     pub remote_as: u32,
     /// The neighbor's address: log lines and nothing else.
     pub remote_address: IpAddr,
-    /// Families to offer.
+    /// FlowSpec families to offer.
     pub families: Vec<FlowFamily>,
+    /// Unicast families to offer besides.
+    pub unicast: Vec<UnicastFamily>,
     /// Hold time to propose: 0 or at least 3 seconds.
     pub hold_time_secs: u16,
     /// True: wait for the neighbor to connect. False: dial as well.
@@ -133,6 +135,8 @@ pub struct Negotiated {
     pub remote_open: Open,
     /// FlowSpec families that both offered, in our order.
     pub families: Vec<FlowFamily>,
+    /// Unicast families that both offered.
+    pub unicast: Vec<UnicastFamily>,
     /// Seconds; 0: no keepalives.
     pub hold_time_secs: u16,
     /// Both sides use four-octet AS numbers.
@@ -146,12 +150,20 @@ pub struct Negotiated {
 }
 
 impl Negotiated {
+    /// All families in use.
+    pub fn afi_safis(&self) -> impl Iterator<Item = AfiSafi> {
+        let flow = self.families.iter().map(|family| family.afi_safi());
+        let unicast = self.unicast.iter().map(|family| family.afi_safi());
+        flow.chain(unicast)
+    }
+
     /// What decoding and encoding UPDATEs of this session depends on.
     pub fn decode_context(&self) -> DecodeContext {
         DecodeContext {
             four_octet_as: self.four_octet_as,
             ibgp: self.ibgp,
             families: self.families.clone(),
+            unicast: self.unicast.clone(),
         }
     }
 

@@ -4,7 +4,7 @@ use super::connection::Direction;
 use super::{ConnectionId, Negotiated, SessionConfig, notification};
 use crate::wire::capability::{Capability, GracefulRestart};
 use crate::wire::error::Notification;
-use crate::wire::iana::FlowFamily;
+use crate::wire::iana::{AfiSafi, FlowFamily, UnicastFamily};
 use crate::wire::open::Open;
 
 /// Why an OPEN is refused.
@@ -21,11 +21,8 @@ pub(super) struct Refusal {
 /// Graceful restart is announced without families and with no restart time: it says that we
 /// understand End-of-RIB, and asks for nothing (RFC 4724 §3).
 pub(super) fn local_open(config: &SessionConfig) -> Open {
-    let mut capabilities: Vec<Capability> = config
-        .families
-        .iter()
-        .map(|family| Capability::MultiProtocol(family.afi_safi()))
-        .collect();
+    let offered = offered_families(config).into_iter();
+    let mut capabilities: Vec<Capability> = offered.map(Capability::MultiProtocol).collect();
     capabilities.push(Capability::RouteRefresh);
     capabilities.push(Capability::ExtendedMessage);
     capabilities.push(Capability::GracefulRestart(GracefulRestart::default()));
@@ -36,6 +33,13 @@ pub(super) fn local_open(config: &SessionConfig) -> Open {
         router_id: config.router_id,
         capabilities,
     }
+}
+
+/// All families that we offer.
+pub(super) fn offered_families(config: &SessionConfig) -> Vec<AfiSafi> {
+    let flow = config.families.iter().map(|family| family.afi_safi());
+    let unicast = config.unicast.iter().map(|family| family.afi_safi());
+    flow.chain(unicast).collect()
 }
 
 /// Checks the neighbor's OPEN against the configuration and finds what both sides agree on.
@@ -72,10 +76,18 @@ pub(super) fn negotiate(
         .copied()
         .filter(|family| has(&Capability::MultiProtocol(family.afi_safi())))
         .collect();
-    if families.is_empty() {
-        let wanted: Vec<&str> = config.families.iter().map(|family| family.name()).collect();
+    let unicast: Vec<UnicastFamily> = config
+        .unicast
+        .iter()
+        .copied()
+        .filter(|family| has(&Capability::MultiProtocol(family.afi_safi())))
+        .collect();
+    // A neighbor of which we want Flow Specifications must offer them: its unicast routes serve nobody else.
+    if families.is_empty() && (unicast.is_empty() || !config.families.is_empty()) {
+        let offered = offered_families(config);
+        let wanted: Vec<String> = offered.iter().map(ToString::to_string).collect();
         let reason = format!("neighbor offers none of {}", wanted.join(", "));
-        let notification = notification::unsupported_capability(&config.families);
+        let notification = notification::unsupported_capability(&offered);
         return Err(Refusal {
             notification,
             reason,
@@ -88,6 +100,7 @@ pub(super) fn negotiate(
     Ok(Negotiated {
         connection,
         families,
+        unicast,
         hold_time_secs: config.hold_time_secs.min(remote_open.hold_time_secs),
         four_octet_as,
         extended_messages: has(&Capability::ExtendedMessage),

@@ -4,7 +4,7 @@
 use super::State;
 use crate::wire::capability::Capability;
 use crate::wire::error::{Notification, open_error};
-use crate::wire::iana::FlowFamily;
+use crate::wire::iana::AfiSafi;
 use crate::wire::message::Message;
 
 /// Error code of Cease (RFC 4271 §6.7).
@@ -94,10 +94,10 @@ pub(super) fn bad_identifier() -> Notification {
 }
 
 /// OPEN without any of our families. The data are the capabilities that we wanted (RFC 5492 §5).
-pub(super) fn unsupported_capability(families: &[FlowFamily]) -> Notification {
+pub(super) fn unsupported_capability(families: &[AfiSafi]) -> Notification {
     let mut data = Vec::new();
     for family in families {
-        Capability::MultiProtocol(family.afi_safi()).encode(&mut data);
+        Capability::MultiProtocol(*family).encode(&mut data);
     }
     open_error(UNSUPPORTED_CAPABILITY, data)
 }

@@ -109,12 +109,9 @@ impl Session {
     /// ROUTE-REFRESH: families that are not in use and the markers of RFC 7313, which we did not
     /// announce, are ignored.
     fn refresh_received(&mut self, family: AfiSafi, subtype: u8) {
-        let in_use = self.negotiated().is_some_and(|negotiated| {
-            negotiated
-                .families
-                .iter()
-                .any(|used| used.afi_safi() == family)
-        });
+        let in_use = self
+            .negotiated()
+            .is_some_and(|negotiated| negotiated.afi_safis().any(|used| used == family));
         if in_use && subtype == 0 {
             self.event(SessionEvent::RefreshRequested(family));
         }

@@ -22,13 +22,11 @@ impl AfiSafi {
 
 impl fmt::Display for AfiSafi {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match FlowFamily::from_afi_safi(*self) {
-            Some(family) => family.fmt(f),
-            None => match (self.afi, self.safi) {
-                (1, 1) => f.write_str("ipv4-unicast"),
-                (2, 1) => f.write_str("ipv6-unicast"),
-                (afi, safi) => write!(f, "{afi}/{safi}"),
-            },
+        let flow = FlowFamily::from_afi_safi(*self).map(FlowFamily::name);
+        let unicast = || UnicastFamily::from_afi_safi(*self).map(UnicastFamily::name);
+        match flow.or_else(unicast) {
+            Some(name) => f.write_str(name),
+            None => write!(f, "{}/{}", self.afi, self.safi),
         }
     }
 }
@@ -109,5 +107,57 @@ impl FromStr for FlowFamily {
             .ok_or_else(|| {
                 format!("{name:?} is not one of ipv4-flow, ipv6-flow, ipv4-flow-vpn, ipv6-flow-vpn")
             })
+    }
+}
+
+/// The families whose routes Flow Specifications are validated against (RFC 8955 §6, RFC 9117).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum UnicastFamily {
+    /// AFI 1, SAFI 1.
+    Ipv4Unicast,
+    /// AFI 2, SAFI 1.
+    Ipv6Unicast,
+}
+
+impl UnicastFamily {
+    /// Both, in order.
+    pub const ALL: [UnicastFamily; 2] = [UnicastFamily::Ipv4Unicast, UnicastFamily::Ipv6Unicast];
+
+    /// The family that destinations in `family` are validated against.
+    pub const fn of(family: FlowFamily) -> Self {
+        if family.is_ipv6() {
+            UnicastFamily::Ipv6Unicast
+        } else {
+            UnicastFamily::Ipv4Unicast
+        }
+    }
+
+    /// The family's code points.
+    pub const fn afi_safi(self) -> AfiSafi {
+        match self {
+            UnicastFamily::Ipv4Unicast => AfiSafi::IPV4_UNICAST,
+            UnicastFamily::Ipv6Unicast => AfiSafi::IPV6_UNICAST,
+        }
+    }
+
+    /// The family with these code points, if it is one of the two.
+    pub fn from_afi_safi(afi_safi: AfiSafi) -> Option<Self> {
+        Self::ALL
+            .into_iter()
+            .find(|family| family.afi_safi() == afi_safi)
+    }
+
+    /// The name used in configuration and commands.
+    pub const fn name(self) -> &'static str {
+        match self {
+            UnicastFamily::Ipv4Unicast => "ipv4-unicast",
+            UnicastFamily::Ipv6Unicast => "ipv6-unicast",
+        }
+    }
+}
+
+impl fmt::Display for UnicastFamily {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
     }
 }

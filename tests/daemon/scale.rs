@@ -36,6 +36,7 @@ impl RawController {
         let context = DecodeContext {
             four_octet_as: true,
             ibgp: false,
+            unicast: Vec::new(),
             families: vec![FlowFamily::Ipv4Flow],
         };
         let segment = AsPathSegment {

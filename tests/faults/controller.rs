@@ -92,6 +92,7 @@ impl Controller {
         let context = DecodeContext {
             four_octet_as: true,
             ibgp: false,
+            unicast: Vec::new(),
             families: FAMILIES.to_vec(),
         };
         let (messages, left_out) = update.encode(&context, MAX_MESSAGE);

@@ -77,6 +77,7 @@ fn context(ibgp: bool, four_octet_as: bool) -> DecodeContext {
     DecodeContext {
         four_octet_as,
         ibgp,
+        unicast: Vec::new(),
         families: vec![FlowFamily::Ipv4Flow, FlowFamily::Ipv6Flow],
     }
 }

@@ -172,6 +172,7 @@ fn read_update(body: &[u8]) -> Reading {
     let context = |four_octet_as, ibgp| DecodeContext {
         four_octet_as,
         ibgp,
+        unicast: Vec::new(),
         families: FlowFamily::ALL.to_vec(),
     };
     let contexts = [

@@ -75,6 +75,7 @@ fn config() -> SessionConfig {
         router_id: [192, 0, 2, 2].into(),
         remote_as: 65070,
         remote_address: [192, 0, 2, 1].into(),
+        unicast: Vec::new(),
         families: vec![FlowFamily::Ipv4Flow, FlowFamily::Ipv6Flow],
         hold_time_secs: 90,
         passive: false,

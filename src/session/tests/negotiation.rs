@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::wire::capability::Capability;
+use crate::wire::iana::UnicastFamily;
 
 #[test]
 fn our_open_announces_what_we_can() {
@@ -188,6 +189,36 @@ fn both_sides_get_what_both_offer() {
             "{}",
             row.name
         );
+    }
+}
+
+#[test]
+fn unicast_is_taken_beside_flow_specifications_or_alone() {
+    let flow = vec![FlowFamily::Ipv4Flow];
+    let rows = [
+        (
+            "both",
+            flow.clone(),
+            "0104 00010085 0104 00010001",
+            Some((1, 1)),
+        ),
+        ("not offered", flow.clone(), "0104 00010085", Some((1, 0))),
+        ("no flows, but wanted", flow, "0104 00010001", None),
+        ("alone", Vec::new(), "0104 00010001", Some((0, 1))),
+        ("alone, not offered", Vec::new(), "0104 00010085", None),
+    ];
+    for (name, families, capabilities, expected) in rows {
+        let config = SessionConfig {
+            families,
+            unicast: vec![UnicastFamily::Ipv4Unicast],
+            ..config()
+        };
+        let (mut driven, id) = Driven::in_state(config, State::OpenSent);
+        driven.receive(id, &open_with(capabilities));
+        driven.receive(id, &keepalive());
+        let negotiated = driven.session.negotiated();
+        let numbers = negotiated.map(|n| (n.families.len(), n.unicast.len()));
+        assert_eq!(numbers, expected, "{name}");
     }
 }
 

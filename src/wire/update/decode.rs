@@ -2,12 +2,15 @@
 
 use std::collections::HashSet;
 
-use super::{DecodeContext, Update};
+use ipnetwork::IpNetwork;
+
+use super::unicast::{is_next_hop_length, read_prefixes};
+use super::{DecodeContext, UnicastRoutes, Update};
 use crate::wire::attribute::code;
 use crate::wire::attribute::decode::{As4, merge_as4, read_value};
 use crate::wire::cursor::{Cursor, Truncated};
 use crate::wire::error::{Consequence, WireError, update_error};
-use crate::wire::iana::{AfiSafi, FlowFamily};
+use crate::wire::iana::{AfiSafi, FlowFamily, UnicastFamily};
 use crate::wire::nlri::Nlri;
 
 /// Decodes the body of an UPDATE (RFC 4271 §4.3).
@@ -26,10 +29,11 @@ pub fn decode(body: &[u8], context: &DecodeContext) -> Result<Update, WireError>
             .and_then(|length| cursor.take(length))
             .map_err(|error| list_error(offset, &format!("{name}: {error}")))
     };
-    let withdrawn = field("withdrawn routes")?;
+    let mut withdrawn = field("withdrawn routes")?;
     let attributes = field("path attributes")?;
-    check_unicast_prefixes(withdrawn.clone())?;
-    check_unicast_prefixes(cursor.clone())?;
+    // RFC 7606 §5.3: they must be well-formed, whether we take them or not.
+    let withdrawn = read_prefixes(UnicastFamily::Ipv4Unicast, &mut withdrawn)?;
+    let announced = read_prefixes(UnicastFamily::Ipv4Unicast, &mut cursor)?;
 
     if body.iter().all(|octet| *octet == 0) && body.len() == 4 {
         // RFC 4724 §2: an UPDATE with nothing in it.
@@ -40,29 +44,16 @@ pub fn decode(body: &[u8], context: &DecodeContext) -> Result<Update, WireError>
     }
     let mut decoder = Decoder::new(context);
     decoder.read_attributes(attributes)?;
-    decoder.has_unicast_nlri = !cursor.is_empty();
-    decoder.finish(!withdrawn.is_empty())
+    decoder.finish(Prefixes {
+        announced,
+        withdrawn,
+    })
 }
 
-/// RFC 7606 §5.3 for the IPv4 unicast fields, whose routes we do not take: they must at least be well-formed.
-fn check_unicast_prefixes(mut prefixes: Cursor<'_>) -> Result<(), WireError> {
-    while !prefixes.is_empty() {
-        let offset = prefixes.offset();
-        let error = |reason: String| {
-            WireError::update_reset(offset, update_error::NETWORK_FIELD, &[], reason)
-        };
-        let length = prefixes
-            .u8()
-            .map_err(|truncated| error(truncated.to_string()))?;
-        if length > 32 {
-            return Err(error(format!("unicast prefix of {length} bits")));
-        }
-        let octets = usize::from(length).div_ceil(8);
-        prefixes
-            .bytes(octets)
-            .map_err(|truncated| error(truncated.to_string()))?;
-    }
-    Ok(())
+/// The IPv4 unicast routes that stand outside of MP attributes.
+struct Prefixes {
+    announced: Vec<IpNetwork>,
+    withdrawn: Vec<IpNetwork>,
 }
 
 /// Malformed NLRI that are reported one by one: a message may hold tens of thousands, and one decides.
@@ -72,8 +63,16 @@ const MAX_ERRORS: usize = 32;
 #[derive(Debug, Default)]
 struct Routes {
     well_formed: Vec<Nlri>,
+    unicast: Vec<IpNetwork>,
     /// Octets of NLRI, malformed ones included: none means End-of-RIB in MP_UNREACH_NLRI.
     octets: usize,
+}
+
+/// A family that was negotiated.
+#[derive(Clone, Copy)]
+enum Family {
+    Flow(FlowFamily),
+    Unicast(UnicastFamily),
 }
 
 /// What has been read of one UPDATE.
@@ -87,7 +86,6 @@ struct Decoder<'c> {
     cut_short: bool,
     reach: Option<Routes>,
     unreach: Option<(AfiSafi, Routes)>,
-    has_unicast_nlri: bool,
     /// Errors that concern one withdrawn route and nothing else.
     withdrawal_errors: Vec<WireError>,
 }
@@ -102,7 +100,6 @@ impl<'c> Decoder<'c> {
             cut_short: false,
             reach: None,
             unreach: None,
-            has_unicast_nlri: false,
             withdrawal_errors: Vec::new(),
         }
     }
@@ -198,14 +195,18 @@ impl<'c> Decoder<'c> {
             let subcode = update_error::OPTIONAL_ATTRIBUTE;
             WireError::update_reset(error.offset, subcode, octets, reason)
         })?;
-        let Some(family) = self.negotiated(afi_safi) else {
-            self.reach = Some(Routes {
-                well_formed: Vec::new(),
-                octets: value.len(),
-            });
-            return Ok(());
-        };
-        self.update.attributes.mp_next_hop = next_hop.to_vec();
+        let family = self.negotiated(afi_safi);
+        match family {
+            Some(Family::Flow(_)) => self.update.attributes.mp_next_hop = next_hop.to_vec(),
+            // RFC 7606 §7.11.
+            Some(Family::Unicast(family)) if !is_next_hop_length(family, next_hop.len()) => {
+                let reason = format!("next hop of {} octets for {family}", next_hop.len());
+                let subcode = update_error::OPTIONAL_ATTRIBUTE;
+                let offset = value.offset();
+                return Err(WireError::update_reset(offset, subcode, octets, reason));
+            }
+            Some(Family::Unicast(_)) | None => {}
+        }
         self.reach = Some(self.read_routes(family, value, true)?);
         Ok(())
     }
@@ -216,37 +217,44 @@ impl<'c> Decoder<'c> {
             let subcode = update_error::OPTIONAL_ATTRIBUTE;
             WireError::update_reset(error.offset, subcode, octets, reason)
         })?;
-        let routes = match self.negotiated(afi_safi) {
-            Some(family) => self.read_routes(family, value, false)?,
-            None => Routes {
-                well_formed: Vec::new(),
-                octets: value.len(),
-            },
-        };
+        let family = self.negotiated(afi_safi);
+        let routes = self.read_routes(family, value, false)?;
         self.unreach = Some((afi_safi, routes));
         Ok(())
     }
 
-    fn negotiated(&mut self, afi_safi: AfiSafi) -> Option<FlowFamily> {
-        let family = FlowFamily::from_afi_safi(afi_safi)
+    fn negotiated(&mut self, afi_safi: AfiSafi) -> Option<Family> {
+        let flow = FlowFamily::from_afi_safi(afi_safi)
             .filter(|family| self.context.families.contains(family));
+        let unicast = UnicastFamily::from_afi_safi(afi_safi)
+            .filter(|family| self.context.unicast.contains(family));
+        let family = flow.map(Family::Flow).or(unicast.map(Family::Unicast));
         if family.is_none() {
             self.update.not_negotiated = Some(afi_safi);
         }
         family
     }
 
-    /// Reads all NLRI of an MP attribute. One that is malformed spoils the announcements of the UPDATE, for its
-    /// boundary is known; in a withdrawal there is nothing that it could name.
+    /// Reads all NLRI of an MP attribute; none of a family that was not negotiated. A Flow Specification that is
+    /// malformed spoils the announcements of the UPDATE, for its boundary is known; in a withdrawal there is nothing
+    /// that it could name.
     fn read_routes(
         &mut self,
-        family: FlowFamily,
+        family: Option<Family>,
         mut value: Cursor<'_>,
         announced: bool,
     ) -> Result<Routes, WireError> {
         let mut routes = Routes {
-            well_formed: Vec::new(),
             octets: value.len(),
+            ..Routes::default()
+        };
+        let family = match family {
+            Some(Family::Flow(family)) => family,
+            Some(Family::Unicast(family)) => {
+                routes.unicast = read_prefixes(family, &mut value)?;
+                return Ok(routes);
+            }
+            None => return Ok(routes),
         };
         while !value.is_empty() {
             let start = value.offset();
@@ -277,17 +285,29 @@ impl<'c> Decoder<'c> {
     }
 
     /// Looks at the UPDATE as a whole once all attributes are read.
-    fn finish(mut self, has_withdrawn_prefixes: bool) -> Result<Update, WireError> {
+    fn finish(mut self, prefixes: Prefixes) -> Result<Update, WireError> {
         let reach = self.reach.take();
-        let has_reachable = self.has_unicast_nlri || reach.as_ref().is_some_and(|r| r.octets > 0);
+        let has_prefixes = !prefixes.announced.is_empty();
+        let has_withdrawn_prefixes = !prefixes.withdrawn.is_empty();
+        let takes_prefixes = self.context.unicast.contains(&UnicastFamily::Ipv4Unicast);
+        let has_reachable = has_prefixes || reach.as_ref().is_some_and(|r| r.octets > 0);
         if has_reachable {
-            self.check_mandatory();
+            self.check_mandatory(has_prefixes && takes_prefixes);
         } else if let Some(error) = self.escalated() {
             return Err(error);
         }
         merge_as4(&mut self.update.attributes, std::mem::take(&mut self.as4));
 
-        let announced = reach.map(|routes| routes.well_formed).unwrap_or_default();
+        let Routes {
+            well_formed: announced,
+            unicast: mut unicast_announced,
+            ..
+        } = reach.unwrap_or_default();
+        let mut unicast_withdrawn = Vec::new();
+        if takes_prefixes {
+            unicast_announced.extend(prefixes.announced);
+            unicast_withdrawn.extend(prefixes.withdrawn);
+        }
         let unreach = self.unreach.take();
         let only_unreach = self.seen.len() == 1 && !has_reachable && !has_withdrawn_prefixes;
         let withdrawn = match unreach {
@@ -296,6 +316,7 @@ impl<'c> Decoder<'c> {
                     self.update.end_of_rib = Some(afi_safi);
                     self.update.not_negotiated = None;
                 }
+                unicast_withdrawn.extend(routes.unicast);
                 routes.well_formed
             }
             None => Vec::new(),
@@ -310,6 +331,7 @@ impl<'c> Decoder<'c> {
         if spoiled {
             self.update.withdrawn.extend(announced);
             remove_repeated(&mut self.update.withdrawn);
+            unicast_withdrawn.append(&mut unicast_announced);
         } else {
             // RFC 7606 §5.1 and RFC 4271 §4.3: what is in both is announced. The last of equal announcements counts,
             // and all have the same attributes.
@@ -319,14 +341,24 @@ impl<'c> Decoder<'c> {
             }
             self.update.announced = announced;
             remove_repeated(&mut self.update.announced);
+            if !unicast_withdrawn.is_empty() {
+                let kept: HashSet<&IpNetwork> = unicast_announced.iter().collect();
+                unicast_withdrawn.retain(|prefix| !kept.contains(prefix));
+            }
         }
+        self.update.unicast = UnicastRoutes {
+            announced: unicast_announced,
+            withdrawn: unicast_withdrawn,
+        };
         Ok(self.update)
     }
 
     /// Well-known attributes that must be there (RFC 7606 §3(d)).
-    fn check_mandatory(&mut self) {
+    fn check_mandatory(&mut self, with_next_hop: bool) {
         let local_pref = self.context.ibgp.then_some(code::LOCAL_PREF);
-        for code in [code::ORIGIN, code::AS_PATH].into_iter().chain(local_pref) {
+        let next_hop = with_next_hop.then_some(code::NEXT_HOP);
+        let codes = [code::ORIGIN, code::AS_PATH].into_iter();
+        for code in codes.chain(local_pref).chain(next_hop) {
             if !self.seen.contains(&code) {
                 let reason = format!("{} missing", code::name(code));
                 self.update

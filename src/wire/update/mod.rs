@@ -2,12 +2,15 @@
 
 mod decode;
 mod encode;
+mod unicast;
 #[cfg(test)]
 mod tests;
 
+use ipnetwork::IpNetwork;
+
 use crate::wire::attribute::Attributes;
 use crate::wire::error::WireError;
-use crate::wire::iana::{AfiSafi, FlowFamily};
+use crate::wire::iana::{AfiSafi, FlowFamily, UnicastFamily};
 use crate::wire::nlri::Nlri;
 
 pub use decode::decode;
@@ -19,8 +22,10 @@ pub struct DecodeContext {
     pub four_octet_as: bool,
     /// The peer is in our AS.
     pub ibgp: bool,
-    /// Families negotiated; routes of any other are ignored.
+    /// FlowSpec families negotiated; routes of any other are ignored.
     pub families: Vec<FlowFamily>,
+    /// Unicast families negotiated, likewise.
+    pub unicast: Vec<UnicastFamily>,
 }
 
 /// A decoded UPDATE, after RFC 7606: routes of an erroneous UPDATE stand in `withdrawn`.
@@ -30,6 +35,8 @@ pub struct Update {
     pub announced: Vec<Nlri>,
     /// Routes withdrawn, or treated so. Never contains a route that is announced too.
     pub withdrawn: Vec<Nlri>,
+    /// Unicast routes, likewise after RFC 7606.
+    pub unicast: UnicastRoutes,
     /// Attributes of the announced routes.
     pub attributes: Attributes,
     /// The family whose End-of-RIB this is (RFC 4724 §2).
@@ -38,4 +45,13 @@ pub struct Update {
     pub not_negotiated: Option<AfiSafi>,
     /// Everything wrong that did not reset the session, in the order found.
     pub errors: Vec<WireError>,
+}
+
+/// Unicast routes of an UPDATE: taken for validation (RFC 8955 §6) and never sent.
+#[derive(Clone, Debug, PartialEq, Eq, Default)]
+pub struct UnicastRoutes {
+    /// Routes announced, without bits beyond their length.
+    pub announced: Vec<IpNetwork>,
+    /// Routes withdrawn, or treated so; none that is announced too.
+    pub withdrawn: Vec<IpNetwork>,
 }

@@ -35,6 +35,7 @@ fn internal() -> DecodeContext {
     DecodeContext {
         four_octet_as: true,
         ibgp: true,
+        unicast: Vec::new(),
         families: vec![FlowFamily::Ipv4Flow, FlowFamily::Ipv6Flow],
     }
 }
