@@ -2,7 +2,7 @@
 
 use flowacl::flowspec::action::TrafficFilteringActions;
 use flowacl::wire::error::{Consequence, WireError};
-use flowacl::wire::iana::FlowFamily;
+use flowacl::wire::iana::{FlowFamily, UnicastFamily};
 use flowacl::wire::message::{MAX_EXTENDED_MESSAGE_LENGTH, MAX_MESSAGE_LENGTH, Message, split};
 use flowacl::wire::open;
 use flowacl::wire::update::{DecodeContext, decode};
@@ -40,6 +40,7 @@ pub fn update(octets: &[u8]) {
         four_octet_as: choice & 1 != 0,
         ibgp: choice & 2 != 0,
         families: FlowFamily::ALL.to_vec(),
+        unicast: if choice & 4 != 0 { UnicastFamily::ALL.to_vec() } else { Vec::new() },
     };
     let update = match decode(body, &context) {
         Ok(update) => update,

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use flowacl::session::{ConnectionId, Effect, Input, Session, SessionConfig};
 use flowacl::wire::capability::Capability;
 use flowacl::wire::cursor::Cursor;
-use flowacl::wire::iana::FlowFamily;
+use flowacl::wire::iana::{FlowFamily, UnicastFamily};
 use flowacl::wire::message::{MAX_EXTENDED_MESSAGE_LENGTH, Message, split};
 use flowacl::wire::open::Open;
 
@@ -31,6 +31,7 @@ pub fn session(script: &[u8]) {
         remote_as: 65001,
         remote_address: Ipv4Addr::new(192, 0, 2, 2).into(),
         families: vec![FlowFamily::Ipv4Flow, FlowFamily::Ipv6Flow],
+        unicast: vec![UnicastFamily::Ipv4Unicast],
         hold_time_secs: 90,
         passive: false,
         connect_retry: Duration::from_secs(30),

@@ -119,7 +119,7 @@ mod tests {
         let with_next_hop = format!("{PATH}{NEXT_HOP}");
         let ipv6 = "800e1a 0002 01 10 20010db8000000000000000000000001 00 20 20010db8";
         let ipv6 = format!("{PATH}{ipv6}");
-        let reach = format!("{PATH} 800e0f 0001 01 04 c0000201 00 18cb0071 00");
+        let reach = format!("{PATH} 800e0e 0001 01 04 c0000201 00 18cb0071 00");
         let announced = "10.0.0.0/8 203.0.113.0/25";
         let rows = [
             ("taken", ipv4, "", &with_next_hop, PREFIXES, (announced, "")),
