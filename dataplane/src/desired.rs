@@ -2,7 +2,8 @@
 
 use std::sync::Arc;
 
-use crate::rule::{AddressPattern, Family, OrderKey, Rule};
+use crate::guard::Guard;
+use crate::rule::{Family, OrderKey, Rule};
 
 /// One commit's difference to the set of rules, keyed by family and [`OrderKey`].
 #[derive(Clone, Debug, Default)]
@@ -25,7 +26,7 @@ impl Changes {
 pub struct Settings {
     /// Interfaces whose incoming packets are filtered; see [`InterfacePattern`].
     pub interfaces: Vec<InterfacePattern>,
-    /// Traffic that no rule ever touches.
+    /// Traffic that no rule ever touches, besides IPv6 neighbor discovery.
     pub guards: Vec<Guard>,
     /// Where samples go.
     pub sample: Sample,
@@ -47,6 +48,15 @@ impl Default for Settings {
             scratch_mark: 0x7f00_0000,
             own_table: false,
         }
+    }
+}
+
+impl Settings {
+    /// All that no rule ever touches.
+    pub fn all_guards(&self) -> Vec<Guard> {
+        let mut guards = vec![Guard::neighbor_discovery()];
+        guards.extend(self.guards.iter().cloned());
+        guards
     }
 }
 
@@ -105,17 +115,6 @@ impl InterfacePattern {
     }
 }
 
-/// TCP traffic between this machine and some remote addresses that no rule ever touches: a BGP session.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub struct Guard {
-    /// Which packets.
-    pub family: Family,
-    /// Addresses of the remote side: a prefix.
-    pub remote: AddressPattern,
-    /// Protects connections to this TCP port of the machine and connections from the machine to this port.
-    pub port: u16,
-}
-
 /// How sampled packets reach a collector.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Sample {
@@ -138,7 +137,7 @@ impl Default for Sample {
 }
 
 /// A network interface of the machine, as far as the data plane cares.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Link {
     /// Kernel index.
     pub index: u32,
@@ -150,6 +149,13 @@ pub struct Link {
     pub master: Option<u32>,
     /// Index of the link it is stacked on (VLAN, macvlan).
     pub lower: Option<u32>,
+    /// Its addresses, left-aligned.
+    pub addresses: Vec<(Family, u128)>,
     /// Merges received packets (GRO, LRO) before any packet filter sees them.
     pub merges_packets: bool,
+}
+
+/// The addresses of this machine, left-aligned.
+pub fn local_addresses(links: &[Link]) -> impl Iterator<Item = (Family, u128)> {
+    links.iter().flat_map(|link| link.addresses.iter().copied())
 }

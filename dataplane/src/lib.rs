@@ -11,6 +11,8 @@ pub mod interval;
 mod label;
 pub mod rule;
 pub mod packet;
+mod overlap;
+pub mod guard;
 pub mod desired;
 pub mod backend;
 pub mod sim;

@@ -32,6 +32,8 @@ pub struct Packet {
     pub tcp_flags: Option<u16>,
     /// Octets of the IP packet, header included; `None` for an IPv6 jumbogram.
     pub packet_length: Option<u32>,
+    /// IPv6 hop limit or IPv4 time to live.
+    pub hop_limit: u8,
     /// The six bits of DSCP.
     pub dscp: u8,
     /// Fragmentation.

@@ -6,6 +6,7 @@
 //! therefore restricts.
 
 use std::fmt;
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use crate::interval::IntervalSet;
@@ -230,6 +231,14 @@ impl AddressPattern {
     /// The prefix length when the pattern starts at bit 0; `None` when it has an offset.
     pub fn prefix_length(&self) -> Option<u8> {
         (self.offset == 0).then_some(self.length)
+    }
+}
+
+/// The family of an address, and its bits from the most significant, as [`AddressPattern`] has them.
+pub fn left_aligned(address: IpAddr) -> (Family, u128) {
+    match address {
+        IpAddr::V4(address) => (Family::Ipv4, u128::from(address.to_bits()) << 96),
+        IpAddr::V6(address) => (Family::Ipv6, address.to_bits()),
     }
 }
 

@@ -11,7 +11,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::backend::{Backend, BackendError, Capability, Counter, Culprit, Recovered, Unsupported};
-use crate::desired::{Changes, Guard, Link, Settings};
+use crate::desired::{Changes, Link, Settings, local_addresses};
+use crate::guard::Guard;
 use crate::packet::Packet;
 use crate::rule::{Action, Family, OrderKey, Rule, RuleId};
 use bucket::TokenBucket;
@@ -25,6 +26,7 @@ pub struct Sim {
     started: bool,
     settings: Settings,
     rules: Rules,
+    guards: Vec<Guard>,
     local_addresses: BTreeSet<(Family, u128)>,
     /// Packets that could have been sampled: every `one_in`th is.
     sample_candidates: u64,
@@ -55,11 +57,6 @@ impl Sim {
     /// A backend that owns nothing yet.
     pub fn new() -> Self {
         Self::default()
-    }
-
-    /// Says which addresses (left-aligned) are this machine's: [`Guard`]s protect sessions that end there.
-    pub fn set_local_addresses(&mut self, addresses: impl IntoIterator<Item = (Family, u128)>) {
-        self.local_addresses = addresses.into_iter().collect();
     }
 
     /// Hands one packet to the filter, `now` after an arbitrary start, not before the packet handed in last.
@@ -114,18 +111,19 @@ impl Sim {
         verdict
     }
 
-    /// True when no rule may touch the packet: TCP with a protected remote side that ends at this machine.
+    /// True when no rule may touch the packet.
     fn is_guarded(&self, packet: &Packet) -> bool {
-        let protects = |guard: &Guard| {
-            guard.family == packet.family
-                && guard.remote.contains(packet.source)
-                && packet.protocol == Some(6)
-                && (packet.fragment.is_later()
-                    || [packet.source_port, packet.destination_port].contains(&Some(guard.port)))
-        };
-        self.local_addresses
-            .contains(&(packet.family, packet.destination))
-            && self.settings.guards.iter().any(protects)
+        let is_local = |family, address| self.local_addresses.contains(&(family, address));
+        self.guards
+            .iter()
+            .any(|guard| guard.protects(packet, is_local))
+    }
+
+    /// Takes over settings, and the addresses of the links.
+    fn configure(&mut self, settings: &Settings, links: &[Link]) {
+        self.settings = settings.clone();
+        self.guards = settings.all_guards();
+        self.local_addresses = local_addresses(links).collect();
     }
 
     /// Fails before [`Backend::start`] and after [`Backend::stop`].
@@ -184,11 +182,11 @@ impl Backend for Sim {
     fn resume(
         &mut self,
         settings: &Settings,
-        _: &[Link],
+        links: &[Link],
         rules: &[Arc<Rule>],
     ) -> Result<(), BackendError> {
         self.started = true;
-        self.settings = settings.clone();
+        self.configure(settings, links);
         let changes = Changes {
             put: rules.to_vec(),
             remove: self.rules.keys().cloned().collect(),
@@ -196,9 +194,9 @@ impl Backend for Sim {
         self.commit(&changes)
     }
 
-    fn reconfigure(&mut self, settings: &Settings, _: &[Link]) -> Result<(), BackendError> {
+    fn reconfigure(&mut self, settings: &Settings, links: &[Link]) -> Result<(), BackendError> {
         self.check_started()?;
-        self.settings = settings.clone();
+        self.configure(settings, links);
         Ok(())
     }
 

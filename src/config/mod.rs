@@ -7,6 +7,7 @@ mod control;
 mod dataplane;
 mod error;
 mod neighbor;
+mod protect;
 mod reader;
 
 use std::path::Path;
@@ -16,6 +17,7 @@ pub use control::{Control, DEFAULT_SOCKET, Metrics};
 pub use dataplane::{BackendKind, Dataplane, OnStop};
 pub use error::{ConfigError, ConfigErrors};
 pub use neighbor::{Import, Neighbor};
+pub use protect::Protect;
 
 use reader::{Reader, Section};
 
@@ -29,6 +31,8 @@ pub struct Config {
     pub bgp: Bgp,
     /// `[[neighbor]]`: who may send us routes, in the order of the file.
     pub neighbors: Vec<Neighbor>,
+    /// `[[protect]]`: what no rule ever touches.
+    pub protect: Vec<Protect>,
     /// `[dataplane]`: what enforces the rules, and where.
     pub dataplane: Dataplane,
     /// `[control]`: where the command line finds the daemon.
@@ -65,6 +69,7 @@ impl Config {
     fn read(root: &mut Section<'_, '_>) -> Option<Self> {
         let bgp = root.table("bgp").and_then(Bgp::read);
         let neighbors = neighbor::read_all(root, bgp.as_ref());
+        let protect = protect::read_all(root);
         let dataplane = match root.optional_table("dataplane") {
             Some(section) => Dataplane::read(section),
             None => Dataplane::default(),
@@ -77,6 +82,7 @@ impl Config {
         Some(Self {
             bgp: bgp?,
             neighbors,
+            protect,
             dataplane,
             control,
             metrics,

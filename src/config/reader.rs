@@ -120,6 +120,15 @@ impl<'r, 't> Value<'r, 't> {
             .ok_or_else(|| self.wrong_type("a string"))
     }
 
+    /// One line of text.
+    pub(super) fn line(&self) -> Result<String, String> {
+        let text = self.text()?;
+        match text.chars().find(|c| c.is_control()) {
+            Some(bad) => Err(format!("contains {bad:?}: one line of text is wanted")),
+            None => Ok(text.to_owned()),
+        }
+    }
+
     /// `true` or `false`.
     pub(super) fn boolean(&self) -> Result<bool, String> {
         self.node
@@ -254,6 +263,17 @@ impl<'r, 't> Section<'r, 't> {
             table,
             known: BTreeSet::new(),
         }
+    }
+
+    /// Notes that something is wrong with the table as a whole.
+    pub(super) fn error(&self, reason: &str) {
+        self.reader
+            .error(self.span.clone(), &self.path, reason.into());
+    }
+
+    /// True when the key is there.
+    pub(super) fn has(&self, key: &str) -> bool {
+        self.table.contains_key(key)
     }
 
     /// The full name of a key of this table.

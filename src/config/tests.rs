@@ -139,7 +139,8 @@ interfaces = [\"swp*\", \"much-too-long-a-name\"]
              nftables and sim",
             "22:23 dataplane.interfaces[1]: \"much-too-long-a-name\" is longer than the 15 octets \
              of an interface name",
-            "24:2 logging: unknown key; known here: bgp, control, dataplane, metrics, neighbor",
+            "24:2 logging: unknown key; known here: bgp, control, dataplane, metrics, neighbor, \
+             protect",
         ]
     );
 }
@@ -421,4 +422,41 @@ fn errors_name_the_file() {
         message.starts_with("/nonexistent/flowacl.toml: cannot read the configuration: "),
         "{message}"
     );
+}
+
+#[test]
+fn what_is_protected() {
+    let text = |tables: &str| format!("{BASE}{tables}");
+    let config = Config::parse(&text(
+        "[[protect]]\nsources = [\"192.0.2.0/24\"]\ntcp_ports = [22]\ndescription = \"ssh\"\n\
+         [[protect]]\nudp_ports = [3784, 3785]\n",
+    ))
+    .unwrap();
+    assert_eq!(config.protect.len(), 2);
+    assert_eq!(config.protect[0].tcp_ports, [22]);
+    assert_eq!(config.protect[1].sources, []);
+    let rows = [
+        ("nothing", "", "names nothing to protect"),
+        (
+            "no port",
+            "tcp_ports = []",
+            "leave the key out for any port",
+        ),
+        (
+            "port 0",
+            "tcp_ports = [0]",
+            "0 is not in the range 1 to 65535",
+        ),
+        ("twice", "udp_ports = [53, 53]", "stands here twice"),
+        (
+            "two families",
+            "sources = [\"192.0.2.0/24\"]\ndestinations = [\"2001:db8::/32\"]",
+            "of one family",
+        ),
+    ];
+    for (name, lines, wanted) in rows {
+        let errors = errors(&text(&format!("[[protect]]\n{lines}\n")));
+        assert_eq!(errors.len(), 1, "{name}: {errors:?}");
+        assert!(errors[0].contains(wanted), "{name}: {errors:?}");
+    }
 }

@@ -16,6 +16,7 @@ fn udp() -> Packet {
         icmp_code: None,
         tcp_flags: None,
         packet_length: Some(468),
+        hop_limit: 64,
         dscp: 46,
         fragment: FragmentKind::Whole,
         dont_fragment: false,

@@ -70,6 +70,7 @@ pub fn arbitrary_packet(family: Family) -> impl Strategy<Value = Packet> {
                 } else {
                     length.min(65_535)
                 }),
+                hop_limit: 64,
                 dscp,
                 fragment: kind,
                 dont_fragment: df && !ipv6,

@@ -4,9 +4,6 @@ use std::sync::mpsc as std_mpsc;
 use std::thread::{self, JoinHandle};
 use std::time::Instant;
 
-use dataplane::desired::{Guard, Settings};
-use dataplane::rule::{AddressPattern, Family};
-use ipnetwork::IpNetwork;
 use tokio::net::{TcpListener, UnixListener};
 use tokio::runtime;
 use tokio::sync::{mpsc, oneshot};
@@ -17,6 +14,7 @@ use super::dataplane_thread::{self, REPLIES};
 use super::engine_task::{EngineTask, INPUTS};
 use super::links::LinkWatcher;
 use super::neighbors::{Neighbors, Request};
+use super::settings::settings;
 use super::takeover::take_over;
 use super::{DaemonError, backends, web};
 use crate::config::{Config, Metrics, OnStop};
@@ -286,40 +284,5 @@ impl Running {
             (Ok(()), OnStop::Keep) => tracing::info!("left all rules in force"),
             (Err(error), _) => tracing::error!("cannot stop the packet filter: {error}"),
         }
-    }
-}
-
-/// What holds for the whole packet filter: among it, that no rule ever touches the BGP sessions themselves.
-fn settings(config: &Config) -> Settings {
-    let mut guards = Vec::new();
-    for neighbor in &config.neighbors {
-        let listen_ports = config.bgp.listen.iter().map(std::net::SocketAddr::port);
-        let dialed_port = (!neighbor.passive).then_some(neighbor.port);
-        for port in listen_ports.chain(dialed_port) {
-            let guard = guard(neighbor.remote, port);
-            if !guards.contains(&guard) {
-                guards.push(guard);
-            }
-        }
-    }
-    Settings {
-        interfaces: config.dataplane.interfaces.clone(),
-        guards,
-        sample: config.dataplane.sample,
-        scratch_mark: config.dataplane.scratch_mark,
-        own_table: config.dataplane.own_table,
-    }
-}
-
-/// The BGP sessions with the addresses of `remote`.
-fn guard(remote: IpNetwork, port: u16) -> Guard {
-    let (family, address) = match remote {
-        IpNetwork::V4(remote) => (Family::Ipv4, u128::from(u32::from(remote.network())) << 96),
-        IpNetwork::V6(remote) => (Family::Ipv6, u128::from(remote.network())),
-    };
-    Guard {
-        family,
-        remote: AddressPattern::new(address, 0, remote.prefix()),
-        port,
     }
 }

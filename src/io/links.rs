@@ -1,11 +1,15 @@
-//! Watches the network interfaces of the machine by rtnetlink, so that rules follow interfaces that come and go.
+//! Watches the network interfaces of the machine and their addresses by rtnetlink, so that rules follow interfaces that
+//! come and go, and what is protected follows addresses.
 
 use std::io;
+use std::net::IpAddr;
 use std::pin::Pin;
 use std::time::Duration;
 
 use dataplane::desired::Link;
+use dataplane::rule::{Family, left_aligned};
 use futures_util::{Stream, StreamExt, TryStreamExt};
+use netlink_packet_route::address::{AddressAttribute, AddressMessage};
 use netlink_packet_route::link::{LinkAttribute, LinkInfo, LinkMessage};
 use rtnetlink::{Handle, MulticastGroup, new_multicast_connection};
 use tokio::task::JoinHandle;
@@ -18,6 +22,13 @@ const SETTLE: Duration = Duration::from_millis(50);
 
 /// How long to wait before trying again when the kernel does not answer.
 const RETRY: Duration = Duration::from_secs(1);
+
+/// What the kernel is to tell us of.
+const GROUPS: [MulticastGroup; 3] = [
+    MulticastGroup::Link,
+    MulticastGroup::Ipv4Ifaddr,
+    MulticastGroup::Ipv6Ifaddr,
+];
 
 /// The connection to the kernel.
 pub(super) struct LinkWatcher {
@@ -34,7 +45,7 @@ pub(super) struct LinkWatcher {
 impl LinkWatcher {
     /// Subscribes in the network namespace of the calling thread, and reads what there is.
     pub(super) async fn start() -> io::Result<(Self, Vec<Link>)> {
-        let (connection, handle, messages) = new_multicast_connection(&[MulticastGroup::Link])?;
+        let (connection, handle, messages) = new_multicast_connection(&GROUPS)?;
         let connection = tokio::spawn(connection);
         let changes = Box::pin(messages.map(|_| ()));
         let mut watcher = Self {
@@ -89,7 +100,20 @@ impl LinkWatcher {
         let mut links: Vec<_> = messages.into_iter().filter_map(link).collect();
         links.sort_by_key(|link| link.index);
         let merging = offloads::merging().await;
+        let addresses: Vec<_> = self
+            .handle
+            .address()
+            .get()
+            .execute()
+            .try_collect()
+            .await
+            .map_err(io::Error::other)?;
         for link in &mut links {
+            let own = addresses
+                .iter()
+                .filter(|message| message.header.index == link.index);
+            link.addresses = own.filter_map(address).collect();
+            link.addresses.sort_unstable();
             link.merges_packets = merging.contains(&link.name);
         }
         Ok(links)
@@ -110,6 +134,7 @@ fn link(message: LinkMessage) -> Option<Link> {
         kind: None,
         master: None,
         lower: None,
+        addresses: Vec::new(),
         merges_packets: false,
     };
     let mut in_other_namespace = false;
@@ -135,6 +160,24 @@ fn link(message: LinkMessage) -> Option<Link> {
     (!link.name.is_empty()).then_some(link)
 }
 
+/// The machine's own address in a message, left-aligned. IPv4 has the other end of a tunnel beside it.
+fn address(message: &AddressMessage) -> Option<(Family, u128)> {
+    let find = |wanted: fn(&AddressAttribute) -> Option<IpAddr>| {
+        message.attributes.iter().find_map(wanted)
+    };
+    let local = find(|attribute| match attribute {
+        AddressAttribute::Local(address) => Some(*address),
+        _ => None,
+    });
+    let address = local.or_else(|| {
+        find(|attribute| match attribute {
+            AddressAttribute::Address(address) => Some(*address),
+            _ => None,
+        })
+    });
+    address.map(left_aligned)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -151,5 +194,9 @@ mod tests {
             .find(|link| link.name == "lo")
             .expect("there is always lo");
         assert_eq!((lo.index, lo.master, lo.lower), (1, None, None));
+        assert!(
+            lo.addresses.contains(&(Family::Ipv4, 0x7f00_0001 << 96)),
+            "{lo:?}"
+        );
     }
 }

@@ -21,6 +21,7 @@ mod peer;
 mod rate_limit;
 pub mod report;
 pub mod service;
+mod settings;
 mod takeover;
 mod web;
 pub(crate) mod words;

@@ -180,6 +180,7 @@ impl PacketBuilder {
             Family::Ipv6 => IpAddr::V6(Ipv6Addr::from_bits(bits)),
         };
         let mut header = Header::new(address(packet.source), address(packet.destination))
+            .hop_limit(packet.hop_limit)
             .dscp(packet.dscp)
             .flow_label(packet.flow_label.unwrap_or(0));
         if packet.dont_fragment {

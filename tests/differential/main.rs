@@ -19,7 +19,8 @@ use std::env;
 use std::time::{Duration, Instant};
 
 use dataplane::backend::{Backend, Recovered};
-use dataplane::desired::{Guard, InterfacePattern, Sample, Settings};
+use dataplane::desired::{InterfacePattern, Sample, Settings};
+use dataplane::guard::Guard;
 use dataplane::nft::Nftables;
 use dataplane::packet::Packet;
 use dataplane::rule::{AddressPattern, Family};
@@ -252,12 +253,10 @@ fn other_settings(random: &mut StdRng) -> Settings {
             true => (Family::Ipv6, 0x2001_0db8 << 96),
             false => (Family::Ipv4, 0xcb00_7105 << 96),
         };
-        Guard {
-            family,
-            remote: AddressPattern::new(remote, 0, random.random_range(0..=32)),
-            // Also a port that rules and packets have: only sessions of the router itself are protected.
-            port: *[179, 80, 53].choose(random).unwrap_or(&179),
-        }
+        let remote = AddressPattern::new(remote, 0, random.random_range(0..=32));
+        // Also a port that rules and packets have: only sessions of the router itself are protected.
+        let port = *[179, 80, 53].choose(random).unwrap_or(&179);
+        Guard::session(family, remote, port, "a session")
     };
     Settings {
         own_table: true,

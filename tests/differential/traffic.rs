@@ -206,6 +206,7 @@ fn fields(random: &mut StdRng, hosts: &Hosts, ipv6: bool, components: &[Componen
         tcp_flags: (has_ports && number == 6).then(|| flags(random, components, any_flags)),
         // With room for what may be added.
         packet_length: Some(length.clamp(28, 65_400)),
+        hop_limit: 64,
         dscp: near(random, NumericType::Dscp, 0) as u8 & 0x3f,
         fragment,
         dont_fragment: !ipv6 && random.random_bool(0.3),

@@ -11,3 +11,4 @@ mod baseline;
 mod components;
 mod actions;
 mod traps;
+mod guards;

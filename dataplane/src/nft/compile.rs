@@ -158,6 +158,11 @@ pub(super) fn compile(
     rules
 }
 
+/// Conditions of which a packet fulfils one, and at most one, if it is in the class of its fragment and matches.
+pub(super) fn conditions(family: Family, matches: &Match) -> Vec<Vec<Statement>> {
+    Alternatives::of(family, matches, Class::Leading).0
+}
+
 /// True when some packet of a class matches.
 pub(super) fn can_match(rule: &Rule, class: Class) -> bool {
     !Alternatives::of(rule.family, &rule.matches, class)

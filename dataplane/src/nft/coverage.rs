@@ -6,7 +6,8 @@
 
 use std::collections::BTreeSet;
 
-use crate::desired::{Link, Settings};
+use crate::desired::{Link, Settings, local_addresses};
+use crate::rule::Family;
 
 /// Which devices are evaluated where.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -17,6 +18,8 @@ pub(super) struct Coverage {
     pub(super) evaluated_before: Vec<String>,
     /// Links evaluated in prerouting.
     pub(super) prerouting: Vec<String>,
+    /// Addresses of this machine, left-aligned.
+    pub(super) local: Vec<(Family, u128)>,
     /// What an operator should know.
     pub(super) warnings: Vec<String>,
 }
@@ -39,7 +42,10 @@ impl Coverage {
         };
         let is_ingress =
             |link: &Link| bridge_of(link).is_some_and(|bridge| wanted(link) || wanted(bridge));
-        let mut coverage = Self::default();
+        let mut coverage = Self {
+            local: local_addresses(links).collect(),
+            ..Self::default()
+        };
         let ingress: BTreeSet<&str> = links
             .iter()
             .filter(|link| is_ingress(link))
@@ -157,6 +163,7 @@ mod tests {
                 kind: (!kind.is_empty()).then(|| kind.into()),
                 master: (master > 0).then_some(master),
                 lower: (lower > 0).then_some(lower),
+                addresses: Vec::new(),
                 merges_packets: false,
             })
             .collect();

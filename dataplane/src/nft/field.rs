@@ -379,17 +379,6 @@ pub(super) enum Test {
 }
 
 impl Test {
-    /// From the first to the last, inclusive.
-    pub(super) fn between(first: u128, last: u128) -> Self {
-        let (mask, gaps) = (None, Vec::new());
-        Self::Within {
-            mask,
-            first,
-            last,
-            gaps,
-        }
-    }
-
     /// The cheapest test for membership of a non-empty set.
     pub(super) fn for_set(set: &IntervalSet) -> Self {
         let wide = |&(first, last): &(u32, u32)| (u128::from(first), u128::from(last));

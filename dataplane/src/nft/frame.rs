@@ -3,9 +3,11 @@
 //!
 //! Which devices are evaluated in which base chain is for [`super::coverage`] to say.
 
+use std::collections::BTreeSet;
+
 use netlink_packet_core::NLM_F_CREATE;
 
-use super::compile::Class;
+use super::compile::{Class, conditions};
 use super::coverage::Coverage;
 use super::expression::Verdict;
 use super::field::{Field, Test};
@@ -14,8 +16,9 @@ use super::object::{
     Hook, NftRule, create_chain, create_port_protocols, delete_chain, flush_chain,
 };
 use super::statement::{InterfaceTest, Statement};
-use crate::desired::{Guard, Settings};
-use crate::rule::Family;
+use crate::desired::Settings;
+use crate::guard::Guard;
+use crate::rule::{Family, Match};
 
 /// The base chain of most packets.
 const PREROUTING: &str = "prerouting";
@@ -73,7 +76,8 @@ pub(super) fn frame(settings: &Settings, coverage: &Coverage) -> Vec<FrameChain>
         "",
     );
     let mut prerouting = vec![vrf, jump];
-    prerouting.extend(dispatch(&settings.guards, true));
+    let guards = settings.all_guards();
+    prerouting.extend(dispatch(&guards, Locality::Routed));
     let mut chains = vec![
         FrameChain {
             name: INTERFACES,
@@ -90,7 +94,7 @@ pub(super) fn frame(settings: &Settings, coverage: &Coverage) -> Vec<FrameChain>
         chains.push(FrameChain {
             name: INGRESS,
             hook: Some(Hook::Ingress(coverage.ingress.clone())),
-            rules: dispatch(&settings.guards, false),
+            rules: dispatch(&guards, Locality::Told(&coverage.local)),
         });
     }
     chains
@@ -138,15 +142,56 @@ fn interfaces(settings: &Settings, coverage: &Coverage) -> Vec<NftRule> {
     rules
 }
 
+/// Where a base chain learns which addresses are this machine's.
+#[derive(Clone, Copy)]
+enum Locality<'a> {
+    /// It asks the routing tables.
+    Routed,
+    /// Before routing nobody knows: it is told.
+    Told(&'a [(Family, u128)]),
+}
+
+impl Locality<'_> {
+    /// The condition that a packet of the family is for this machine; `None` when no packet is.
+    fn to_this_machine(self, family: Family) -> Option<Statement> {
+        let Self::Told(addresses) = self else {
+            return Some(Statement::ToThisMachine);
+        };
+        let unused = 128 - Field::Destination(family).bits();
+        let addresses: BTreeSet<u128> = addresses
+            .iter()
+            .filter(|(own, _)| *own == family)
+            .map(|(_, address)| address >> unused)
+            .collect();
+        let mut addresses = addresses.into_iter();
+        match (addresses.next(), addresses.len()) {
+            (None, _) => None,
+            (Some(only), 0) => Some(Statement::Match(Field::Destination(family), Test::Is(only))),
+            (Some(first), _) => {
+                let all = std::iter::once(first).chain(addresses).collect();
+                Some(Statement::ToOneOf(family, all))
+            }
+        }
+    }
+}
+
 /// Sends every packet to the list of its family and class, except those that no rule may touch.
 ///
-/// The guards that look at ports come after later fragments are gone, in whose payload the kernel
-/// would read ports. `routed`: the hook knows whether an address is local.
-fn dispatch(guards: &[Guard], routed: bool) -> Vec<NftRule> {
+/// The guards that look at transport headers come after later fragments are gone, in whose payload the kernel
+/// would read ports.
+fn dispatch(guards: &[Guard], locality: Locality<'_>) -> Vec<NftRule> {
     let goto = |family, class| Statement::Verdict(Verdict::Goto(class_chain(family, class).into()));
     let mut rules = Vec::new();
-    if routed {
-        rules.extend(guards.iter().map(fragment_guard_rule));
+    let (of_header, of_any): (Vec<&Guard>, Vec<&Guard>) = guards
+        .iter()
+        .partition(|guard| guard.traffic.needs_transport_header());
+    for guard in of_any {
+        rules.extend(guard_rules(guard, &guard.traffic, locality));
+    }
+    for guard in &of_header {
+        if let Some(later) = guard.later_fragments() {
+            rules.extend(guard_rules(guard, &later, locality));
+        }
     }
     for family in Family::ALL {
         let statements = vec![
@@ -156,8 +201,9 @@ fn dispatch(guards: &[Guard], routed: bool) -> Vec<NftRule> {
         ];
         rules.push(NftRule::of_frame(statements, ""));
     }
-    rules.push(neighbour_discovery());
-    rules.extend(guards.iter().flat_map(|guard| guard_rules(guard, routed)));
+    for guard in of_header {
+        rules.extend(guard_rules(guard, &guard.traffic, locality));
+    }
     rules.extend(second_fragment_header());
     for family in Family::ALL {
         let statements = vec![Statement::Family(family), goto(family, Class::Leading)];
@@ -203,67 +249,35 @@ fn later_fragment(family: Family) -> Statement {
     }
 }
 
-/// Without neighbour discovery (RFC 4861, types 133 to 136) no IPv6 session would live. A hop limit
-/// of 255 proves that the sender is on the link.
-fn neighbour_discovery() -> NftRule {
-    let statements = vec![
-        Statement::Family(Family::Ipv6),
-        Statement::Match(Field::TransportProtocol, Test::Is(58)),
-        Statement::Match(Field::IcmpType(Family::Ipv6), Test::between(133, 136)),
-        Statement::Match(Field::HopLimit, Test::Is(255)),
-        Statement::Verdict(Verdict::Accept),
-    ];
-    NftRule::of_frame(statements, "neighbour discovery is never filtered")
-}
-
-/// Lets a protected TCP session pass, whichever side opened it.
-///
-/// Before routing a bridge port does not know which addresses are local: there the same ports of
-/// other hosts pass, too.
-fn guard_rules(guard: &Guard, routed: bool) -> Vec<NftRule> {
-    let rule = |port_field| {
-        let mut statements = guarded_tcp(guard);
-        statements.push(Statement::Match(
-            port_field,
-            Test::Is(u128::from(guard.port)),
-        ));
-        if routed {
-            statements.push(Statement::ToThisMachine);
-        }
-        statements.push(Statement::Verdict(Verdict::Accept));
-        NftRule::of_frame(statements, "protected session, never filtered")
-    };
-    vec![rule(Field::DestinationPort), rule(Field::SourcePort)]
-}
-
-/// Lets later fragments of TCP segments from the remote side to this machine pass: which session
-/// they belong to cannot be seen, and a session that loses them is gone.
-fn fragment_guard_rule(guard: &Guard) -> NftRule {
-    let mut statements = guarded_tcp(guard);
-    statements.extend([
-        later_fragment(guard.family),
-        Statement::ToThisMachine,
-        Statement::Verdict(Verdict::Accept),
-    ]);
-    NftRule::of_frame(statements, "fragment of a protected session")
-}
-
-/// Matches TCP from the remote side of a guard.
-fn guarded_tcp(guard: &Guard) -> Vec<Statement> {
-    let source = Field::Source(guard.family);
-    let unused = 128 - source.bits();
-    let (mask, value) = (
-        guard.remote.mask() >> unused,
-        guard.remote.value() >> unused,
-    );
-    let mut statements = vec![Statement::Family(guard.family)];
-    if mask.count_ones() == source.bits() {
-        statements.push(Statement::Match(source, Test::Is(value)));
-    } else if mask != 0 {
-        statements.push(Statement::Match(source, Test::Masked { mask, value }));
+/// Lets the part of a guard's traffic pass that is `matches`.
+fn guard_rules(guard: &Guard, matches: &Match, locality: Locality<'_>) -> Vec<NftRule> {
+    let mut common = Vec::new();
+    let is_later = matches.fragment.is_some();
+    if is_later {
+        common.push(later_fragment(guard.family));
     }
-    statements.push(Statement::Match(Field::TransportProtocol, Test::Is(6)));
-    statements
+    if guard.on_link {
+        common.push(Statement::Match(Field::HopLimit, Test::Is(255)));
+    }
+    if guard.to_this_machine {
+        match locality.to_this_machine(guard.family) {
+            Some(statement) => common.push(statement),
+            None => return Vec::new(),
+        }
+    }
+    common.push(Statement::Verdict(Verdict::Accept));
+    let unfragmented = Match {
+        fragment: None,
+        ..matches.clone()
+    };
+    let comment = match is_later {
+        true => format!("never filtered: fragments of {}", guard.purpose),
+        false => format!("never filtered: {}", guard.purpose),
+    };
+    conditions(guard.family, &unfragmented)
+        .into_iter()
+        .map(|condition| NftRule::of_frame([condition, common.clone()].concat(), &comment))
+        .collect()
 }
 
 /// The messages that create the frame in a table that has none of it.

@@ -68,8 +68,10 @@ pub(super) enum Statement {
     Interface(InterfaceTest),
     /// The packet has come in by a VRF device.
     FromVrf,
-    /// The destination is an address of this machine.
+    /// The destination is an address of this machine, as the routing tables have it.
     ToThisMachine,
+    /// The destination is one of these addresses, right-aligned.
+    ToOneOf(Family, Vec<u128>),
     /// One packet in so many, at random.
     OneIn(u32),
     /// Bits of the packet mark are this value.
@@ -155,6 +157,21 @@ impl Statement {
                 // RTN_LOCAL
                 Expression::Compare(Comparison::Equal, 2u32.to_ne_bytes().to_vec()),
             ],
+            Self::ToOneOf(family, addresses) => {
+                let field = Field::Destination(*family);
+                let element = |address: &u128| SetElement {
+                    key: field.key_octets(*address),
+                    interval_end: false,
+                };
+                let mut list = field.load_masked(u128::MAX >> (128 - field.bits()));
+                list.push(Expression::Lookup(SetReference::Anonymous(SetDefinition {
+                    data_type: field.data_type(),
+                    width: field.key_width(),
+                    intervals: false,
+                    elements: addresses.iter().map(element).collect(),
+                })));
+                list
+            }
             Self::OneIn(modulus) => vec![
                 Expression::Random(*modulus),
                 Expression::Compare(Comparison::Equal, 0u32.to_ne_bytes().to_vec()),
@@ -253,7 +270,7 @@ pub(super) fn write_statements(
     let implied = |family| {
         statements.iter().any(|other| match other {
             Statement::Match(field, _) => field.implies(family),
-            Statement::SetDscp(own, _) => *own == family,
+            Statement::SetDscp(own, _) | Statement::ToOneOf(own, _) => *own == family,
             Statement::In(key, _)
             | Statement::GoOnIn(key, _)
             | Statement::CounterIn(key, _)
@@ -312,6 +329,15 @@ impl fmt::Display for Statement {
             }
             Self::FromVrf => f.write_str("meta iifkind \"vrf\""),
             Self::ToThisMachine => f.write_str("fib daddr type local"),
+            Self::ToOneOf(family, addresses) => {
+                let field = Field::Destination(*family);
+                write!(f, "{} {{ ", field.text())?;
+                for (index, address) in addresses.iter().enumerate() {
+                    f.write_str(if index > 0 { ", " } else { "" })?;
+                    field.write_value(*address, f)?;
+                }
+                f.write_str(" }")
+            }
             Self::OneIn(modulus) => write!(f, "numgen random mod {modulus} 0"),
             Self::MarkIs { mask, value } => write!(f, "meta mark & {mask:#010x} == {value:#010x}"),
             Self::SetMark { mask, value: 0 } => {

@@ -5,14 +5,17 @@ use std::str::FromStr;
 
 use super::Packet;
 use super::parse::protocol;
-use crate::rule::{Family, FragmentKind};
+use crate::rule::{Family, FragmentKind, left_aligned};
 
 /// Names of the TCP flags from the least significant bit.
 const TCP_FLAGS: [&str; 9] = ["fin", "syn", "rst", "psh", "ack", "urg", "ece", "cwr", "ns"];
 
+/// Hop limit of a packet that nobody says it of.
+const HOP_LIMIT: u8 = 64;
+
 /// The grammar, for messages that have nothing better to say.
 const EXPECTED: &str = "expected `PROTOCOL SOURCE > DESTINATION [len OCTETS] [frag first|middle|last|df] \
-    [flags syn,ack] [type N] [code N] [dscp N] [label N]` with PROTOCOL one of tcp, udp, icmp, icmp6 or `proto N`";
+    [flags syn,ack] [type N] [code N] [dscp N] [label N] [hops N]` with PROTOCOL one of tcp, udp, icmp, icmp6 or `proto N`";
 
 impl Packet {
     /// Reads a packet from one line of text.
@@ -25,8 +28,8 @@ impl Packet {
     /// ```
     ///
     /// TCP and UDP need ports, ICMP needs a type, unless the packet is a later fragment: those have neither. What is
-    /// not said is 0: flags, code, DSCP, label; the length is that of the headers alone. The error says what was
-    /// expected.
+    /// not said is 0: flags, code, DSCP, label; the length is that of the headers alone, the hop limit 64. The error
+    /// says what was expected.
     pub fn from_text(text: &str) -> Result<Packet, String> {
         let mut words = text.split_whitespace();
         let mut next = |what: &str| {
@@ -66,8 +69,8 @@ impl Packet {
         }
         let mut packet = Packet {
             family,
-            destination: left_aligned(destination.address),
-            source: left_aligned(source.address),
+            destination: left_aligned(destination.address).1,
+            source: left_aligned(source.address).1,
             protocol: Some(number),
             source_port: None,
             destination_port: None,
@@ -75,6 +78,7 @@ impl Packet {
             icmp_code: None,
             tcp_flags: None,
             packet_length: None,
+            hop_limit: options.hop_limit.unwrap_or(HOP_LIMIT),
             dscp: options.dscp.unwrap_or(0),
             fragment: options.fragment,
             dont_fragment: options.dont_fragment,
@@ -210,6 +214,7 @@ struct Options {
     flags: Option<u16>,
     icmp_type: Option<u8>,
     icmp_code: Option<u8>,
+    hop_limit: Option<u8>,
     dscp: Option<u8>,
     label: Option<u32>,
 }
@@ -235,6 +240,7 @@ impl Options {
                 "flags" => options.flags = Some(tcp_flags(value()?)?),
                 "type" => options.icmp_type = Some(number(key, value()?, u8::MAX)?),
                 "code" => options.icmp_code = Some(number(key, value()?, u8::MAX)?),
+                "hops" => options.hop_limit = Some(number(key, value()?, u8::MAX)?),
                 "dscp" => options.dscp = Some(number(key, value()?, 63)?),
                 "label" => options.label = Some(number(key, value()?, 0xf_ffff)?),
                 other => return Err(format!("unknown word {other:?}: {EXPECTED}")),
@@ -289,14 +295,6 @@ where
         .ok()
         .filter(|value| *value <= greatest)
         .ok_or_else(|| format!("{what} {text:?} is not a number from 0 to {greatest}"))
-}
-
-/// The address in the most significant bits.
-fn left_aligned(address: IpAddr) -> u128 {
-    match address {
-        IpAddr::V4(address) => u128::from(address.to_bits()) << 96,
-        IpAddr::V6(address) => address.to_bits(),
-    }
 }
 
 #[cfg(test)]

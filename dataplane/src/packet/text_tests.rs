@@ -13,6 +13,7 @@ fn packets_are_read() {
         icmp_code: None,
         tcp_flags: None,
         packet_length: Some(468),
+        hop_limit: 64,
         dscp: 0,
         fragment: FragmentKind::Whole,
         dont_fragment: false,

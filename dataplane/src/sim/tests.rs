@@ -190,15 +190,19 @@ fn guards_come_before_rules() {
         .destination;
     let mut sim = started(vec![rule(1, ANY_V4, discard())]);
     let settings = Settings {
-        guards: vec![Guard {
-            family: Family::Ipv4,
-            remote: AddressPattern::new(0xc000_0200 << 96, 0, 24),
-            port: 179,
-        }],
+        guards: vec![Guard::session(
+            Family::Ipv4,
+            AddressPattern::new(0xc000_0200 << 96, 0, 24),
+            179,
+            "BGP",
+        )],
         ..Settings::default()
     };
-    sim.reconfigure(&settings, &[]).unwrap();
-    sim.set_local_addresses([(Family::Ipv4, local)]);
+    let link = Link {
+        addresses: vec![(Family::Ipv4, local)],
+        ..Link::default()
+    };
+    sim.reconfigure(&settings, &[link]).unwrap();
     let rows = [
         ("to the port", "tcp 192.0.2.9:5000 > 192.0.2.2:179", true),
         ("from the port", "tcp 192.0.2.9:179 > 192.0.2.2:5000", true),

@@ -2,7 +2,9 @@
 
 use std::sync::Arc;
 
-use dataplane::desired::{Guard, InterfacePattern, Link, Sample, Settings};
+use dataplane::desired::{InterfacePattern, Link, Sample, Settings};
+use dataplane::guard::Guard;
+use dataplane::interval::IntervalSet;
 use dataplane::rule::*;
 
 use crate::rules::{matches, prefix, rule, set};
@@ -290,19 +292,42 @@ fn sampled() -> Vec<Arc<Rule>> {
 }
 
 fn guarded() -> Settings {
-    let guard = |family, remote: &str| Guard {
-        family,
-        remote: prefix(remote).unwrap(),
-        port: 179,
-    };
+    let guard =
+        |family, remote: &str| Guard::session(family, prefix(remote).unwrap(), 179, "BGP session");
     Settings {
         guards: vec![
             guard(Family::Ipv4, "192.0.2.1/32"),
             guard(Family::Ipv4, "198.51.100.0/25"),
             guard(Family::Ipv6, "2001:db8::/64"),
             guard(Family::Ipv6, "::/0"),
+            protected(Family::Ipv4, Some("192.0.2.0/24"), None, None),
+            protected(Family::Ipv6, None, None, Some(17)),
+            protected(Family::Ipv4, None, Some("198.51.100.0/24"), Some(6)),
         ],
         ..Settings::default()
+    }
+}
+
+/// What an operator protects: ports 22 to 24 and 3784 of a protocol, or everything.
+fn protected(
+    family: Family,
+    source: Option<&str>,
+    destination: Option<&str>,
+    protocol: Option<u32>,
+) -> Guard {
+    let ports = IntervalSet::from_ranges([(22, 24), (3784, 3784)]);
+    Guard {
+        family,
+        traffic: Match {
+            source: source.and_then(prefix),
+            destination: destination.and_then(prefix),
+            protocol: protocol.map(IntervalSet::single),
+            destination_port: protocol.map(|_| ports),
+            ..Match::default()
+        },
+        to_this_machine: destination.is_none(),
+        on_link: false,
+        purpose: "protect[0]".into(),
     }
 }
 
@@ -326,6 +351,7 @@ fn link(index: u32, name: &str, kind: Option<&str>, master: u32, lower: u32) -> 
         kind: kind.map(String::from),
         master: (master > 0).then_some(master),
         lower: (lower > 0).then_some(lower),
+        addresses: Vec::new(),
         merges_packets: false,
     }
 }
@@ -334,7 +360,14 @@ fn link(index: u32, name: &str, kind: Option<&str>, master: u32, lower: u32) -> 
 pub fn switch() -> Vec<Link> {
     vec![
         link(1, "lo", None, 0, 0),
-        link(2, "eth0", None, 0, 0),
+        Link {
+            addresses: vec![
+                (Family::Ipv4, 0xc000_0202 << 96),
+                (Family::Ipv4, 0xc633_6402 << 96),
+                (Family::Ipv6, 0x2001_0db8 << 96 | 2),
+            ],
+            ..link(2, "eth0", None, 0, 0)
+        },
         link(3, "swp1", None, 10, 0),
         link(4, "swp2", None, 10, 0),
         link(5, "swp3", None, 0, 0),

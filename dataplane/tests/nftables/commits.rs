@@ -669,6 +669,7 @@ fn rules_that_merged_packets_would_deceive_come_with_a_warning() {
             kind: None,
             master: None,
             lower: None,
+            addresses: Vec::new(),
             merges_packets,
         };
         let links = [
