@@ -174,6 +174,9 @@ pub(super) enum Hook {
 /// they came.
 pub(super) const PRIORITY: i32 = -450;
 
+/// The type of our base chains.
+pub(super) const CHAIN_TYPE: &str = "filter";
+
 /// The message that creates a chain, or does nothing when it exists. Base chains accept what they
 /// do not decide.
 pub(super) fn create_chain(name: &str, hook: Option<&Hook>, comment: &str) -> Message {
@@ -192,7 +195,7 @@ pub(super) fn create_chain(name: &str, hook: Option<&Hook>, comment: &str) -> Me
                 .fold(Attributes::new(), |list, name| list.string(1, name));
             list = list.nested(4, names);
         }
-        attributes = attributes.nested(4, list).u32(5, 1).string(7, "filter");
+        attributes = attributes.nested(4, list).u32(5, 1).string(7, CHAIN_TYPE);
     }
     if !comment.is_empty() {
         attributes = attributes.bytes(12, &comment_userdata(comment));

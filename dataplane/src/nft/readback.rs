@@ -1,6 +1,7 @@
 //! What is read from the kernel: counters, what the table holds, and facts about the ruleset.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::ffi::CStr;
 use std::hash::{DefaultHasher, Hash, Hasher};
 
 use super::expression::ObjectKind;
@@ -10,7 +11,7 @@ use super::message::{
     Attributes, FAMILY_ANY, Kind, Message, TABLE, attributes_of, find_attribute, find_string,
     find_u32, find_u64,
 };
-use super::object::{ObjectBody, USERDATA_MEMO};
+use super::object::{CHAIN_TYPE, Hook, ObjectBody, PRIORITY, USERDATA_MEMO};
 use super::transport::Transport;
 use crate::backend::{BackendError, Counter, Recovered};
 use crate::rule::{LimitUnit, RuleId};
@@ -46,11 +47,29 @@ fn parse_counter(object: &[u8]) -> Option<Counter> {
     })
 }
 
+/// What a chain is that we have found.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum ChainKind {
+    /// Others jump to it.
+    Regular,
+    /// A base chain as we make them.
+    Base(Hook),
+    /// A base chain as we do not make them.
+    Foreign,
+}
+
+impl ChainKind {
+    /// What a chain with this hook is.
+    pub(super) fn of(hook: Option<&Hook>) -> Self {
+        hook.map_or(Self::Regular, |hook| Self::Base(hook.clone()))
+    }
+}
+
 /// What our table holds, by name.
 #[derive(Debug, Default)]
 pub(super) struct Contents {
     /// Chains.
-    pub(super) chains: BTreeSet<String>,
+    pub(super) chains: BTreeMap<String, ChainKind>,
     /// Sets and maps that have a name of their own.
     pub(super) sets: BTreeSet<String>,
     /// Counters and limits; what is neither, or not as we make them, has no body.
@@ -83,12 +102,9 @@ pub(super) fn contents(transport: &mut Transport) -> Result<Contents, BackendErr
     let of_us = |object: &[u8]| find_string(object, 1) == Some(TABLE);
     let chains = transport.dump(
         &ask(Kind::GetChain),
-        |names: &mut BTreeSet<String>, chain| {
-            names.extend(
-                find_string(chain, 3)
-                    .filter(|_| of_us(chain))
-                    .map(String::from),
-            );
+        |chains: &mut BTreeMap<String, ChainKind>, chain| {
+            let name = find_string(chain, 3).filter(|_| of_us(chain));
+            chains.extend(name.map(|name| (name.into(), parse_chain(chain))));
         },
     )?;
     let sets = transport.dump(&ask(Kind::GetSet), |names: &mut BTreeSet<String>, set| {
@@ -117,6 +133,33 @@ pub(super) fn contents(transport: &mut Transport) -> Result<Contents, BackendErr
         sets,
         ..contents
     })
+}
+
+/// What a chain is.
+fn parse_chain(chain: &[u8]) -> ChainKind {
+    match find_attribute(chain, 4) {
+        None => ChainKind::Regular,
+        Some(_) if find_string(chain, 7) != Some(CHAIN_TYPE) => ChainKind::Foreign,
+        Some(hook) => parse_hook(hook).map_or(ChainKind::Foreign, ChainKind::Base),
+    }
+}
+
+/// A hook as our base chains have them.
+fn parse_hook(hook: &[u8]) -> Option<Hook> {
+    if find_attribute(hook, 2)? != PRIORITY.to_be_bytes() {
+        return None;
+    }
+    let devices = || -> Option<Vec<String>> {
+        let names = attributes_of(find_attribute(hook, 4)?).into_iter();
+        names
+            .map(|name| Some(CStr::from_bytes_with_nul(name).ok()?.to_str().ok()?.into()))
+            .collect()
+    };
+    match find_u32(hook, 1)? {
+        0 => Some(Hook::Prerouting),
+        5 => Some(Hook::Ingress(devices()?)),
+        _ => None,
+    }
 }
 
 /// Name, kind and body of an object.

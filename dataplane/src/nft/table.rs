@@ -16,7 +16,7 @@ use super::message::{Attributes, Kind, Message};
 use super::monitor::Monitor;
 use super::object::{delete_chain, delete_set, flush_chain};
 use super::ownership::{Ownership, probe, table_state};
-use super::readback::{self, Contents};
+use super::readback::{self, ChainKind, Contents};
 use super::statement::ScratchMark;
 use super::transport::{Failure, Transport};
 use crate::backend::{BackendError, Culprit};
@@ -44,7 +44,7 @@ pub(super) struct Table {
     digest: Option<u64>,
     /// `NFT_TABLE_F_*` of the table.
     flags: u32,
-    /// Hears who changes the ruleset; `None` where that cannot be heard.
+    /// Hears who changes the ruleset; `None` where that cannot be heard, or nobody can change the table.
     monitor: Option<Monitor>,
     /// Somebody else has changed the ruleset since we have looked at the table.
     doubtful: bool,
@@ -98,7 +98,7 @@ impl Table {
             generation: 0,
             digest: None,
             flags,
-            monitor: Monitor::open().ok(),
+            monitor: None,
             doubtful: false,
             repaired: 0,
         };
@@ -106,6 +106,7 @@ impl Table {
             .iter()
             .map(|rule| Installed::new(rule.clone(), None, &known));
         table.rebuild(installed.map(Arc::new).collect())?;
+        table.listen();
         Ok(table)
     }
 
@@ -127,7 +128,7 @@ impl Table {
             let mut layout = Layout::empty(sample, scratch);
             let filled = layout.fill(rules.iter().cloned(), &known);
             let mut last_set = FRAME_SETS;
-            let mut messages = clear_messages(&contents, &layout);
+            let mut messages = clear_messages(&contents, &self.frame, &layout);
             messages.extend(create_messages(&self.frame, &mut last_set));
             let empty = messages.clone();
             messages.extend(filled);
@@ -192,16 +193,20 @@ impl Table {
                 Kind::NewSetElem | Kind::DelSetElem | Kind::NewObject | Kind::DelObject
             )
         });
-        let is_large = messages.len() > MONITORED_MESSAGES;
-        if let Some(monitor) = self.monitor.as_mut().filter(|_| is_large) {
-            // Without knowing who changes the ruleset one can live.
-            let _ = monitor.pause();
+        if messages.len() > MONITORED_MESSAGES {
+            self.monitor = None;
         }
         let outcome = self.try_transact(messages, changes_rules);
-        if let Some(monitor) = self.monitor.as_mut().filter(|_| is_large) {
-            let _ = monitor.listen();
-        }
+        self.listen();
         outcome
+    }
+
+    /// Hears from now on who changes the ruleset, where others can.
+    fn listen(&mut self) {
+        if self.monitor.is_none() && !self.is_owned() {
+            // Without knowing it one can live.
+            self.monitor = Monitor::open().ok();
+        }
     }
 
     /// See [`Self::transact`].
@@ -380,7 +385,10 @@ impl Table {
     /// Puts the table right. Counters and limits that are still there go on.
     pub(super) fn repair(&mut self) -> Result<(), BackendError> {
         self.repaired += 1;
-        self.rebuild(self.layout.installed().cloned().collect())
+        self.monitor = None;
+        let outcome = self.rebuild(self.layout.installed().cloned().collect());
+        self.listen();
+        outcome
     }
 
     /// Whether the table is what we have made it. Reads all of it.
@@ -445,20 +453,26 @@ fn possess(transport: &mut Transport, own: bool, is_new: bool) -> Result<u32, Ba
     Ok(ownership.table_flags(existing))
 }
 
-/// The messages that delete what is in the table but for the objects that the layout takes over.
-fn clear_messages(contents: &Contents, layout: &Layout) -> Vec<Message> {
+/// The messages that delete what is in the table but for the objects that the layout takes over, and the
+/// chains that the frame has, too.
+///
+/// A base chain that came in place of another would let packets through: one that has passed the new chain
+/// before the commit and comes to the old one after it meets no rule in either.
+fn clear_messages(contents: &Contents, frame: &[FrameChain], layout: &Layout) -> Vec<Message> {
     let mut messages = Vec::new();
-    messages.extend(contents.chains.iter().map(|chain| flush_chain(chain)));
+    messages.extend(contents.chains.keys().map(|chain| flush_chain(chain)));
     // Rules refer to sets, and maps to chains.
     messages.extend(contents.sets.iter().map(|set| delete_set(set)));
-    // The chains of the classes stay: they are created if they are missing.
-    let stays = |chain: &&String| {
-        CLASS_CHAINS
-            .into_iter()
-            .any(|(family, class)| class_chain(family, class) == **chain)
-    };
-    let gone = contents.chains.iter().filter(|chain| !stays(chain));
-    messages.extend(gone.map(|chain| delete_chain(chain)));
+    let classes = CLASS_CHAINS.map(|(family, class)| (class_chain(family, class), None));
+    let of_frame = frame.iter().map(|chain| (chain.name, chain.hook.as_ref()));
+    let stay: BTreeMap<&str, ChainKind> = classes
+        .into_iter()
+        .chain(of_frame)
+        .map(|(name, hook)| (name, ChainKind::of(hook)))
+        .collect();
+    let gone = |(name, kind): &(&String, &ChainKind)| stay.get(name.as_str()) != Some(kind);
+    let gone = contents.chains.iter().filter(gone);
+    messages.extend(gone.map(|(name, _)| delete_chain(name)));
     let taken_over: BTreeMap<_, _> = layout
         .objects()
         .map(|(object, _)| (object.name, object.body))
