@@ -11,6 +11,7 @@ mod router;
 mod scene;
 mod single;
 mod tables;
+mod takeover;
 
 /// A number from the environment.
 fn from_environment(name: &str, default: u64) -> u64 {

@@ -190,13 +190,15 @@ impl Router {
         }
     }
 
-    /// Everything in our table, whatever the order of chains and objects, without what counters say, and who owns it.
+    /// Everything in our table, whatever the order of chains and objects, without what counters say, who owns it, and
+    /// the numbers of maps.
     pub fn table(&self) -> Result<Vec<String>, String> {
         let listing = self.nft("list table inet flowacl")?;
         let listing = listing
             .replace("\tflags owner\n", "")
             .replace("\tflags \n", "");
-        Ok(blocks(&listing.replace(" # progname flowacl\n", "\n")))
+        let listing = listing.replace(" # progname flowacl\n", "\n");
+        Ok(blocks(&without_numbers(&listing)))
     }
 
     /// The tables of others, as they are listed.
@@ -252,4 +254,28 @@ fn blocks(listing: &str) -> Vec<String> {
     blocks.push(block);
     blocks.sort();
     blocks
+}
+
+/// A listing without the numbers of maps, which differ when a table is made anew.
+fn without_numbers(listing: &str) -> String {
+    let is_of_name = |c: char| c.is_ascii_alphanumeric() || c == '-';
+    let words = listing.split_inclusive(|c| !is_of_name(c));
+    words
+        .map(|word| {
+            let (name, end) = word.split_at(word.trim_end_matches(|c| !is_of_name(c)).len());
+            let mut parts: Vec<&str> = name.split('-').collect();
+            let is_number = |part: &str| part.parse::<u64>().is_ok();
+            if let ["ipv4" | "ipv6", number, ..] = parts[..]
+                && is_number(number)
+            {
+                parts[1] = "N";
+            }
+            if let [.., "listed", number] = parts[..]
+                && is_number(number)
+            {
+                parts.pop();
+            }
+            parts.join("-") + end
+        })
+        .collect()
 }

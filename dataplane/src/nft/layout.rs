@@ -12,7 +12,7 @@ mod lists;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use super::chunk::{Chunk, Item, ItemKey, ListKey, take_id};
+use super::chunk::{Chunk, Item, ItemKey, ListKey, chain_names, take_id};
 use super::compile::{Class, Context, collects_marks};
 use super::installed::{Installed, KnownObjects};
 use super::journal::Journal;
@@ -25,8 +25,8 @@ use super::unit::{Unit, UnitKey, UnitPlace};
 use crate::desired::{Changes, Sample};
 use crate::rule::{Family, OrderKey, Rule, RuleId};
 pub(super) use guard::Guard;
-pub(super) use guard::listed_map;
 use guard::{NodeKey, node_element};
+pub(super) use guard::{listed_map, number_of};
 use lists::Place;
 
 /// Units in a section. Rules that would need more are listed: every unit is one more lookup for
@@ -38,6 +38,8 @@ const UNITS_MAX: usize = 64;
 struct Numbers {
     next_chunk: u64,
     next_unit: u64,
+    /// Of the first unit.
+    first: u64,
     /// Of the last set, named or not.
     last_set: u32,
 }
@@ -129,11 +131,14 @@ impl Draft {
 }
 
 impl Layout {
-    /// No rules.
-    pub(super) fn empty(sample: Sample, scratch: ScratchMark) -> Self {
+    /// No rules. Maps are numbered from `first`, so that none has the name of one that is there already:
+    /// elements of a map that is deleted are gone for packets, too, that are on their way through rules which
+    /// go in the same transaction. Sets without values and chains can be replaced.
+    pub(super) fn empty(sample: Sample, scratch: ScratchMark, first: u64) -> Self {
         let numbers = Numbers {
             next_chunk: 1,
-            next_unit: 1,
+            next_unit: first,
+            first,
             last_set: 0,
         };
         let mut layout = Self {
@@ -218,6 +223,11 @@ impl Layout {
     /// Number of units.
     pub(super) fn unit_count(&self) -> usize {
         self.units.map().len()
+    }
+
+    /// The number of the first map.
+    pub(super) fn first_number(&self) -> u64 {
+        self.numbers.first
     }
 
     /// Where samples go, and the bits of the packet mark that are used.
@@ -322,6 +332,28 @@ impl Layout {
             }
         }
         sets
+    }
+
+    /// Names of all named sets.
+    pub(super) fn set_names(&self) -> BTreeSet<String> {
+        let guards = self.guards.map().keys();
+        let guards = guards.filter_map(|(family, section, guard)| guard.set(*family, *section));
+        let listed = self.listed_nodes.map().keys();
+        let listed = listed.filter_map(|(family, section, class)| {
+            listed_map(*family, *section, *class, self.first_number())
+        });
+        let units = self.units.map().iter();
+        let units = units.flat_map(|(key, unit)| unit.maps(key));
+        let sets = guards.chain(listed).chain(units);
+        sets.map(|set| set.name).collect()
+    }
+
+    /// Names of all chains but those of the frame.
+    pub(super) fn chain_names(&self) -> BTreeSet<String> {
+        let lists = self.lists.map().iter();
+        let of_lists = lists.flat_map(|(list, chunks)| chain_names(chunks, list));
+        let structure = self.chains.map().keys().cloned();
+        structure.chain(of_lists).collect()
     }
 
     /// Where a rule stands in a unit; `None` when it is listed, or matches nothing.
@@ -568,7 +600,8 @@ impl Layout {
         for ((family, section, class), before) in &draft.listed_nodes {
             let key = (*family, *section, *class);
             let after = self.listed_nodes.get(&key).copied().unwrap_or(0);
-            let map = listed_map(*family, *section, *class).expect("the section has nodes");
+            let map = listed_map(*family, *section, *class, self.numbers.first)
+                .expect("the section has nodes");
             match (before, after) {
                 (0, 1..) => plan.create_set(map),
                 (1.., 0) => plan.delete_set(map),

@@ -51,6 +51,8 @@ mod readback;
 #[cfg(feature = "os")]
 mod reply;
 #[cfg(feature = "os")]
+mod replacement;
+#[cfg(feature = "os")]
 mod table;
 #[cfg(feature = "os")]
 mod transport;

@@ -6,6 +6,7 @@ use std::hash::{DefaultHasher, Hash, Hasher};
 
 use super::expression::ObjectKind;
 use super::installed::KnownObjects;
+use super::layout::number_of;
 use super::limit::Bucket;
 use super::message::{
     Attributes, FAMILY_ANY, Kind, Message, TABLE, attributes_of, find_attribute, find_string,
@@ -79,6 +80,12 @@ pub(super) struct Contents {
 }
 
 impl Contents {
+    /// The least number that no map has.
+    pub(super) fn free_number(&self) -> u64 {
+        let numbers = self.sets.iter().filter_map(|set| number_of(set));
+        numbers.max().map_or(1, |last| last.saturating_add(1))
+    }
+
     /// The objects that rules may take over.
     pub(super) fn known(&self) -> KnownObjects {
         let body = |(name, (_, body)): (&String, &(u32, Option<ObjectBody>))| {

@@ -25,7 +25,7 @@ pub(super) fn render(settings: &Settings, links: &[Link], rules: &[Arc<Rule>]) -
         put: rules.to_vec(),
         remove: Vec::new(),
     };
-    let mut layout = Layout::empty(settings.sample, scratch);
+    let mut layout = Layout::empty(settings.sample, scratch, 1);
     match layout.change(&changes, &KnownObjects::default()) {
         Ok(_) => text(settings, links, &layout),
         Err(id) => format!("# two rules are called {id}\n"),

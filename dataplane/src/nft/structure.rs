@@ -52,7 +52,7 @@ impl Layout {
     ) {
         let name = section_chain(family, section, class);
         let has_lists = self.has_lists(family, section, class);
-        let Some(to_lists) = listed_map(family, section, class) else {
+        let Some(to_lists) = listed_map(family, section, class, self.first_number()) else {
             // The units stand in the list.
             return rules.extend(has_lists.then(|| NftRule::jump(name)));
         };

@@ -7,16 +7,15 @@ use std::sync::Arc;
 use super::coverage::Coverage;
 use super::field::PORT_PROTOCOLS;
 use super::frame::{
-    CLASS_CHAINS, FrameChain, class_chain, create_messages, create_table, delete_messages, frame,
-    replace_messages,
+    FrameChain, create_messages, create_table, delete_messages, frame, replace_messages,
 };
 use super::installed::{Installed, KnownObjects};
 use super::layout::Layout;
-use super::message::{Attributes, Kind, Message};
+use super::message::{Kind, Message};
 use super::monitor::Monitor;
-use super::object::{delete_chain, delete_set, flush_chain};
 use super::ownership::{Ownership, probe, table_state};
-use super::readback::{self, ChainKind, Contents};
+use super::readback::{self, Contents};
+use super::replacement::Replacement;
 use super::statement::ScratchMark;
 use super::transport::{Failure, Transport};
 use crate::backend::{BackendError, Culprit};
@@ -94,7 +93,7 @@ impl Table {
             links: links.to_vec(),
             frame: frame(settings, &coverage),
             coverage,
-            layout: Layout::empty(settings.sample, scratch),
+            layout: Layout::empty(settings.sample, scratch, 1),
             generation: 0,
             digest: None,
             flags,
@@ -116,7 +115,8 @@ impl Table {
     }
 
     /// Makes the table hold exactly the frame and these rules, in one transaction that keeps the
-    /// counters and limits that are there. Where that does not fit, the rules follow the frame.
+    /// counters and limits that are there; another one deletes what is left of the table as it was. Where the
+    /// first does not fit, the rules follow the frame.
     fn rebuild(&mut self, rules: Vec<Arc<Installed>>) -> Result<(), BackendError> {
         let (sample, scratch) = self.layout.settings();
         // On its own: the kernel creates no base chain while it adopts a table or wakes it.
@@ -125,28 +125,48 @@ impl Table {
             let generation = self.transport.generation()?;
             let contents = readback::contents(&mut self.transport)?;
             let known = contents.known();
-            let mut layout = Layout::empty(sample, scratch);
+            let empty = Layout::empty(sample, scratch, contents.free_number());
+            let mut layout = empty.clone();
             let filled = layout.fill(rules.iter().cloned(), &known);
             let mut last_set = FRAME_SETS;
-            let mut messages = clear_messages(&contents, &self.frame, &layout);
+            let mut messages = Replacement::new(&contents, &self.frame, &layout).before();
             messages.extend(create_messages(&self.frame, &mut last_set));
-            let empty = messages.clone();
+            let frame_only = messages.clone();
             messages.extend(filled);
             match self.transport.transact(&messages, Some(generation)) {
                 Ok(generation) => {
                     layout.accept();
                     self.layout = layout;
                     self.generation = generation;
-                    self.digest = None;
                     self.doubtful = false;
+                }
+                Err(Failure::Stale) => continue,
+                Err(Failure::TooLarge { .. }) if !rules.is_empty() => {
+                    self.generation = self.transport.transact(&frame_only, Some(generation))?;
+                    self.layout = empty;
+                    self.fill_in_parts(&rules, &known)?;
+                }
+                Err(failure) => return Err(failure.into()),
+            }
+            self.digest = None;
+            return self.clean_up(contents);
+        }
+        Err(Failure::Stale.into())
+    }
+
+    /// Deletes what is left of the table as it was.
+    fn clean_up(&mut self, mut contents: Contents) -> Result<(), BackendError> {
+        for _ in 0..ATTEMPTS {
+            let messages = Replacement::new(&contents, &self.frame, &self.layout).after();
+            match self.transport.transact(&messages, Some(self.generation)) {
+                Ok(generation) => {
+                    self.generation = generation;
                     return Ok(());
                 }
-                Err(Failure::Stale) => {}
-                Err(Failure::TooLarge { .. }) if !rules.is_empty() => {
-                    self.generation = self.transport.transact(&empty, Some(generation))?;
-                    self.layout = Layout::empty(sample, scratch);
-                    self.digest = None;
-                    return self.fill_in_parts(&rules, &known);
+                Err(Failure::Stale) => {
+                    self.generation = self.transport.generation()?;
+                    self.doubtful = true;
+                    contents = readback::contents(&mut self.transport)?;
                 }
                 Err(failure) => return Err(failure.into()),
             }
@@ -325,7 +345,7 @@ impl Table {
                 let old = std::mem::replace(&mut self.frame, new_frame);
                 let rules = self.layout.installed().cloned().collect();
                 let old_layout = self.layout.clone();
-                self.layout = Layout::empty(settings.sample, scratch);
+                self.layout = Layout::empty(settings.sample, scratch, 1);
                 if let Err(error) = self.rebuild(rules) {
                     self.frame = old;
                     self.layout = old_layout;
@@ -451,37 +471,4 @@ fn possess(transport: &mut Transport, own: bool, is_new: bool) -> Result<u32, Ba
         false => Ownership::Unsupported,
     };
     Ok(ownership.table_flags(existing))
-}
-
-/// The messages that delete what is in the table but for the objects that the layout takes over, and the
-/// chains that the frame has, too.
-///
-/// A base chain that came in place of another would let packets through: one that has passed the new chain
-/// before the commit and comes to the old one after it meets no rule in either.
-fn clear_messages(contents: &Contents, frame: &[FrameChain], layout: &Layout) -> Vec<Message> {
-    let mut messages = Vec::new();
-    messages.extend(contents.chains.keys().map(|chain| flush_chain(chain)));
-    // Rules refer to sets, and maps to chains.
-    messages.extend(contents.sets.iter().map(|set| delete_set(set)));
-    let classes = CLASS_CHAINS.map(|(family, class)| (class_chain(family, class), None));
-    let of_frame = frame.iter().map(|chain| (chain.name, chain.hook.as_ref()));
-    let stay: BTreeMap<&str, ChainKind> = classes
-        .into_iter()
-        .chain(of_frame)
-        .map(|(name, hook)| (name, ChainKind::of(hook)))
-        .collect();
-    let gone = |(name, kind): &(&String, &ChainKind)| stay.get(name.as_str()) != Some(kind);
-    let gone = contents.chains.iter().filter(gone);
-    messages.extend(gone.map(|(name, _)| delete_chain(name)));
-    let taken_over: BTreeMap<_, _> = layout
-        .objects()
-        .map(|(object, _)| (object.name, object.body))
-        .collect();
-    for (name, (kind, body)) in &contents.objects {
-        if body.is_none() || taken_over.get(name) != body.as_ref() {
-            let attributes = Attributes::of_table().string(2, name).u32(3, *kind);
-            messages.push(Message::new(Kind::DelObject, 0, attributes));
-        }
-    }
-    messages
 }

@@ -60,15 +60,34 @@ impl Guard {
     }
 }
 
+/// How the names of maps that lead to lists end, but for a number.
+const LISTED: &str = "-listed";
+
+/// The number in the name of a map that a layout has made; `None` for sets, which have none.
+///
+/// Maps of two layouts must not share a name: see [`super::Layout::empty`].
+pub(in crate::nft) fn number_of(map: &str) -> Option<u64> {
+    match map.rsplit_once(LISTED) {
+        Some((_, "")) => Some(1),
+        Some((_, number)) => number.strip_prefix('-')?.parse().ok(),
+        None => map.split('-').nth(1)?.parse().ok(),
+    }
+}
+
 /// The map that leads packets of a class to the lists of their nodes; `None` when the section has no
-/// nodes.
+/// nodes. Its name has the first number of the layout, as far as it is not 1.
 pub(in crate::nft) fn listed_map(
     family: Family,
     section: Section,
     class: Class,
+    first_number: u64,
 ) -> Option<NamedSet> {
+    let name = format!("{}{LISTED}", section_chain(family, section, class));
     Some(NamedSet {
-        name: format!("{}-listed", section_chain(family, section, class)),
+        name: match first_number {
+            1 => name,
+            number => format!("{name}-{number}"),
+        },
         key: section.node_key(family)?,
         values: Some(Values::Chains),
     })

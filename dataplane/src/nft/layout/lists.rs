@@ -140,7 +140,7 @@ impl Layout {
 
     /// Makes packets of a node find its list, or no longer.
     fn lead_to(&mut self, list: &ListKey, is_there: bool, draft: &mut Draft) {
-        let Some((map, element)) = listed_element(list) else {
+        let Some((map, element)) = self.listed_element(list) else {
             return;
         };
         let key = (list.family, list.section, list.class);
@@ -159,7 +159,18 @@ impl Layout {
 
     /// The elements that lead to lists, by their maps.
     pub(super) fn listed_elements(&self) -> impl Iterator<Item = (NamedSet, Element)> {
-        self.lists.map().keys().filter_map(listed_element)
+        let lists = self.lists.map().keys();
+        lists.filter_map(|list| self.listed_element(list))
+    }
+
+    /// The element that leads to the list of a node, and its map.
+    fn listed_element(&self, list: &ListKey) -> Option<(NamedSet, Element)> {
+        let map = listed_map(list.family, list.section, list.class, self.first_number())?;
+        let element = Element {
+            target: Some(Target::Chain(list.root())),
+            ..node_element(&map, &[list.node?])
+        };
+        Some((map, element))
     }
 
     /// The chains of all lists, each after those that it refers to.
@@ -189,14 +200,4 @@ impl Layout {
         self.listed_nodes.get(&(family, section, class)).is_some()
             || self.lists.get(&list).is_some()
     }
-}
-
-/// The element that leads to the list of a node, and its map.
-fn listed_element(list: &ListKey) -> Option<(NamedSet, Element)> {
-    let map = listed_map(list.family, list.section, list.class)?;
-    let element = Element {
-        target: Some(Target::Chain(list.root())),
-        ..node_element(&map, &[list.node?])
-    };
-    Some((map, element))
 }
