@@ -2,6 +2,8 @@
 
 #[path = "daemon/scale.rs"]
 mod scale;
+#[path = "daemon/operator.rs"]
+mod operator;
 
 use std::fs;
 use std::io::{Read, Write};
@@ -224,7 +226,7 @@ fn configuration(port: u16, directory: &TempDir, neighbors: &str) -> String {
     format!(
         "[bgp]\nlocal_as = 65140\nrouter_id = \"192.0.2.2\"\nlisten = [\"127.0.0.1:{port}\"]\n\
          [dataplane]\nbackend = \"sim\"\n\
-         [control]\nsocket = \"{directory}/flowacl.sock\"\n\
+         [control]\nsocket = \"{directory}/flowacl.sock\"\nstate_directory = \"{directory}/state\"\n\
          {neighbors}"
     )
 }

@@ -34,7 +34,7 @@ const MAY_NAME_OF_DATAPLANE: &[(&str, &[&str])] = &[
     ("rib", &["rule"]),
     (
         "engine",
-        &["packet", "rule", "interval", "desired", "backend"],
+        &["packet", "rule", "interval", "desired", "guard", "backend"],
     ),
 ];
 
@@ -47,6 +47,8 @@ const PURE: &[&str] = &[
     "src/engine",
     "dataplane/src/interval.rs",
     "dataplane/src/rule.rs",
+    "dataplane/src/overlap.rs",
+    "dataplane/src/guard.rs",
     "dataplane/src/packet",
     "dataplane/src/desired.rs",
     "dataplane/src/backend.rs",

@@ -34,6 +34,8 @@ pub struct Settings {
     /// contiguous bits. They are zero when the packet leaves the filter. Used only while a rule marks DSCP and
     /// lets evaluation go on.
     pub scratch_mark: u32,
+    /// No rule is evaluated; all stay where they are, with their counters and limiters, for when this ends.
+    pub suspended: bool,
     /// Where the packet filter can, nobody else may change what is ours. Holds from the next start that finds
     /// nothing of an earlier process.
     pub own_table: bool,
@@ -46,6 +48,7 @@ impl Default for Settings {
             guards: Vec::new(),
             sample: Sample::default(),
             scratch_mark: 0x7f00_0000,
+            suspended: false,
             own_table: false,
         }
     }

@@ -124,8 +124,10 @@ fn fragments_meet((a, b): (&Match, &Match), family: Family) -> bool {
     };
     FragmentKind::ALL.into_iter().any(|kind| {
         [false, true].into_iter().any(|dont_fragment| {
-            !(needs_header && kind.is_later())
-                && !(dont_fragment && family == Family::Ipv6)
+            let exists = !dont_fragment || family == Family::Ipv4;
+            let has_header = !kind.is_later() || !needs_header;
+            exists
+                && has_header
                 && allowed(a.fragment, kind, dont_fragment)
                 && allowed(b.fragment, kind, dont_fragment)
         })

@@ -69,7 +69,7 @@ impl Sim {
             sampled_by: Vec::new(),
             matched: Vec::new(),
         };
-        if self.is_guarded(packet) {
+        if self.settings.suspended || self.is_guarded(packet) {
             return verdict;
         }
         let mut mark = None;

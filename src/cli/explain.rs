@@ -51,6 +51,10 @@ fn print(output: &mut dyn Write, explanation: &Explanation) -> anyhow::Result<()
         write!(output, ", a copy goes to the sampling group")?;
     }
     writeln!(output)?;
+    if let Some(reason) = &explanation.protected {
+        writeln!(output, "\nno rule touches it: {reason}")?;
+        return Ok(());
+    }
     for rule in &explanation.matched {
         writeln!(output, "\n  {}", rule.flow)?;
         writeln!(

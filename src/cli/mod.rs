@@ -9,6 +9,7 @@ mod demo;
 mod explain;
 mod flows;
 mod hex;
+mod orders;
 mod plan;
 mod run;
 mod show;
@@ -48,6 +49,10 @@ enum Command {
     Check(check::Arguments),
     Show(show::Arguments),
     Explain(explain::Arguments),
+    Disable(orders::DisableArguments),
+    Enable(orders::EnableArguments),
+    Panic(orders::PanicArguments),
+    Resume(orders::ResumeArguments),
     Decode(decode::Arguments),
     Plan(plan::Arguments),
     Announce(announce::Arguments),
@@ -86,6 +91,10 @@ fn carry_out(command: Command, output: &mut dyn Write) -> anyhow::Result<ExitCod
         Command::Check(arguments) => check::run(&arguments, output),
         Command::Show(arguments) => show::run(&arguments, output),
         Command::Explain(arguments) => explain::run(&arguments, output),
+        Command::Disable(arguments) => orders::disable(&arguments, output),
+        Command::Enable(arguments) => orders::enable(&arguments, output),
+        Command::Panic(arguments) => orders::panic(&arguments, output),
+        Command::Resume(arguments) => orders::resume(&arguments, output),
         Command::Decode(arguments) => decode::run(&arguments, output),
         Command::Plan(arguments) => plan::run(&arguments, output),
         Command::Announce(arguments) => announce::run(&arguments, output),

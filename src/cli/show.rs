@@ -136,6 +136,10 @@ fn flow_cell(rule: &RuleStatus, wide: bool) -> String {
         match_of(&rule.flow),
         rule.actions.join(", ")
     );
+    if !rule.protected.is_empty() {
+        let spared = rule.protected.join(", ");
+        cell = format!("{cell}{separator}# does not touch protected traffic: {spared}");
+    }
     for line in rule.reason.iter().chain(&rule.notes) {
         cell = format!("{cell}{separator}# {line}");
     }
@@ -262,6 +266,15 @@ fn print_summary(output: &mut dyn Write, report: &SummaryReport) -> anyhow::Resu
             "stale       {} of them, kept from before the restart until they are resent",
             routes.stale
         )?;
+    }
+    if report.suspended {
+        writeln!(
+            output,
+            "PANIC       no rule is in force: suspended by the operator, until `flowacl resume`"
+        )?;
+    }
+    for rule in &report.disabled {
+        writeln!(output, "disabled    {}: {}", rule.family, rule.flow)?;
     }
     let settled = if report.settled {
         "up to date"

@@ -8,6 +8,9 @@ use super::reader::{Section, Value};
 /// Where the control socket is when the file does not say.
 pub const DEFAULT_SOCKET: &str = "/run/flowacl/flowacl.sock";
 
+/// Where the daemon keeps what it is to remember when the file does not say.
+const DEFAULT_STATE_DIRECTORY: &str = "/var/lib/flowacl";
+
 /// Longest path of a Unix socket: `sun_path` without its final zero.
 const MAX_SOCKET_PATH: usize = 107;
 
@@ -16,12 +19,30 @@ const MAX_SOCKET_PATH: usize = 107;
 pub struct Control {
     /// The Unix socket of the control API.
     pub socket: PathBuf,
+    /// Whose members may ask; `None`: root and the daemon's own user alone.
+    pub read_group: Option<Group>,
+    /// Whose members may also change what the daemon does; `None`: likewise.
+    pub write_group: Option<Group>,
+    /// Where orders of the operator are kept for the time after a restart.
+    pub state_directory: PathBuf,
+}
+
+/// A group of users.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Group {
+    /// As configured.
+    pub name: String,
+    /// Its number when the configuration was read.
+    pub gid: u32,
 }
 
 impl Default for Control {
     fn default() -> Self {
         Self {
             socket: DEFAULT_SOCKET.into(),
+            read_group: None,
+            write_group: None,
+            state_directory: DEFAULT_STATE_DIRECTORY.into(),
         }
     }
 }
@@ -29,9 +50,17 @@ impl Default for Control {
 impl Control {
     /// Reads the section.
     pub(super) fn read(mut section: Section<'_, '_>) -> Self {
-        let socket = section.optional("socket", socket);
+        let default = Self::default();
+        let read = Self {
+            socket: section.optional("socket", socket).unwrap_or(default.socket),
+            read_group: section.optional("read_group", group),
+            write_group: section.optional("write_group", group),
+            state_directory: section
+                .optional("state_directory", absolute_path)
+                .unwrap_or(default.state_directory),
+        };
         section.finish();
-        socket.map_or_else(Self::default, |socket| Self { socket })
+        read
     }
 }
 
@@ -47,6 +76,28 @@ fn socket(value: &Value<'_, '_>) -> Result<PathBuf, String> {
         ));
     }
     Ok(path.into())
+}
+
+/// A group of this machine.
+fn group(value: &Value<'_, '_>) -> Result<Group, String> {
+    let name = value.text()?;
+    match nix::unistd::Group::from_name(name) {
+        Ok(Some(group)) => Ok(Group {
+            name: name.to_owned(),
+            gid: group.gid.as_raw(),
+        }),
+        Ok(None) => Err(format!("there is no group {name:?} on this machine")),
+        Err(error) => Err(format!("the group {name:?} cannot be looked up: {error}")),
+    }
+}
+
+/// A path that means the same wherever the daemon is started.
+fn absolute_path(value: &Value<'_, '_>) -> Result<PathBuf, String> {
+    let path = PathBuf::from(value.text()?);
+    match path.is_absolute() {
+        true => Ok(path),
+        false => Err(format!("{} is not an absolute path", path.display())),
+    }
 }
 
 /// `[metrics]`.

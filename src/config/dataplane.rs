@@ -99,6 +99,7 @@ impl Default for Dataplane {
         let Settings {
             interfaces,
             guards: _,
+            suspended: _,
             sample,
             scratch_mark,
             own_table: _,

@@ -13,7 +13,7 @@ mod reader;
 use std::path::Path;
 
 pub use bgp::Bgp;
-pub use control::{Control, DEFAULT_SOCKET, Metrics};
+pub use control::{Control, DEFAULT_SOCKET, Group, Metrics};
 pub use dataplane::{BackendKind, Dataplane, OnStop};
 pub use error::{ConfigError, ConfigErrors};
 pub use neighbor::{Import, Neighbor};

@@ -90,6 +90,8 @@ pub struct Enforcement {
     unsettled: BTreeSet<RouteKey>,
     /// What the commit under way makes of the slots that it names, in order.
     in_flight: Option<Vec<(RouteKey, Option<Arc<Rule>>)>>,
+    /// Slots that an operator waits for: they go first, storm or not.
+    urgent: Vec<RouteKey>,
     last_id: u64,
     /// Most changes in one commit while a refusal is being narrowed down.
     narrowed: Option<usize>,
@@ -166,6 +168,9 @@ impl Enforcement {
     /// The next commit, unless one is in flight, nothing changed, or [`Self::next_deadline`] is still to come.
     pub fn next_commit(&mut self, now: Instant) -> Option<Changes> {
         let waiting = self.not_before().is_some_and(|start| now < start);
+        if self.unsettled.is_empty() {
+            self.urgent.clear();
+        }
         if self.in_flight.is_some() || self.unsettled.is_empty() || waiting {
             return None;
         }
@@ -173,7 +178,7 @@ impl Enforcement {
         let mut commit = Vec::with_capacity(self.unsettled.len().min(limit));
         let mut changes = Changes::default();
         while commit.len() < limit
-            && let Some(key) = self.unsettled.pop_first()
+            && let Some(key) = self.next_unsettled()
         {
             let slot = &self.slots[&key];
             match (slot.wanted(), &slot.installed) {
@@ -184,6 +189,8 @@ impl Enforcement {
             let wanted = slot.wanted().cloned();
             commit.push((key, wanted));
         }
+        // Found by key when it has ended.
+        commit.sort_unstable_by(|(a, _), (b, _)| a.cmp(b));
         // What does not fit one commit follows at once.
         if self.unsettled.is_empty() {
             self.pace.started(now, commit.len());
@@ -192,10 +199,26 @@ impl Enforcement {
         Some(changes)
     }
 
+    /// Takes out what is to be committed next.
+    fn next_unsettled(&mut self) -> Option<RouteKey> {
+        while let Some(key) = self.urgent.pop() {
+            if self.unsettled.remove(&key) {
+                return Some(key);
+            }
+        }
+        self.unsettled.pop_first()
+    }
+
+    /// Has the slot at `key` committed before all others.
+    pub fn hurry(&mut self, key: RouteKey) {
+        self.urgent.push(key);
+    }
+
     /// Until when a failure is waited out, or a storm gathered.
     fn not_before(&self) -> Option<Instant> {
         let retry = self.retry.as_ref().map(|retry| retry.until);
-        retry.max(self.pace.next_start())
+        let gathered = self.pace.next_start().filter(|_| self.urgent.is_empty());
+        retry.max(gathered)
     }
 
     /// Takes in how the commit in flight ended.
@@ -291,6 +314,11 @@ impl Enforcement {
             }
         };
         (enforced, slot.installed.as_ref())
+    }
+
+    /// The rule that is wanted at `key`.
+    pub fn wanted(&self, key: &RouteKey) -> Option<&Arc<Rule>> {
+        self.slots.get(key).and_then(Slot::wanted)
     }
 
     /// What an operator should know of the rule at `key`.

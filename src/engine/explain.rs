@@ -24,6 +24,9 @@ pub struct Explanation {
     pub matched: Vec<MatchedRule>,
     /// False when the packet went past the last rule, so that the filter lets it through.
     pub decided: bool,
+    /// Why no rule touches the packet, whatever rules there are.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub protected: Option<String>,
     /// Rules of the packet's family that were compared.
     pub compared: usize,
 }
@@ -46,6 +49,16 @@ pub struct MatchedRule {
 impl Engine {
     /// Evaluates the rules that are in the packet filter right now.
     pub fn explain(&self, packet: &Packet) -> Explanation {
+        let spared = match self.is_suspended() {
+            true => Some("panic: all rules are suspended".to_owned()),
+            false => self.protection.of_packet(packet),
+        };
+        if spared.is_some() {
+            return Explanation {
+                protected: spared,
+                ..explain(&[], packet)
+            };
+        }
         let installed: Vec<(&Nlri, &Path)> = self
             .rib
             .iter()
@@ -93,6 +106,7 @@ fn explain(rules: &[(&Nlri, &Path)], packet: &Packet) -> Explanation {
         dscp: verdict.marked_dscp,
         sampled: verdict.sampled,
         matched: matched.collect(),
+        protected: None,
         decided: verdict.deciding.is_some(),
         compared: rules
             .iter()

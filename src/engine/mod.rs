@@ -10,6 +10,8 @@ pub mod memo;
 pub mod enforcement;
 mod adj_rib_in;
 mod report;
+pub mod orders;
+pub mod protection;
 pub mod retention;
 mod pace;
 mod shared;
@@ -28,11 +30,14 @@ use ipnetwork::IpNetwork;
 
 use crate::rib::{Entry, Peer, Rib, RouteKey};
 use crate::wire::iana::FlowFamily;
+use crate::wire::nlri::Nlri;
 use crate::wire::update::Update;
 use adj_rib_in::AdjRibIn;
 use enforcement::{Desired, Enforcement};
 use lower::Lowered;
+use orders::Orders;
 use policy::{ImportPolicy, LocalSpeaker};
+use protection::Protection;
 use retention::Retention;
 use shared::Shared;
 
@@ -77,6 +82,17 @@ pub enum Event {
     },
     /// From now on there are only these neighbors: nobody waits for routes of others any more.
     NeighborsChanged(Vec<IpNetwork>),
+    /// Takes a rule out of force, or puts it back, see [`Engine::find`].
+    Ordered {
+        /// Its NLRI.
+        nlri: Nlri,
+        /// False: out of force, whoever announces it.
+        enabled: bool,
+    },
+    /// The packet filter evaluates no rule any more, or does so again.
+    Suspended(bool),
+    /// What the packet filter lets through ahead of every rule.
+    ProtectionChanged(Protection),
     /// How the commit ended that [`Engine::poll_commit`] gave out.
     Committed(Result<(), BackendError>),
     /// The counters of all installed rules.
@@ -94,6 +110,8 @@ pub struct Engine {
     counters: Vec<(RuleId, Counter)>,
     tiers: Shared<[u8], ()>,
     retention: Retention,
+    orders: Orders,
+    protection: Protection,
 }
 
 impl Engine {
@@ -108,6 +126,8 @@ impl Engine {
             counters: Vec::new(),
             tiers: Shared::default(),
             retention: Retention::default(),
+            orders: Orders::default(),
+            protection: Protection::default(),
         }
     }
 
@@ -133,6 +153,9 @@ impl Engine {
             Event::PeerDown { peer } => self.drop_peer(peer),
             Event::PolicyChanged { peer, policy } => self.change_policy(peer, policy),
             Event::NeighborsChanged(neighbors) => self.forget_strangers(&neighbors),
+            Event::Ordered { nlri, enabled } => self.order(nlri, enabled),
+            Event::Suspended(suspended) => self.suspend(suspended),
+            Event::ProtectionChanged(protection) => self.protection = protection,
             Event::Committed(result) => self.enforcement.committed(now, result),
             Event::Counters(mut counters) => {
                 counters.sort_unstable_by_key(|(id, _)| *id);
@@ -197,6 +220,7 @@ impl Engine {
     fn route_changed(&mut self, key: &RouteKey) {
         let id = self.enforcement.rule_id(key);
         let desired = match self.rib.get(key) {
+            Some(_) if self.orders.forbid(key) => Desired::Nothing,
             Some(entry) => desired(&*self.capability, &mut self.tiers, key, id, entry),
             None => Desired::Nothing,
         };

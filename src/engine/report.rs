@@ -5,6 +5,7 @@ use std::time::Instant;
 
 use super::Engine;
 use super::enforcement::Enforced;
+use super::orders;
 use super::status::{RouteCounts, RouteState, RuleStatus};
 use crate::flowspec::text::format_flow;
 use crate::rib::{Entry, Path, RouteKey, best_path, route_key};
@@ -70,6 +71,11 @@ impl Engine {
             }
         };
         RuleStatus {
+            id: self
+                .enforcement
+                .id_at(key)
+                .filter(|_| is_in_force(best, path))
+                .map(|id| id.to_string()),
             nlri: hex::encode(entry.nlri.encoded()),
             family: entry.nlri.family().to_string(),
             flow: format_flow(&entry.nlri, &path.actions),
@@ -80,12 +86,23 @@ impl Engine {
             packets: counter.packets,
             bytes: counter.bytes,
             age_secs: now.saturating_duration_since(path.since).as_secs(),
+            protected: self.protected(key, best, path),
             notes: if is_in_force(best, path) {
                 self.enforcement.notes(key).to_vec()
             } else {
                 path.actions.notes.clone()
             },
         }
+    }
+
+    /// What the rule of a path in force matches and does not touch.
+    fn protected(&self, key: &RouteKey, best: Option<&Path>, path: &Path) -> Vec<String> {
+        let rule = self
+            .enforcement
+            .wanted(key)
+            .filter(|_| is_in_force(best, path));
+        rule.map(|rule| self.protection.spared_by(rule))
+            .unwrap_or_default()
     }
 
     /// What became of a path, and why; of a stale one the reason depends on the time, see [`Self::rule_status`].
@@ -103,10 +120,24 @@ impl Engine {
             let reason = format!("the path of {} is preferred: {why}", best.peer.address);
             return (RouteState::Shadowed, Some(reason));
         }
-        match self.enforcement.state(key).0 {
+        let (enforced, installed) = self.enforcement.state(key);
+        if self.orders.forbid(key) {
+            let wait = match installed {
+                Some(_) => "; still in force until the packet filter has taken it out",
+                None => "",
+            };
+            return (
+                RouteState::Rejected,
+                Some(format!("{}{wait}", orders::DISABLED)),
+            );
+        }
+        match enforced {
+            Enforced::Unsupported(reason) => (RouteState::Unsupported, Some(reason.to_string())),
+            Enforced::Installed | Enforced::Pending(_) if self.is_suspended() => {
+                (RouteState::Rejected, Some(orders::SUSPENDED.into()))
+            }
             Enforced::Installed if path.stale => (RouteState::Stale, None),
             Enforced::Installed => (RouteState::Installed, None),
-            Enforced::Unsupported(reason) => (RouteState::Unsupported, Some(reason.to_string())),
             Enforced::Pending(None) => (
                 RouteState::Pending,
                 Some("waits for the packet filter".into()),

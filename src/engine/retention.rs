@@ -108,6 +108,9 @@ impl Engine {
         let (address, family) = (memo.peer.address, memo.nlri.family());
         let policy = policy(address, family)
             .ok_or_else(|| format!("neighbor {address} is not configured for {family}"))?;
+        if self.orders.forbid(&route_key(&memo.nlri)) {
+            return Err("it is disabled by the operator".into());
+        }
         if let Some(refusal) = policy.refusal(self.local, &memo.nlri, &memo.attributes) {
             return Err(refusal);
         }

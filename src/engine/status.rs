@@ -10,7 +10,7 @@ pub enum RouteState {
     Installed,
     /// On its way to the packet filter.
     Pending,
-    /// Refused by policy.
+    /// Refused by policy, or taken out of force by the operator.
     Rejected,
     /// Cannot be expressed exactly.
     Unsupported,
@@ -23,6 +23,9 @@ pub enum RouteState {
 /// One route, as `show rules --json` prints it.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct RuleStatus {
+    /// The name of its rule in the packet filter, as in `r17`, while it has one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub id: Option<String>,
     /// Normalised NLRI with its length octets, in hex.
     pub nlri: String,
     /// `ipv4-flow` and so on.
@@ -43,6 +46,9 @@ pub struct RuleStatus {
     pub bytes: u64,
     /// Seconds since the route was last announced with other attributes, or first.
     pub age_secs: u64,
+    /// Protected traffic that it matches and does not touch.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub protected: Vec<String>,
     /// Things worth knowing that do not keep the route from being enforced.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub notes: Vec<String>,

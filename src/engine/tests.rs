@@ -10,7 +10,7 @@ use dataplane::backend::Unsupported;
 use dataplane::rule::Rule;
 use std::time::Duration;
 
-const DISCARD: &str = "8006000000000000";
+pub(super) const DISCARD: &str = "8006000000000000";
 const RATE_1000: &str = "80060000447a0000";
 const REDIRECT: &str = "8008fde900000064";
 
@@ -32,22 +32,22 @@ impl Capability for Picky {
     }
 }
 
-struct Bench {
-    engine: Engine,
-    now: Instant,
+pub(super) struct Bench {
+    pub(super) engine: Engine,
+    pub(super) now: Instant,
 }
 
-fn address(last: u8) -> IpAddr {
+pub(super) fn address(last: u8) -> IpAddr {
     IpAddr::V4(Ipv4Addr::new(192, 0, 2, last))
 }
 
 /// `destination 203.0.113.N/32`.
-fn host(n: u8) -> Nlri {
+pub(super) fn host(n: u8) -> Nlri {
     Nlri::decode(FlowFamily::Ipv4Flow, &[1, 32, 203, 0, 113, n]).unwrap()
 }
 
 /// `port =N`.
-fn port(n: u16) -> Nlri {
+pub(super) fn port(n: u16) -> Nlri {
     let [high, low] = n.to_be_bytes();
     Nlri::decode(FlowFamily::Ipv4Flow, &[4, 0x91, high, low]).unwrap()
 }
@@ -62,7 +62,7 @@ fn attributes(communities: &[&str]) -> Attributes {
 }
 
 impl Bench {
-    fn new() -> Self {
+    pub(super) fn new() -> Self {
         let local = LocalSpeaker {
             asn: 65140,
             router_id: Ipv4Addr::new(192, 0, 2, 254),
@@ -73,7 +73,7 @@ impl Bench {
         }
     }
 
-    fn up(&mut self, last: u8, policy: ImportPolicy) {
+    pub(super) fn up(&mut self, last: u8, policy: ImportPolicy) {
         let (peer, router_id) = (address(last), Ipv4Addr::new(192, 0, 2, last));
         self.engine.step(
             self.now,
@@ -87,7 +87,7 @@ impl Bench {
         );
     }
 
-    fn announce(&mut self, last: u8, nlri: &[Nlri], communities: &[&str]) {
+    pub(super) fn announce(&mut self, last: u8, nlri: &[Nlri], communities: &[&str]) {
         let update = Update {
             announced: nlri.to_vec(),
             attributes: attributes(communities),
@@ -102,7 +102,7 @@ impl Bench {
         );
     }
 
-    fn withdraw(&mut self, last: u8, nlri: &[Nlri]) {
+    pub(super) fn withdraw(&mut self, last: u8, nlri: &[Nlri]) {
         let update = Update {
             withdrawn: nlri.to_vec(),
             ..Update::default()
@@ -117,14 +117,14 @@ impl Bench {
     }
 
     /// The next commit as (rules put, rules removed), answered with `result`.
-    fn commit(&mut self, result: Result<(), BackendError>) -> Option<(usize, usize)> {
+    pub(super) fn commit(&mut self, result: Result<(), BackendError>) -> Option<(usize, usize)> {
         let changes = self.engine.poll_commit(self.now)?;
         self.engine.step(self.now, Event::Committed(result));
         Some((changes.put.len(), changes.remove.len()))
     }
 
     /// (state, reason contains) of all routes of a neighbor, in order.
-    fn states(&self, last: u8) -> Vec<RouteState> {
+    pub(super) fn states(&self, last: u8) -> Vec<RouteState> {
         let neighbor = address(last).to_string();
         let rules = self.engine.rules(self.now);
         rules

@@ -4,20 +4,27 @@ use std::sync::mpsc as std_mpsc;
 use std::thread::{self, JoinHandle};
 use std::time::Instant;
 
+use dataplane::desired::{Link, Settings, local_addresses};
 use tokio::net::{TcpListener, UnixListener};
 use tokio::runtime;
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinSet;
 
-use super::control::{Api, ControlSocket, serve};
+use super::control::{Api, ControlSocket, Permissions, serve};
 use super::dataplane_thread::{self, REPLIES};
-use super::engine_task::{EngineTask, INPUTS};
+use super::engine_task::{EngineInput, EngineTask, INPUTS};
 use super::links::LinkWatcher;
 use super::neighbors::{Neighbors, Request};
+use super::orders::{Operator, Store};
 use super::settings::settings;
 use super::takeover::take_over;
 use super::{DaemonError, backends, web};
 use crate::config::{Config, Metrics, OnStop};
+use crate::engine::Event;
+use crate::engine::protection::Protection;
+
+/// Orders that may wait for the engine, ahead of all that neighbors say.
+const URGENT: usize = 16;
 
 /// Questions and orders that may wait for the neighbors' task.
 const REQUESTS: usize = 16;
@@ -132,7 +139,7 @@ struct Doors {
 impl Doors {
     /// Opens them all.
     async fn open(config: &Config) -> Result<Self, DaemonError> {
-        let (socket, control) = ControlSocket::bind(&config.control.socket)?;
+        let (socket, control) = ControlSocket::bind(&config.control)?;
         let metrics = match &config.metrics {
             Some(Metrics { listen }) => {
                 let address = *listen;
@@ -155,7 +162,11 @@ struct Running {
     dataplane: dataplane_thread::Handle,
     neighbors: mpsc::Sender<Request>,
     engine: tokio::task::JoinHandle<()>,
+    /// The engine's ear for what cannot wait.
+    urgent: mpsc::Sender<EngineInput>,
     links: LinkWatcher,
+    /// Interfaces as last told.
+    links_now: Vec<Link>,
     /// The servers behind the doors.
     servers: JoinSet<()>,
     /// Removes the socket's file in the end.
@@ -173,24 +184,28 @@ impl Running {
         let (inputs_sender, inputs) = mpsc::channel(INPUTS);
         let neighbors = Neighbors::start(config.clone(), inputs_sender.clone())?;
         let mut backend = backends::create(config.dataplane.backend);
-        let settings = settings(&config);
-        let engine =
-            take_over(&mut *backend, &config, &settings, &first_links).map_err(|cause| {
-                DaemonError::Backend {
-                    backend: backend.name(),
-                    cause,
-                }
+        let (store, standing) = Store::load(&config.control.state_directory);
+        let settings = settings(&config, standing.suspended);
+        let mut engine = take_over(&mut *backend, &config, &settings, &first_links, &standing)
+            .map_err(|cause| DaemonError::Backend {
+                backend: backend.name(),
+                cause,
             })?;
+        engine.step(Instant::now(), protection(&settings, &first_links));
+        let (urgent_sender, urgent) = mpsc::channel(URGENT);
         let (replier, replies) = mpsc::channel(REPLIES);
+        let links_now = first_links.clone();
         let dataplane = dataplane_thread::start(backend, settings, first_links, replier)?;
+        let operator = Operator::new(store, urgent_sender.clone(), dataplane.clone());
         let (requests_sender, requests) = mpsc::channel(REQUESTS);
         let engine =
-            tokio::spawn(EngineTask::new(engine, inputs, replies, dataplane.clone()).run());
+            tokio::spawn(EngineTask::new(engine, inputs, urgent, replies, dataplane.clone()).run());
         tokio::spawn(neighbors.run(requests));
         let api = Api {
             engine: inputs_sender,
             neighbors: requests_sender.clone(),
             dataplane: dataplane.clone(),
+            operator,
             local_as: config.bgp.local_as,
             router_id: config.bgp.router_id,
             backend: config.dataplane.backend.name(),
@@ -200,13 +215,16 @@ impl Running {
         if let Some(listener) = doors.metrics {
             servers.spawn(web::serve(listener, api.clone()));
         }
-        servers.spawn(serve(doors.control, api));
+        let permissions = Permissions::new(&config.control);
+        servers.spawn(serve(doors.control, api, permissions));
         Ok(Self {
             config,
             dataplane,
             neighbors: requests_sender,
             engine,
+            urgent: urgent_sender,
             links,
+            links_now,
             servers,
             _socket: doors.socket,
         })
@@ -224,7 +242,11 @@ impl Running {
                     Some(Order::Stop) | None => break Ok(()),
                 },
                 links = self.links.changed() => match links {
-                    Some(links) => self.dataplane.links(links),
+                    Some(links) => {
+                        self.links_now.clone_from(&links);
+                        self.dataplane.links(links);
+                        self.tell_protection().await;
+                    }
                     None => break Err(DaemonError::Links("the kernel hung up".into())),
                 },
                 _ = &mut self.engine => break Err(DaemonError::Ended),
@@ -262,11 +284,24 @@ impl Running {
             .await
             .map_err(|_| DaemonError::Ended)?;
         answer.await.map_err(|_| DaemonError::Ended)??;
-        if settings(&config) != settings(&self.config) {
-            self.dataplane.settings(settings(&config));
+        // Whether rules are suspended is for the data plane's thread to remember.
+        let new = settings(&config, false);
+        if new != settings(&self.config, false) {
+            self.dataplane.settings(new);
         }
         self.config = config;
+        self.tell_protection().await;
         Ok(())
+    }
+
+    /// Tells the engine what no rule touches.
+    async fn tell_protection(&self) {
+        let protection = protection(&settings(&self.config, false), &self.links_now);
+        // An engine that has gone has nobody to show it to.
+        let _ = self
+            .urgent
+            .send(EngineInput::Event(protection.into()))
+            .await;
     }
 
     /// Stops everything: the sessions end, and then the rules go, or stay.
@@ -285,4 +320,12 @@ impl Running {
             (Err(error), _) => tracing::error!("cannot stop the packet filter: {error}"),
         }
     }
+}
+
+/// What no rule touches, for the engine.
+fn protection(settings: &Settings, links: &[Link]) -> Event {
+    Event::ProtectionChanged(Protection {
+        guards: settings.all_guards(),
+        local_addresses: local_addresses(links).collect(),
+    })
 }

@@ -24,6 +24,7 @@ enum Request {
     Counters,
     Settings(Settings),
     Links(Vec<Link>),
+    Suspend(bool, oneshot::Sender<Result<(), BackendError>>),
     Describe(oneshot::Sender<DataplaneReport>),
     Stop(OnStop, oneshot::Sender<Result<(), BackendError>>),
 }
@@ -87,6 +88,12 @@ impl Handle {
         self.ask(Request::Settings(settings));
     }
 
+    /// Has no rule evaluated any more, or all again. Comes after at most one commit, however many changes wait.
+    pub(super) async fn suspend(&self, suspended: bool) -> Result<(), BackendError> {
+        self.answered(|answer| Request::Suspend(suspended, answer))
+            .await
+    }
+
     /// Says which interfaces there are now.
     pub(super) fn links(&self, links: Vec<Link>) {
         self.ask(Request::Links(links));
@@ -101,8 +108,16 @@ impl Handle {
 
     /// Ends the thread, after all that it was asked before.
     pub(super) async fn stop(&self, on_stop: OnStop) -> Result<(), BackendError> {
+        self.answered(|answer| Request::Stop(on_stop, answer)).await
+    }
+
+    /// Asks for something that can fail, and waits for it.
+    async fn answered(
+        &self,
+        request: impl FnOnce(oneshot::Sender<Result<(), BackendError>>) -> Request,
+    ) -> Result<(), BackendError> {
         let (sender, answer) = oneshot::channel();
-        self.ask(Request::Stop(on_stop, sender));
+        self.ask(request(sender));
         answer.await.unwrap_or_else(|_| {
             Err(BackendError::Unavailable(
                 "the thread of the packet filter has ended".into(),
@@ -145,7 +160,8 @@ impl Owner {
         loop {
             let now = Instant::now();
             if self.retry_at.is_some_and(|at| now >= at) {
-                self.reconfigure();
+                // It is logged.
+                let _ = self.reconfigure();
             }
             if now >= self.audit_at {
                 self.report_commits();
@@ -165,12 +181,21 @@ impl Owner {
                     self.reply(Reply::Counters(counters));
                 }
                 Ok(Request::Settings(settings)) => {
-                    self.settings = settings;
-                    self.reconfigure();
+                    self.settings = Settings {
+                        suspended: self.settings.suspended,
+                        ..settings
+                    };
+                    // It is logged, as above.
+                    let _ = self.reconfigure();
                 }
                 Ok(Request::Links(links)) => {
                     self.links = links;
-                    self.reconfigure();
+                    let _ = self.reconfigure();
+                }
+                Ok(Request::Suspend(suspended, answer)) => {
+                    self.settings.suspended = suspended;
+                    // Whoever asked may have gone; what failed is tried again all the same.
+                    let _ = answer.send(self.reconfigure());
                 }
                 Ok(Request::Describe(answer)) => {
                     // Whoever asked may have gone.
@@ -226,8 +251,9 @@ impl Owner {
     }
 
     /// Applies settings and interfaces; on failure tries again later.
-    fn reconfigure(&mut self) {
-        self.retry_at = match self.backend.reconfigure(&self.settings, &self.links) {
+    fn reconfigure(&mut self) -> Result<(), BackendError> {
+        let result = self.backend.reconfigure(&self.settings, &self.links);
+        self.retry_at = match &result {
             Ok(()) => None,
             Err(error) => {
                 let retry_secs = RETRY.as_secs();
@@ -235,6 +261,7 @@ impl Owner {
                 Some(Instant::now() + RETRY)
             }
         };
+        result
     }
 
     /// Restores what others took away.

@@ -10,6 +10,7 @@ use super::dataplane_thread::{self, Reply};
 use super::driver::at;
 use super::rate_limit::RateLimit;
 use crate::engine::explain::Explanation;
+use crate::engine::orders::{DisabledRule, FindError};
 use crate::engine::status::{RouteCounts, RuleStatus};
 use crate::engine::{Engine, Event};
 
@@ -31,6 +32,15 @@ pub(super) enum EngineInput {
     Rules(oneshot::Sender<Vec<RuleStatus>>),
     /// Numbers of routes: of all, and of each of these neighbors; and whether nothing is on its way.
     Counts(Vec<IpAddr>, oneshot::Sender<Counts>),
+    /// Take the rule that an operator names out of force, or put it back.
+    Order {
+        /// See [`Engine::find`].
+        name: String,
+        /// False: out of force.
+        enabled: bool,
+        /// Tells which it was.
+        answer: oneshot::Sender<Result<Ordered, FindError>>,
+    },
     /// Which rule decides this packet.
     Explain(Packet, oneshot::Sender<Explanation>),
 }
@@ -44,12 +54,27 @@ pub(super) struct Counts {
     pub(super) peers: Vec<RouteCounts>,
     /// The packet filter is what the routes ask for.
     pub(super) settled: bool,
+    /// Rules that the operator has taken out of force.
+    pub(super) disabled: Vec<DisabledRule>,
+    /// All of them are.
+    pub(super) suspended: bool,
+}
+
+/// Answer to [`EngineInput::Order`].
+#[derive(Debug)]
+pub(super) struct Ordered {
+    /// Which rule.
+    pub(super) rule: DisabledRule,
+    /// Who announces it at the moment.
+    pub(super) neighbors: Vec<IpAddr>,
 }
 
 /// The engine and what it talks to.
 pub(super) struct EngineTask {
     engine: Engine,
     inputs: mpsc::Receiver<EngineInput>,
+    /// What goes before all that waits in `inputs`.
+    urgent: mpsc::Receiver<EngineInput>,
     replies: mpsc::Receiver<Reply>,
     dataplane: dataplane_thread::Handle,
     /// Questions that wait for counters.
@@ -66,12 +91,14 @@ impl EngineTask {
     pub(super) fn new(
         engine: Engine,
         inputs: mpsc::Receiver<EngineInput>,
+        urgent: mpsc::Receiver<EngineInput>,
         replies: mpsc::Receiver<Reply>,
         dataplane: dataplane_thread::Handle,
     ) -> Self {
         Self {
             engine,
             inputs,
+            urgent,
             replies,
             dataplane,
             asking: Vec::new(),
@@ -88,6 +115,7 @@ impl EngineTask {
                 self.dataplane.commit(changes);
             }
             tokio::select! {
+                Some(input) = self.urgent.recv() => self.input(input),
                 input = self.inputs.recv() => match input {
                     Some(input) => self.inputs(input),
                     None => return,
@@ -107,6 +135,9 @@ impl EngineTask {
     fn inputs(&mut self, first: EngineInput) {
         self.input(first);
         for _ in 1..INPUTS {
+            while let Ok(input) = self.urgent.try_recv() {
+                self.input(input);
+            }
             match self.inputs.try_recv() {
                 Ok(input) => self.input(input),
                 Err(_) => return,
@@ -132,7 +163,24 @@ impl EngineTask {
                         .map(|peer| self.engine.peer_counts(*peer))
                         .collect(),
                     settled: self.engine.is_settled(),
+                    disabled: self.engine.disabled(),
+                    suspended: self.engine.is_suspended(),
                 });
+            }
+            EngineInput::Order {
+                name,
+                enabled,
+                answer,
+            } => {
+                let ordered = self.engine.find(&name).map(|nlri| {
+                    let ordered = Ordered {
+                        rule: DisabledRule::new(&nlri),
+                        neighbors: self.engine.announced_by(&nlri),
+                    };
+                    self.step(Event::Ordered { nlri, enabled });
+                    ordered
+                });
+                let _ = answer.send(ordered);
             }
             EngineInput::Explain(packet, answer) => {
                 let _ = answer.send(self.engine.explain(&packet));
@@ -148,6 +196,9 @@ impl EngineTask {
             | Event::PeerDown { .. }
             | Event::PolicyChanged { .. }
             | Event::NeighborsChanged(_)
+            | Event::Ordered { .. }
+            | Event::Suspended(_)
+            | Event::ProtectionChanged(_)
             | Event::Committed(_)
             | Event::Counters(_) => None,
         };

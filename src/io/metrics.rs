@@ -45,6 +45,20 @@ fn add_daemon(registry: &mut Registry, summary: &SummaryReport) {
         "1 when the packet filter is what the routes ask for",
         settled,
     );
+    let suspended: Gauge = Gauge::default();
+    suspended.set(summary.suspended.into());
+    registry.register(
+        "suspended",
+        "1 while the operator has suspended all rules",
+        suspended,
+    );
+    let disabled: Gauge = Gauge::default();
+    disabled.set(i64::try_from(summary.disabled.len()).unwrap_or(i64::MAX));
+    registry.register(
+        "rules_disabled",
+        "Rules that the operator has taken out of force",
+        disabled,
+    );
     let routes = family(
         registry,
         "routes",

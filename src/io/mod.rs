@@ -14,6 +14,7 @@ mod engine_task;
 mod error;
 mod links;
 mod offloads;
+pub mod orders;
 mod listener;
 mod metrics;
 mod neighbors;

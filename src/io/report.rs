@@ -5,6 +5,7 @@ use std::net::{IpAddr, Ipv4Addr};
 use ipnetwork::IpNetwork;
 use serde::{Deserialize, Serialize};
 
+use crate::engine::orders::DisabledRule;
 use crate::engine::status::RouteCounts;
 
 /// `GET /v1/neighbors`.
@@ -94,6 +95,12 @@ pub struct SummaryReport {
     pub established: usize,
     /// Connections of nobody who is configured, closed at once.
     pub strangers_refused: u64,
+    /// True when the operator has suspended all rules (`flowacl panic`).
+    #[serde(default)]
+    pub suspended: bool,
+    /// Rules that the operator has taken out of force.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub disabled: Vec<DisabledRule>,
     /// What became of all routes.
     #[serde(flatten)]
     pub routes: RouteCounts,
@@ -108,6 +115,22 @@ pub struct DataplaneReport {
     pub facts: Vec<(String, String)>,
     /// What an operator should look at.
     pub warnings: Vec<String>,
+}
+
+/// Body of `POST /v1/disable` and `POST /v1/enable`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct OrderRequest {
+    /// The rule, by id, NLRI in hex or text.
+    pub rule: String,
+    /// Also for the time after a restart. What puts rules back in force always is.
+    pub persist: bool,
+}
+
+/// Body of `POST /v1/panic` and `POST /v1/resume`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct SuspendRequest {
+    /// See [`OrderRequest::persist`].
+    pub persist: bool,
 }
 
 /// Body of `POST /v1/explain`.

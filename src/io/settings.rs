@@ -15,8 +15,8 @@ const TCP: u32 = 6;
 /// See [`TCP`].
 const UDP: u32 = 17;
 
-/// The settings of the packet filter.
-pub(super) fn settings(config: &Config) -> Settings {
+/// The settings of the packet filter. `suspended`: no rule is evaluated.
+pub(super) fn settings(config: &Config, suspended: bool) -> Settings {
     let sessions = config
         .neighbors
         .iter()
@@ -31,6 +31,7 @@ pub(super) fn settings(config: &Config) -> Settings {
         guards: sessions.chain(protected).collect(),
         sample: config.dataplane.sample,
         scratch_mark: config.dataplane.scratch_mark,
+        suspended,
         own_table: config.dataplane.own_table,
     }
 }
@@ -155,7 +156,7 @@ mod tests {
                 "[[protect]]\n"
             };
             let config = Config::parse(&format!("{neighbor}{table}{protect}")).unwrap();
-            let settings = settings(&config);
+            let settings = settings(&config, false);
             assert_eq!(
                 settings.guards.len(),
                 guards,

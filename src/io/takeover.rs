@@ -6,11 +6,12 @@ use std::time::Instant;
 use dataplane::backend::{Backend, BackendError};
 use dataplane::desired::{Link, Settings};
 
+use super::orders::Standing;
 use super::peer::import_policy;
 use crate::config::{Config, Neighbor};
-use crate::engine::Engine;
 use crate::engine::policy::{ImportPolicy, LocalSpeaker};
 use crate::engine::retention::Recovery;
+use crate::engine::{Engine, Event};
 use crate::wire::iana::FlowFamily;
 
 /// Rules that are removed whose reasons are logged one by one.
@@ -23,13 +24,24 @@ pub(super) fn take_over(
     config: &Config,
     settings: &Settings,
     links: &[Link],
+    standing: &Standing,
 ) -> Result<Engine, BackendError> {
     let local = LocalSpeaker {
         asn: config.bgp.local_as,
         router_id: config.bgp.router_id,
     };
     let start = Instant::now();
-    let mut engine = Engine::new(local, backend.capability());
+    let capability = backend.capability();
+    let new_engine = || {
+        let mut engine = Engine::new(local, capability.clone());
+        engine.step(start, Event::Suspended(standing.suspended));
+        for nlri in standing.disabled.iter().cloned() {
+            let enabled = false;
+            engine.step(start, Event::Ordered { nlri, enabled });
+        }
+        engine
+    };
+    let mut engine = new_engine();
     let recovery = recover(backend, config, &mut engine);
     if recovery.rules.is_empty() {
         backend.start(settings, links)?;
@@ -52,7 +64,7 @@ pub(super) fn take_over(
                 "cannot keep the rules of an earlier process: {error}"
             );
             backend.start(settings, links)?;
-            Ok(Engine::new(local, backend.capability()))
+            Ok(new_engine())
         }
     }
 }
@@ -99,7 +111,6 @@ mod tests {
     use dataplane::desired::Changes;
     use dataplane::rule::{Rule, RuleId};
 
-    use crate::engine::Event;
     use crate::wire::attribute::Attributes;
     use crate::wire::nlri::Nlri;
     use crate::wire::update::Update;
@@ -242,7 +253,9 @@ mod tests {
                 ..left_behind()
             };
             let config = configuration(lines);
-            let engine = take_over(&mut backend, &config, &Settings::default(), &[]).unwrap();
+            let standing = Standing::default();
+            let engine =
+                take_over(&mut backend, &config, &Settings::default(), &[], &standing).unwrap();
             assert_eq!(backend.counters().unwrap().len(), kept, "{name}");
             assert_eq!(engine.counts().stale, kept, "{name}");
             assert!(engine.is_settled(), "{name}");

@@ -86,9 +86,26 @@ impl Lab {
 
     /// A network whose middle is a switch: [`UPSTREAM`] and [`CUSTOMER`] are ports of a bridge.
     pub fn bridged() -> Result<Self, LabError> {
-        let lab = Self::cabled(VICTIM_MAC, 0)?;
+        let mut lab = Self::cabled(VICTIM_MAC, 0)?;
         link::bridge(&lab.router, BRIDGE, &[UPSTREAM, CUSTOMER, FENCE])?;
+        lab.wait_for_the_bridge()?;
         Ok(lab)
+    }
+
+    /// Waits until a packet comes through: a port of a bridge forwards only some time after it is up.
+    fn wait_for_the_bridge(&mut self) -> Result<(), LabError> {
+        let start = Instant::now();
+        let probe = fence_packet(0);
+        while start.elapsed() < PATIENCE {
+            self.upstream.send(self.next_hop, &probe)?;
+            while let Some(packet) = self.customer.receive()? {
+                if identity(packet, 0) == identity(&probe, self.hops) {
+                    return Ok(());
+                }
+            }
+            std::thread::yield_now();
+        }
+        Err(LabError::Lost)
     }
 
     /// The nodes and the cables between them.

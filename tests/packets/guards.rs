@@ -4,13 +4,14 @@ use std::io::ErrorKind;
 use std::net::{IpAddr, SocketAddr, TcpListener, TcpStream};
 use std::time::Duration;
 
+use dataplane::backend::Backend;
 use dataplane::desired::{InterfacePattern, Link, Settings};
 use dataplane::guard::Guard;
 use dataplane::interval::IntervalSet;
 use dataplane::packet::Packet;
 use dataplane::rule::{AddressPattern, Family, Match, left_aligned};
 use flowacl::lab::packet::PacketBuilder;
-use flowacl::lab::{Lab, UPSTREAM};
+use flowacl::lab::{Lab, LabError, UPSTREAM};
 
 use crate::flows::rules_of;
 use crate::network::{Fate, Trial, available, settings};
@@ -282,4 +283,48 @@ fn at_bridge_ports_only_sessions_of_this_machine_are_protected() {
             ),
         ],
     );
+}
+
+#[test]
+fn suspended_rules_touch_nothing_and_keep_their_counters() {
+    type Build = fn() -> Result<Lab, LabError>;
+    for build in [Lab::routed as Build, Lab::bridged] {
+        let Some(lab) = available(build) else {
+            return;
+        };
+        let links: Vec<Link> = ["bridge", UPSTREAM, "customer", "fence"]
+            .iter()
+            .zip(1..)
+            .map(|(name, index)| Link {
+                index,
+                name: name.to_string(),
+                kind: Some(if index == 1 { "bridge" } else { "veth" }.into()),
+                master: (index > 1).then_some(1),
+                ..Link::default()
+            })
+            .collect();
+        let mut trial = Trial::start(lab, settings(), &links);
+        trial.install(&rules_of(&LOCK_OUT));
+        let packet = |port| {
+            let text = format!("tcp 198.51.100.9:{port} > 203.0.113.5:22");
+            let packet = Packet::from_text(&text).unwrap();
+            PacketBuilder::of(&packet).unwrap().build()
+        };
+        let packets: Vec<_> = (1..4).map(packet).collect();
+        for (suspended, counted) in [(false, 3), (true, 3), (false, 6)] {
+            let settings = Settings {
+                suspended,
+                ..settings()
+            };
+            trial.kernel.reconfigure(&settings, &links).unwrap();
+            trial.sim.reconfigure(&settings, &links).unwrap();
+            let outcome = trial.send(&packets);
+            let passed = |fate: &Fate| *fate != Fate::Dropped;
+            assert_eq!(outcome.kernel.iter().all(passed), suspended);
+            assert_eq!(outcome.kernel, outcome.sim);
+            assert_eq!(outcome.kernel_counters, outcome.sim_counters);
+            let counted_now: u64 = outcome.sim_counters.iter().map(|(_, c)| c.packets).sum();
+            assert_eq!(counted_now, counted);
+        }
+    }
 }

@@ -75,9 +75,17 @@ pub(super) fn frame(settings: &Settings, coverage: &Coverage) -> Vec<FrameChain>
         vec![Statement::Verdict(Verdict::Jump(INTERFACES.into()))],
         "",
     );
-    let mut prerouting = vec![vrf, jump];
     let guards = settings.all_guards();
-    prerouting.extend(dispatch(&guards, Locality::Routed));
+    let evaluated = |before: Vec<NftRule>, locality| match settings.suspended {
+        true => vec![NftRule::of_frame(
+            vec![Statement::Verdict(Verdict::Accept)],
+            "suspended by the operator: no rule is evaluated",
+        )],
+        false => before
+            .into_iter()
+            .chain(dispatch(&guards, locality))
+            .collect(),
+    };
     let mut chains = vec![
         FrameChain {
             name: INTERFACES,
@@ -87,14 +95,14 @@ pub(super) fn frame(settings: &Settings, coverage: &Coverage) -> Vec<FrameChain>
         FrameChain {
             name: PREROUTING,
             hook: Some(Hook::Prerouting),
-            rules: prerouting,
+            rules: evaluated(vec![vrf, jump], Locality::Routed),
         },
     ];
     if !coverage.ingress.is_empty() {
         chains.push(FrameChain {
             name: INGRESS,
             hook: Some(Hook::Ingress(coverage.ingress.clone())),
-            rules: dispatch(&guards, Locality::Told(&coverage.local)),
+            rules: evaluated(Vec::new(), Locality::Told(&coverage.local)),
         });
     }
     chains

@@ -3,8 +3,9 @@
 use std::net::Ipv4Addr;
 use std::time::Instant;
 
-use axum::extract::State;
+use axum::extract::{ConnectInfo, State};
 use axum::http::StatusCode;
+use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use axum::{Json, Router};
@@ -12,11 +13,14 @@ use dataplane::packet::Packet;
 use tokio::net::UnixListener;
 use tokio::sync::{mpsc, oneshot};
 
+use super::orders;
+use super::permission::{Caller, Permissions, Right};
 use crate::engine::explain::Explanation;
 use crate::engine::status::RulesReport;
 use crate::io::dataplane_thread;
 use crate::io::engine_task::{Counts, EngineInput};
 use crate::io::neighbors::{Listing, Request};
+use crate::io::orders::Operator;
 use crate::io::report::{
     DataplaneReport, ErrorReport, ExplainRequest, NeighborsReport, SummaryReport,
 };
@@ -27,6 +31,7 @@ pub(in crate::io) struct Api {
     pub(in crate::io) engine: mpsc::Sender<EngineInput>,
     pub(in crate::io) neighbors: mpsc::Sender<Request>,
     pub(in crate::io) dataplane: dataplane_thread::Handle,
+    pub(in crate::io) operator: Operator,
     pub(in crate::io) local_as: u32,
     pub(in crate::io) router_id: Ipv4Addr,
     pub(in crate::io) backend: &'static str,
@@ -39,6 +44,8 @@ pub(in crate::io) enum ApiError {
     Ending,
     /// The question makes no sense.
     BadRequest(String),
+    /// What was asked for was not done, or not wholly.
+    Failed(String),
 }
 
 impl IntoResponse for ApiError {
@@ -49,14 +56,16 @@ impl IntoResponse for ApiError {
                 "the daemon is about to end".to_owned(),
             ),
             ApiError::BadRequest(error) => (StatusCode::BAD_REQUEST, error),
+            ApiError::Failed(error) => (StatusCode::INTERNAL_SERVER_ERROR, error),
         };
         (status, Json(ErrorReport { error })).into_response()
     }
 }
 
 /// Serves the API until the task is dropped.
-pub(in crate::io) async fn serve(listener: UnixListener, api: Api) {
-    let router = Router::new()
+pub(in crate::io) async fn serve(listener: UnixListener, api: Api, permissions: Permissions) {
+    let with_right = |right| middleware::from_fn_with_state((permissions.clone(), right), check);
+    let reading = Router::new()
         .route(
             "/v1/rules",
             get(async |State(api): State<Api>| api.rules().await.map(Json)),
@@ -74,9 +83,36 @@ pub(in crate::io) async fn serve(listener: UnixListener, api: Api) {
             get(async |State(api): State<Api>| api.dataplane().await.map(Json)),
         )
         .route("/v1/explain", post(explain))
-        .with_state(api);
-    if let Err(error) = axum::serve(listener, router).await {
+        .route_layer(with_right(Right::Read));
+    let changing = Router::new()
+        .route("/v1/disable", post(orders::disable))
+        .route("/v1/enable", post(orders::enable))
+        .route("/v1/panic", post(orders::panic))
+        .route("/v1/resume", post(orders::resume))
+        .route_layer(with_right(Right::Change));
+    let service = reading
+        .merge(changing)
+        .with_state(api)
+        .into_make_service_with_connect_info::<Caller>();
+    if let Err(error) = axum::serve(listener, service).await {
         tracing::error!("the control API ended: {error}");
+    }
+}
+
+/// Lets a request through whose caller has the right.
+async fn check(
+    State((permissions, right)): State<(Permissions, Right)>,
+    ConnectInfo(caller): ConnectInfo<Caller>,
+    request: axum::extract::Request,
+    next: Next,
+) -> Response {
+    match permissions.check(&caller, right) {
+        Ok(()) => next.run(request).await,
+        Err(error) => {
+            let Caller { uid, pid, .. } = caller;
+            tracing::warn!(uid, pid, path = request.uri().path(), "refused: {error}");
+            (StatusCode::FORBIDDEN, Json(ErrorReport { error })).into_response()
+        }
     }
 }
 
@@ -127,6 +163,8 @@ impl Api {
                 .filter(|neighbor| neighbor.is_established())
                 .count(),
             strangers_refused: listing.strangers_refused,
+            suspended: counts.suspended,
+            disabled: counts.disabled,
             routes: counts.total,
         })
     }

@@ -2,16 +2,20 @@
 
 use std::fs;
 use std::io;
-use std::os::unix::fs::{DirBuilderExt, FileTypeExt, MetadataExt, PermissionsExt};
+use std::os::unix::fs::{DirBuilderExt, FileTypeExt, MetadataExt, PermissionsExt, chown};
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 
 use tokio::net::UnixListener;
 
+use crate::config::Control;
 use crate::io::DaemonError;
 
-/// Owner and group may ask the daemon.
-const MODE: u32 = 0o660;
+/// The owner may ask the daemon.
+const MODE: u32 = 0o600;
+
+/// A group may, too: which of its members may do what is looked at when they ask.
+const MODE_WITH_GROUP: u32 = 0o660;
 
 /// Mode of the socket's directory, if it has to be made.
 const DIRECTORY_MODE: u32 = 0o755;
@@ -25,7 +29,8 @@ pub(in crate::io) struct ControlSocket {
 
 impl ControlSocket {
     /// Makes the socket. One that nobody listens on any more is replaced.
-    pub(in crate::io) fn bind(path: &Path) -> Result<(Self, UnixListener), DaemonError> {
+    pub(in crate::io) fn bind(control: &Control) -> Result<(Self, UnixListener), DaemonError> {
+        let path = control.socket.as_path();
         let failed = |cause| DaemonError::ControlSocket {
             path: path.to_owned(),
             cause,
@@ -45,7 +50,12 @@ impl ControlSocket {
             return Err(DaemonError::AlreadyRunning(path.to_owned()));
         }
         let listener = UnixListener::bind(path).map_err(failed)?;
-        fs::set_permissions(path, fs::Permissions::from_mode(MODE)).map_err(failed)?;
+        let group = control.read_group.as_ref().or(control.write_group.as_ref());
+        if let Some(group) = group {
+            chown(path, None, Some(group.gid)).map_err(failed)?;
+        }
+        let mode = group.map_or(MODE, |_| MODE_WITH_GROUP);
+        fs::set_permissions(path, fs::Permissions::from_mode(mode)).map_err(failed)?;
         let identity = identity(path).map_err(failed)?;
         Ok((
             Self {
@@ -117,6 +127,7 @@ fn identity(path: &Path) -> io::Result<Identity> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::config::Group;
 
     /// Runs `test` where sockets can be bound.
     fn in_runtime(test: impl FnOnce(&Path)) {
@@ -129,13 +140,43 @@ mod tests {
         test(directory.path());
     }
 
+    /// Makes a socket for root alone.
+    fn bind(path: &Path) -> Result<(ControlSocket, UnixListener), DaemonError> {
+        ControlSocket::bind(&Control {
+            socket: path.to_owned(),
+            ..Control::default()
+        })
+    }
+
+    #[test]
+    fn a_group_may_open_it_that_may_do_something() {
+        in_runtime(|directory| {
+            let path = directory.join("flowacl.sock");
+            let gid = nix::unistd::Gid::effective().as_raw();
+            let control = Control {
+                socket: path.clone(),
+                write_group: Some(Group {
+                    name: "ours".into(),
+                    gid,
+                }),
+                ..Control::default()
+            };
+            let (_socket, _listener) = ControlSocket::bind(&control).unwrap();
+            let metadata = fs::metadata(&path).unwrap();
+            assert_eq!(
+                (metadata.permissions().mode() & 0o777, metadata.gid()),
+                (0o660, gid)
+            );
+        });
+    }
+
     #[test]
     fn makes_its_directory_and_cleans_up() {
         in_runtime(|directory| {
             let path = directory.join("run").join("flowacl.sock");
-            let (socket, _listener) = ControlSocket::bind(&path).unwrap();
+            let (socket, _listener) = bind(&path).unwrap();
             let mode = fs::metadata(&path).unwrap().permissions().mode();
-            assert_eq!(mode & 0o777, 0o660);
+            assert_eq!(mode & 0o777, 0o600);
             drop(socket);
             assert!(!path.exists());
         });
@@ -146,14 +187,14 @@ mod tests {
         in_runtime(|directory| {
             let path = directory.join("stale");
             drop(std::os::unix::net::UnixListener::bind(&path).unwrap());
-            let (socket, _listener) = ControlSocket::bind(&path).expect("nobody listens any more");
-            let error = ControlSocket::bind(&path).err().expect("somebody listens");
+            let (socket, _listener) = bind(&path).expect("nobody listens any more");
+            let error = bind(&path).err().expect("somebody listens");
             assert!(matches!(error, DaemonError::AlreadyRunning(_)), "{error}");
             drop(socket);
 
             let path = directory.join("file");
             fs::write(&path, "precious").unwrap();
-            let error = ControlSocket::bind(&path).err().expect("it is no socket");
+            let error = bind(&path).err().expect("it is no socket");
             assert!(
                 matches!(error, DaemonError::ControlSocket { .. }),
                 "{error}"
@@ -166,9 +207,9 @@ mod tests {
     fn leaves_the_socket_of_a_successor() {
         in_runtime(|directory| {
             let path = directory.join("flowacl.sock");
-            let (old, listener) = ControlSocket::bind(&path).unwrap();
+            let (old, listener) = bind(&path).unwrap();
             drop(listener);
-            let (_new, _listener) = ControlSocket::bind(&path).unwrap();
+            let (_new, _listener) = bind(&path).unwrap();
             drop(old);
             assert!(path.exists());
         });
