@@ -2,6 +2,9 @@
 
 use std::io::{self, Read, Write};
 use std::net::TcpStream;
+use std::sync::{Arc, Mutex};
+use std::thread;
+use std::time::{Duration, Instant};
 
 use flowacl::flowspec::text::{Flow, parse_flows};
 use flowacl::wire::attribute::{AsPathSegment, AsPathSegmentKind, Attributes, Origin};
@@ -23,15 +26,20 @@ const MAX_MESSAGE: usize = 4096;
 pub struct Controller(TcpStream);
 
 impl Controller {
-    /// Dials the daemon of this thread's namespace and waits for the session.
+    /// Dials the daemon of this thread's namespace and waits for the session. Without a hold time nobody has to say
+    /// anything.
     pub fn connect() -> io::Result<Self> {
+        Self::connect_with(0)
+    }
+
+    /// The same with a hold time, in which the controller has to say something.
+    pub fn connect_with(hold_time_secs: u16) -> io::Result<Self> {
         let mut stream = TcpStream::connect(("127.0.0.1", 179))?;
         let mut capabilities = vec![Capability::FourOctetAs(CONTROLLER_AS)];
         capabilities.extend(FAMILIES.map(|family| Capability::MultiProtocol(family.afi_safi())));
         let open = Open {
             asn: CONTROLLER_AS,
-            // Without a hold time nobody has to say anything.
-            hold_time_secs: 0,
+            hold_time_secs,
             router_id: "192.0.2.1".parse().expect("a constant address"),
             capabilities,
         };
@@ -45,6 +53,24 @@ impl Controller {
             stream.read_exact(&mut vec![0; rest])?;
         }
         Ok(Self(stream))
+    }
+
+    /// Reads what the daemon says from now on, and measures how long it is silent.
+    pub fn watch(&self) -> io::Result<Silences> {
+        let mut stream = self.0.try_clone()?;
+        let longest = Arc::new(Mutex::new(Duration::ZERO));
+        let silences = Silences(longest.clone());
+        thread::spawn(move || {
+            let mut octets = [0; 4096];
+            let mut last = Instant::now();
+            // It ends with the connection.
+            while stream.read(&mut octets).is_ok_and(|read| read > 0) {
+                let mut longest = longest.lock().expect("nobody panics with it");
+                *longest = last.elapsed().max(*longest);
+                last = Instant::now();
+            }
+        });
+        Ok(silences)
     }
 
     /// Announces flows with the actions of the first, as few messages as possible.
@@ -98,6 +124,16 @@ impl Controller {
         let (messages, left_out) = update.encode(&context, MAX_MESSAGE);
         assert!(left_out.is_empty(), "{left_out:?} do not fit a message");
         self.0.write_all(&messages.concat())
+    }
+}
+
+/// How long the daemon has been silent.
+pub struct Silences(Arc<Mutex<Duration>>);
+
+impl Silences {
+    /// The longest time between two messages.
+    pub fn longest(&self) -> Duration {
+        *self.0.lock().expect("nobody panics with it")
     }
 }
 

@@ -10,6 +10,7 @@ mod restarts;
 mod router;
 mod scene;
 mod single;
+mod storm;
 mod tables;
 mod takeover;
 

@@ -153,6 +153,15 @@ impl Router {
             .collect())
     }
 
+    /// Memory that the daemon occupies, in KiB.
+    pub fn rss_kib(&self) -> u64 {
+        let daemon = self.daemon.as_ref().expect("there is one");
+        let status = fs::read_to_string(format!("/proc/{}/status", daemon.id())).unwrap();
+        let mut lines = status.lines();
+        let line = lines.find_map(|line| line.strip_prefix("VmRSS:")).unwrap();
+        line.trim().trim_end_matches(" kB").parse().unwrap()
+    }
+
     /// What the daemons have logged.
     pub fn log(&self) -> String {
         fs::read_to_string(self.directory.path().join("log")).unwrap_or_default()
