@@ -4,6 +4,8 @@
 mod scale;
 #[path = "daemon/operator.rs"]
 mod operator;
+#[path = "daemon/reload.rs"]
+mod reload;
 
 use std::fs;
 use std::io::{Read, Write};
@@ -393,7 +395,7 @@ fn a_wrong_configuration_keeps_the_old_one() {
 
     let text = configuration(daemon.port, &daemon.directory, ANYBODY);
     daemon.reload(&text.replace("65140", "65141"));
-    daemon.logged("bgp.local_as cannot be changed while flowacl runs; restart it");
+    daemon.logged("line 2: bgp.local_as cannot be changed while flowacl runs; restart it");
     daemon.has_rules(&[(NLRI, "127.0.0.2", "installed")]);
     assert_eq!(ups(&daemon), 1, "the session was never down");
 }
@@ -720,7 +722,7 @@ fn the_daemon_runs_within_a_program() {
     let config = Config::parse(&configuration(port, &directory, ANYBODY)).unwrap();
     let daemon = flowacl::io::Daemon::start(config.clone()).unwrap();
     assert!(TcpStream::connect(("127.0.0.1", port)).is_ok());
-    daemon.reload(config.clone()).unwrap();
+    daemon.reload(config.clone(), false).unwrap();
     let error = flowacl::io::Daemon::start(config.clone()).unwrap_err();
     assert!(
         error.to_string().contains("another daemon answers"),

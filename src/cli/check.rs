@@ -4,7 +4,12 @@ use std::io::Write;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
+use anyhow::Context;
+
+use super::ask::Daemon;
+use super::reload;
 use crate::config::{self, Config};
+use crate::io::report::{DiffReport, DiffRequest};
 
 /// Check a configuration file
 ///
@@ -18,6 +23,11 @@ pub(super) struct Arguments {
     /// The configuration file
     #[arg(short, long, value_name = "FILE", default_value = config::DEFAULT_PATH)]
     config: PathBuf,
+    /// Also print how it differs from the configuration that the running daemon has, and what that would mean
+    #[arg(long)]
+    diff: bool,
+    #[command(flatten)]
+    daemon: Daemon,
 }
 
 /// Carries out the command.
@@ -38,5 +48,14 @@ pub(super) fn run(arguments: &Arguments, output: &mut dyn Write) -> anyhow::Resu
             "note: there is no [[neighbor]]: nobody can announce anything"
         )?;
     }
-    Ok(ExitCode::SUCCESS)
+    if !arguments.diff {
+        return Ok(ExitCode::SUCCESS);
+    }
+    let path = &arguments.config;
+    let text =
+        std::fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))?;
+    let request = DiffRequest { text: Some(text) };
+    let report: DiffReport = arguments.daemon.post("/v1/diff", &request)?;
+    reload::print(output, &report)?;
+    Ok(reload::exit_code(&report))
 }

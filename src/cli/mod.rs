@@ -11,6 +11,7 @@ mod flows;
 mod hex;
 mod orders;
 mod plan;
+mod reload;
 mod run;
 mod show;
 mod table;
@@ -49,6 +50,7 @@ enum Command {
     Check(check::Arguments),
     Show(show::Arguments),
     Explain(explain::Arguments),
+    Reload(reload::Arguments),
     Disable(orders::DisableArguments),
     Enable(orders::EnableArguments),
     Panic(orders::PanicArguments),
@@ -91,6 +93,7 @@ fn carry_out(command: Command, output: &mut dyn Write) -> anyhow::Result<ExitCod
         Command::Check(arguments) => check::run(&arguments, output),
         Command::Show(arguments) => show::run(&arguments, output),
         Command::Explain(arguments) => explain::run(&arguments, output),
+        Command::Reload(arguments) => reload::run(&arguments, output),
         Command::Disable(arguments) => orders::disable(&arguments, output),
         Command::Enable(arguments) => orders::enable(&arguments, output),
         Command::Panic(arguments) => orders::panic(&arguments, output),

@@ -11,7 +11,7 @@ use crate::io::service;
 /// Accepts BGP sessions from the configured neighbors, keeps the packet filter equal to the Flow Specifications that they
 /// announce, and answers `flowacl show`. Stays in the foreground and logs to stderr.
 ///
-/// SIGHUP reads the configuration again: on any error the old one is kept, otherwise neighbors that are the same in both keep
+/// SIGHUP reads the configuration again, as `flowacl reload` does: on any error the old one is kept, otherwise neighbors that are the same in both keep
 /// their sessions. SIGTERM and SIGINT end all sessions with Cease, remove all rules, and end the daemon.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\

@@ -6,6 +6,7 @@ mod bgp;
 mod control;
 mod dataplane;
 mod error;
+mod keys;
 mod neighbor;
 mod protect;
 mod reader;
@@ -16,6 +17,7 @@ pub use bgp::Bgp;
 pub use control::{Control, DEFAULT_SOCKET, Group, Metrics};
 pub use dataplane::{BackendKind, Dataplane, OnStop};
 pub use error::{ConfigError, ConfigErrors};
+pub use keys::{KeyChange, Keys};
 pub use neighbor::{Import, Neighbor};
 pub use protect::Protect;
 
@@ -39,6 +41,8 @@ pub struct Config {
     pub control: Control,
     /// `[metrics]`: `None` when nothing is to be served.
     pub metrics: Option<Metrics>,
+    /// What stands in the file, to be compared with that of another.
+    pub keys: Keys,
 }
 
 impl Config {
@@ -62,7 +66,9 @@ impl Config {
         let mut root = Section::root(&reader, &document);
         let config = Self::read(&mut root);
         root.finish();
-        reader.into_result(config)
+        let mut config = reader.into_result(config)?;
+        config.keys = Keys::of(text, document.get_ref());
+        Ok(config)
     }
 
     /// Reads all tables, then checks what spans several of them.
@@ -86,6 +92,7 @@ impl Config {
             dataplane,
             control,
             metrics,
+            keys: Keys::default(),
         })
     }
 

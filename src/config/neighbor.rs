@@ -44,6 +44,17 @@ pub struct Import {
 }
 
 impl Neighbor {
+    /// True when a session with the one need not end for it to be one with the other: they differ at most in what can
+    /// change while it is up.
+    pub fn keeps_session_of(&self, other: &Self) -> bool {
+        let changeable = Self {
+            import: self.import.clone(),
+            description: self.description.clone(),
+            ..other.clone()
+        };
+        changeable == *self
+    }
+
     /// True when any address of a prefix may connect.
     pub fn is_dynamic(&self) -> bool {
         !is_host(self.remote)

@@ -88,7 +88,7 @@ impl<'t> Reader<'t> {
 }
 
 /// Line and column of an octet offset, counted from 1, columns in characters.
-fn line_and_column(text: &str, offset: usize) -> (usize, usize) {
+pub(super) fn line_and_column(text: &str, offset: usize) -> (usize, usize) {
     let before = text.get(..offset).unwrap_or(text);
     let line_start = before.rfind('\n').map_or(0, |newline| newline + 1);
     (

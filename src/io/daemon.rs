@@ -13,13 +13,15 @@ use tokio::task::JoinSet;
 use super::control::{Api, ControlSocket, Permissions, serve};
 use super::dataplane_thread::{self, REPLIES};
 use super::engine_task::{EngineInput, EngineTask, INPUTS};
+use super::error::Unchangeable;
 use super::links::LinkWatcher;
 use super::neighbors::{Neighbors, Request};
 use super::orders::{Operator, Store};
+use super::report::DiffReport;
 use super::settings::settings;
 use super::takeover::take_over;
 use super::{DaemonError, backends, web};
-use crate::config::{Config, Metrics, OnStop};
+use crate::config::{Config, KeyChange, Metrics, OnStop};
 use crate::engine::Event;
 use crate::engine::protection::Protection;
 
@@ -31,8 +33,32 @@ const REQUESTS: usize = 16;
 
 /// What the daemon's thread is told.
 enum Order {
-    Reload(Box<Config>, oneshot::Sender<Result<(), DaemonError>>),
+    Reload {
+        config: Box<Config>,
+        /// Only say what it would mean.
+        dry_run: bool,
+        answer: oneshot::Sender<Result<Reloaded, DaemonError>>,
+    },
     Stop,
+}
+
+/// What another configuration means.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Reloaded {
+    /// Keys that are not the same.
+    pub changes: Vec<KeyChange>,
+    /// What becomes of neighbors, in words.
+    pub effects: Vec<String>,
+}
+
+/// A request to whoever has the configuration file.
+#[derive(Debug)]
+pub(super) struct FileRequest {
+    /// Take the file over, or say what that would mean.
+    pub(super) dry_run: bool,
+    /// Instead of the file; only for a dry run.
+    pub(super) text: Option<String>,
+    pub(super) answer: oneshot::Sender<DiffReport>,
 }
 
 /// A running daemon. Dropping it stops it.
@@ -41,6 +67,8 @@ enum Order {
 #[derive(Debug)]
 pub struct Daemon {
     orders: mpsc::Sender<Order>,
+    /// `None` when somebody has taken them.
+    file_requests: Option<mpsc::Receiver<FileRequest>>,
     thread: Option<JoinHandle<Result<(), DaemonError>>>,
 }
 
@@ -48,14 +76,16 @@ impl Daemon {
     /// Starts a daemon: when this returns, the packet filter is ready, neighbors can connect and the control API answers.
     pub fn start(config: Config) -> Result<Self, DaemonError> {
         let (orders, receiver) = mpsc::channel(1);
+        let (file_sender, file_requests) = mpsc::channel(1);
         let (started, has_started) = std_mpsc::sync_channel(1);
         let thread = thread::Builder::new()
             .name("flowacl-io".into())
-            .spawn(move || run(config, receiver, &started))
+            .spawn(move || run(config, receiver, file_sender, &started))
             .map_err(DaemonError::Runtime)?;
         match has_started.recv() {
             Ok(()) => Ok(Self {
                 orders,
+                file_requests: Some(file_requests),
                 thread: Some(thread),
             }),
             // It ended before it started: it says why.
@@ -66,16 +96,26 @@ impl Daemon {
         }
     }
 
-    /// Takes over another configuration, as a difference: neighbors that are the same in both keep their sessions.
+    /// Takes over another configuration, as a difference: neighbors that are the same in both keep their sessions. With
+    /// `dry_run` it only says what that would mean.
     ///
     /// On failure everything stays as it was.
-    pub fn reload(&self, config: Config) -> Result<(), DaemonError> {
+    pub fn reload(&self, config: Config, dry_run: bool) -> Result<Reloaded, DaemonError> {
         let (sender, answer) = oneshot::channel();
-        let order = Order::Reload(Box::new(config), sender);
+        let order = Order::Reload {
+            config: Box::new(config),
+            dry_run,
+            answer: sender,
+        };
         self.orders
             .blocking_send(order)
             .map_err(|_| DaemonError::Ended)?;
         answer.blocking_recv().map_err(|_| DaemonError::Ended)?
+    }
+
+    /// What comes by the control API for whoever has the configuration file. Gives it once.
+    pub(super) fn take_file_requests(&mut self) -> Option<mpsc::Receiver<FileRequest>> {
+        self.file_requests.take()
     }
 
     /// Returns when the daemon has ended by itself, which is a failure: [`Self::stop`] tells why.
@@ -115,6 +155,7 @@ fn join(thread: JoinHandle<Result<(), DaemonError>>) -> Result<(), DaemonError> 
 fn run(
     config: Config,
     orders: mpsc::Receiver<Order>,
+    file_requests: mpsc::Sender<FileRequest>,
     started: &std_mpsc::SyncSender<()>,
 ) -> Result<(), DaemonError> {
     let runtime = runtime::Builder::new_current_thread()
@@ -122,7 +163,7 @@ fn run(
         .build()
         .map_err(DaemonError::Runtime)?;
     runtime.block_on(async {
-        let running = Running::start(config).await?;
+        let running = Running::start(config, file_requests).await?;
         // Whoever started the daemon waits for this.
         let _ = started.send(());
         running.serve(orders).await
@@ -176,7 +217,10 @@ struct Running {
 impl Running {
     /// Starts all that can fail for a reason outside before it touches the packet filter: what an earlier process left
     /// there stays in force when a daemon cannot start. The control API comes last.
-    async fn start(config: Config) -> Result<Self, DaemonError> {
+    async fn start(
+        config: Config,
+        file_requests: mpsc::Sender<FileRequest>,
+    ) -> Result<Self, DaemonError> {
         let doors = Doors::open(&config).await?;
         let (links, first_links) = LinkWatcher::start()
             .await
@@ -206,6 +250,7 @@ impl Running {
             neighbors: requests_sender.clone(),
             dataplane: dataplane.clone(),
             operator,
+            file: file_requests,
             local_as: config.bgp.local_as,
             router_id: config.bgp.router_id,
             backend: config.dataplane.backend.name(),
@@ -235,9 +280,9 @@ impl Running {
         let result = loop {
             tokio::select! {
                 order = orders.recv() => match order {
-                    Some(Order::Reload(config, answer)) => {
+                    Some(Order::Reload { config, dry_run, answer }) => {
                         // Whoever asked may have gone.
-                        let _ = answer.send(self.reload(*config).await);
+                        let _ = answer.send(self.reload(*config, dry_run).await);
                     }
                     Some(Order::Stop) | None => break Ok(()),
                 },
@@ -261,8 +306,8 @@ impl Running {
         result
     }
 
-    /// Applies the difference to another configuration.
-    async fn reload(&mut self, config: Config) -> Result<(), DaemonError> {
+    /// Applies the difference to another configuration, or says what it is.
+    async fn reload(&mut self, config: Config, dry_run: bool) -> Result<Reloaded, DaemonError> {
         let old = &self.config;
         let unchangeable = [
             ("bgp.local_as", old.bgp.local_as == config.bgp.local_as),
@@ -271,19 +316,56 @@ impl Running {
                 "dataplane.backend",
                 old.dataplane.backend == config.dataplane.backend,
             ),
-            ("control.socket", old.control == config.control),
+            (
+                "control.socket",
+                old.control.socket == config.control.socket,
+            ),
+            (
+                "control.read_group",
+                old.control.read_group == config.control.read_group,
+            ),
+            (
+                "control.write_group",
+                old.control.write_group == config.control.write_group,
+            ),
+            (
+                "control.state_directory",
+                old.control.state_directory == config.control.state_directory,
+            ),
             ("metrics.listen", old.metrics == config.metrics),
         ];
-        if let Some((key, _)) = unchangeable.into_iter().find(|(_, same)| !same) {
-            return Err(DaemonError::NeedsRestart(key));
+        let changed = unchangeable.into_iter().filter(|(_, same)| !same);
+        let refused: Vec<_> = changed
+            .map(|(key, _)| Unchangeable {
+                key,
+                line: config.keys.line(key),
+            })
+            .collect();
+        if !refused.is_empty() {
+            return Err(DaemonError::NeedsRestart(refused));
         }
-        let (sender, answer) = oneshot::channel();
-        let request = Request::Reload(Box::new(config.clone()), sender);
-        self.neighbors
-            .send(request)
-            .await
-            .map_err(|_| DaemonError::Ended)?;
-        answer.await.map_err(|_| DaemonError::Ended)??;
+        let changes = old.keys.changes(&config.keys);
+        let new_config = Box::new(config.clone());
+        let effects = match dry_run {
+            true => {
+                self.ask_neighbors(|answer| Request::Preview(new_config, answer))
+                    .await?
+            }
+            false => {
+                self.ask_neighbors(|answer| Request::Reload(new_config, answer))
+                    .await??
+            }
+        };
+        let effects = effects
+            .into_iter()
+            .map(|(address, effect)| format!("neighbor {address}: {}", effect.describe()));
+        let reloaded = Reloaded {
+            changes,
+            effects: effects.collect(),
+        };
+        if dry_run {
+            return Ok(reloaded);
+        }
         // Whether rules are suspended is for the data plane's thread to remember.
         let new = settings(&config, false);
         if new != settings(&self.config, false) {
@@ -291,7 +373,18 @@ impl Running {
         }
         self.config = config;
         self.tell_protection().await;
-        Ok(())
+        Ok(reloaded)
+    }
+
+    /// Asks the neighbors' task and waits for the answer.
+    async fn ask_neighbors<T>(
+        &self,
+        request: impl FnOnce(oneshot::Sender<T>) -> Request,
+    ) -> Result<T, DaemonError> {
+        let (sender, answer) = oneshot::channel();
+        let sent = self.neighbors.send(request(sender)).await;
+        sent.map_err(|_| DaemonError::Ended)?;
+        answer.await.map_err(|_| DaemonError::Ended)
     }
 
     /// Tells the engine what no rule touches.

@@ -1,5 +1,6 @@
 //! Why the daemon cannot start, reload or answer.
 
+use std::fmt;
 use std::io;
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -43,9 +44,37 @@ pub enum DaemonError {
         cause: BackendError,
     },
     /// A setting that a running daemon cannot change.
-    #[error("{0} cannot be changed while flowacl runs; restart it")]
-    NeedsRestart(&'static str),
+    #[error("{}", in_lines(.0))]
+    NeedsRestart(Vec<Unchangeable>),
     /// The daemon has ended.
     #[error("the daemon has ended")]
     Ended,
+}
+
+/// A key that a running daemon cannot change.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Unchangeable {
+    /// Its name.
+    pub key: &'static str,
+    /// Where the new file sets it; `None`: it no longer does.
+    pub line: Option<usize>,
+}
+
+impl fmt::Display for Unchangeable {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if let Some(line) = self.line {
+            write!(f, "line {line}: ")?;
+        }
+        write!(
+            f,
+            "{} cannot be changed while flowacl runs; restart it",
+            self.key
+        )
+    }
+}
+
+/// Each in a line of its own.
+fn in_lines(keys: &[Unchangeable]) -> String {
+    let lines: Vec<_> = keys.iter().map(ToString::to_string).collect();
+    lines.join("\n")
 }

@@ -1,6 +1,6 @@
 //! Who may have a session: starts, stops and replaces the tasks of all neighbors, and refuses everybody else.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::net::{IpAddr, SocketAddr};
 use std::time::{Duration, Instant};
 
@@ -16,7 +16,7 @@ use super::peer::{
 };
 use super::rate_limit::RateLimit;
 use super::report::{DynamicStatus, NeighborStatus};
-use crate::config::{Config, Import, Neighbor};
+use crate::config::{Config, Neighbor};
 use crate::engine::Event;
 
 /// Connections that wait to be told apart. Small: each is an open file that anybody in the world can make us keep.
@@ -35,11 +35,44 @@ const STRANGER_LINES: (u32, Duration) = (5, Duration::from_secs(60));
 #[derive(Debug)]
 pub(super) enum Request {
     /// Take over another configuration, which differs only in what can change while flowacl runs.
-    Reload(Box<Config>, oneshot::Sender<Result<(), DaemonError>>),
+    Reload(Box<Config>, oneshot::Sender<Result<Effects, DaemonError>>),
+    /// Say what taking it over would mean.
+    Preview(Box<Config>, oneshot::Sender<Effects>),
     /// Who is there.
     List(oneshot::Sender<Listing>),
     /// Stop all sessions, and then the task.
     Stop(oneshot::Sender<()>),
+}
+
+/// What another configuration means for neighbors, by address.
+pub(super) type Effects = BTreeMap<IpAddr, Effect>;
+
+/// What another configuration means for one neighbor.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Effect {
+    /// It is new.
+    Joins,
+    /// It is not configured any more.
+    Leaves,
+    /// Its session ends and begins anew.
+    Restarts,
+    /// Its session stays, its routes are judged by another policy.
+    JudgedAnew,
+    /// Only the operator's words change.
+    Described,
+}
+
+impl Effect {
+    /// In an operator's words.
+    pub(super) const fn describe(self) -> &'static str {
+        match self {
+            Effect::Joins => "new",
+            Effect::Leaves => "no longer configured, its session ends",
+            Effect::Restarts => "its session ends and begins anew",
+            Effect::JudgedAnew => "keeps its session, its routes are judged anew",
+            Effect::Described => "keeps its session",
+        }
+    }
 }
 
 /// Answer to [`Request::List`].
@@ -108,6 +141,9 @@ impl Neighbors {
                     Some(Request::Reload(config, answer)) => {
                         // Whoever asked may have gone; here and below.
                         let _ = answer.send(self.reload(*config).await);
+                    }
+                    Some(Request::Preview(config, answer)) => {
+                        let _ = answer.send(self.effects(&config));
                     }
                     Some(Request::List(answer)) => {
                         let _ = answer.send(self.list());
@@ -265,7 +301,7 @@ impl Neighbors {
     }
 
     /// Takes over another configuration. Neighbors that are the same in both keep their sessions.
-    async fn reload(&mut self, config: Config) -> Result<(), DaemonError> {
+    async fn reload(&mut self, config: Config) -> Result<Effects, DaemonError> {
         self.listen(&config.bgp.listen)?;
         self.listeners.retain(|address, task| {
             let keep = config.bgp.listen.contains(address);
@@ -275,34 +311,66 @@ impl Neighbors {
             }
             keep
         });
+        let effects = self.effects(&config);
         self.config = config;
-        let mut leaving = Vec::new();
-        for (address, running) in &mut self.running {
-            if running.leaving {
-                continue;
-            }
-            let new = self.config.neighbor_for(*address);
-            match new {
-                Some(new) if *new == running.neighbor => {}
-                Some(new) if differs_in_import_only(new, &running.neighbor) => {
-                    running.neighbor.import.clone_from(&new.import);
-                    let import = Command::Import(new.import.clone());
-                    // An error means that the task is about to end.
-                    let _ = running.commands.send(import).await;
-                }
-                Some(_) => leaving.push((*address, CEASE_CONFIGURATION_CHANGE)),
-                None => leaving.push((*address, CEASE_DECONFIGURED)),
-            }
-        }
-        for (address, subcode) in leaving {
-            self.stop(address, subcode).await;
+        for (address, effect) in &effects {
+            self.take_effect(*address, *effect).await;
         }
         self.start_configured();
         let remotes = self.config.neighbors.iter().map(|neighbor| neighbor.remote);
         let event = Event::NeighborsChanged(remotes.collect());
         // An engine that has gone waits for nobody.
         let _ = self.engine.send(EngineInput::Event(event.into())).await;
-        Ok(())
+        Ok(effects)
+    }
+
+    /// What another configuration would mean for each neighbor for which it means anything, by address.
+    fn effects(&self, config: &Config) -> Effects {
+        let effect = |(address, running): (&IpAddr, &Running)| {
+            let effect = match config.neighbor_for(*address) {
+                Some(new) if *new == running.neighbor => return None,
+                Some(new) if !new.keeps_session_of(&running.neighbor) => Effect::Restarts,
+                Some(new) if new.import != running.neighbor.import => Effect::JudgedAnew,
+                Some(_) => Effect::Described,
+                None => Effect::Leaves,
+            };
+            Some((*address, effect))
+        };
+        let staying = self.running.iter().filter(|(_, running)| !running.leaving);
+        let configured = config
+            .neighbors
+            .iter()
+            .filter(|neighbor| !neighbor.is_dynamic());
+        let joining = configured
+            .map(|neighbor| neighbor.remote.ip())
+            .filter(|address| !self.running.contains_key(address))
+            .map(|address| (address, Effect::Joins));
+        staying.filter_map(effect).chain(joining).collect()
+    }
+
+    /// Does to one neighbor what the configuration means for it.
+    async fn take_effect(&mut self, address: IpAddr, effect: Effect) {
+        match effect {
+            Effect::Restarts => self.stop(address, CEASE_CONFIGURATION_CHANGE).await,
+            Effect::Leaves => self.stop(address, CEASE_DECONFIGURED).await,
+            Effect::JudgedAnew | Effect::Described => {
+                let (Some(running), Some(new)) = (
+                    self.running.get_mut(&address),
+                    self.config.neighbor_for(address),
+                ) else {
+                    return;
+                };
+                running.neighbor.clone_from(new);
+                running.status.describe(new.description.clone());
+                if effect == Effect::JudgedAnew {
+                    // An error means that the task is about to end.
+                    let import = Command::Import(new.import.clone());
+                    let _ = running.commands.send(import).await;
+                }
+            }
+            // Like all that have no task yet.
+            Effect::Joins => {}
+        }
     }
 
     /// Tells one neighbor's task to end, which it does in its own time.
@@ -377,17 +445,6 @@ impl Neighbors {
             dynamic,
             strangers_refused: self.strangers_refused,
         }
-    }
-}
-
-/// True when a session need not end for the difference.
-fn differs_in_import_only(new: &Neighbor, old: &Neighbor) -> bool {
-    Neighbor {
-        import: Import::default(),
-        ..new.clone()
-    } == Neighbor {
-        import: Import::default(),
-        ..old.clone()
     }
 }
 

@@ -75,6 +75,11 @@ impl SharedStatus {
         }
     }
 
+    /// Changes the operator's words.
+    pub(super) fn describe(&self, description: Option<String>) {
+        self.lock().status.description = description;
+    }
+
     /// Exclusive access.
     fn lock(&self) -> std::sync::MutexGuard<'_, Live> {
         self.0.lock().expect("nobody panics while holding it")

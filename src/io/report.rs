@@ -5,6 +5,7 @@ use std::net::{IpAddr, Ipv4Addr};
 use ipnetwork::IpNetwork;
 use serde::{Deserialize, Serialize};
 
+use crate::config::KeyChange;
 use crate::engine::orders::DisabledRule;
 use crate::engine::status::RouteCounts;
 
@@ -131,6 +132,24 @@ pub struct OrderRequest {
 pub struct SuspendRequest {
     /// See [`OrderRequest::persist`].
     pub persist: bool,
+}
+
+/// Body of `POST /v1/diff`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct DiffRequest {
+    /// The text of a configuration file; `None`: the daemon's own file.
+    pub text: Option<String>,
+}
+
+/// Answer to `POST /v1/diff` and `POST /v1/reload`.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct DiffReport {
+    /// Everything that is wrong with the new configuration: then the old one stays in force as a whole.
+    pub errors: Vec<String>,
+    /// Keys that are not the same in the configuration in force and the new one.
+    pub changes: Vec<KeyChange>,
+    /// What becomes of neighbors, in words.
+    pub effects: Vec<String>,
 }
 
 /// Body of `POST /v1/explain`.

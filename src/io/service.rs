@@ -6,10 +6,13 @@ use std::path::Path;
 use sd_notify::NotifyState;
 use tokio::runtime::{self, Runtime};
 use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::sync::mpsc;
 use tracing_subscriber::EnvFilter;
 
+use super::daemon::{FileRequest, Reloaded};
+use super::report::DiffReport;
 use super::{Daemon, DaemonError};
-use crate::config::Config;
+use crate::config::{Config, ConfigErrors};
 
 /// Environment variable with the log filter, as in `flowacl=debug`.
 pub const LOG_VARIABLE: &str = "FLOWACL_LOG";
@@ -17,6 +20,7 @@ pub const LOG_VARIABLE: &str = "FLOWACL_LOG";
 /// What the service waits for.
 enum Wake {
     Reload,
+    Asked(FileRequest),
     Stop(&'static str),
     Ended,
 }
@@ -33,12 +37,15 @@ pub fn run(path: &Path) -> anyhow::Result<()> {
         neighbors = config.neighbors.len(),
         "starting"
     );
-    let daemon = Daemon::start(config)?;
+    let mut daemon = Daemon::start(config)?;
+    let requests = daemon.take_file_requests();
+    let mut requests = requests.expect("nobody else takes them");
     notify(&[NotifyState::Ready]);
     tracing::info!("ready");
     loop {
-        match signals.wait(&daemon) {
-            Wake::Reload => reload(path, &daemon),
+        match signals.wait(&daemon, &mut requests) {
+            Wake::Reload => drop(reload(path, &daemon)),
+            Wake::Asked(request) => serve(request, path, &daemon),
             Wake::Stop(name) => {
                 tracing::info!("{name}: stopping");
                 notify(&[NotifyState::Stopping]);
@@ -49,28 +56,67 @@ pub fn run(path: &Path) -> anyhow::Result<()> {
     }
 }
 
-/// Reads the configuration again. On any error the daemon goes on with the one it has.
-fn reload(path: &Path, daemon: &Daemon) {
+/// Reads the configuration again. On any error the daemon goes on with the one it has. Systemd is told when it begins and
+/// when it has ended.
+fn reload(path: &Path, daemon: &Daemon) -> DiffReport {
     match NotifyState::monotonic_usec_now() {
         Ok(now) => notify(&[NotifyState::Reloading, now]),
         Err(error) => tracing::warn!("cannot tell systemd of the reload: {error}"),
     }
-    match Config::load(path) {
-        Ok(config) => match daemon.reload(config) {
-            Ok(()) => tracing::info!("reloaded the configuration"),
-            Err(error) => tracing::error!("keeping the old configuration: {error}"),
-        },
-        Err(errors) => {
-            for line in errors.to_string().lines() {
-                tracing::error!("{line}");
-            }
-            tracing::error!(
-                errors = errors.errors.len(),
-                "keeping the old configuration"
-            );
-        }
+    let report = take_over(Config::load(path), daemon, false);
+    for change in &report.changes {
+        tracing::info!("{change}");
+    }
+    for effect in &report.effects {
+        tracing::info!("{effect}");
+    }
+    for error in &report.errors {
+        tracing::error!("{error}");
+    }
+    let errors = report.errors.len();
+    match errors {
+        0 => tracing::info!(changes = report.changes.len(), "reloaded the configuration"),
+        errors => tracing::error!(errors, "keeping the old configuration"),
     }
     notify(&[NotifyState::Ready]);
+    report
+}
+
+/// Has the daemon take a configuration over, or say what that would mean.
+fn take_over(config: Result<Config, ConfigErrors>, daemon: &Daemon, dry_run: bool) -> DiffReport {
+    let reloaded = config
+        .map_err(|errors| errors.to_string())
+        .and_then(|config| {
+            let reloaded = daemon.reload(config, dry_run);
+            reloaded.map_err(|error| error.to_string())
+        });
+    match reloaded {
+        Ok(Reloaded { changes, effects }) => DiffReport {
+            errors: Vec::new(),
+            changes,
+            effects,
+        },
+        Err(errors) => DiffReport {
+            errors: errors.lines().map(String::from).collect(),
+            ..DiffReport::default()
+        },
+    }
+}
+
+/// Answers a request that came by the control API.
+fn serve(request: FileRequest, path: &Path, daemon: &Daemon) {
+    let FileRequest {
+        dry_run,
+        text,
+        answer,
+    } = request;
+    let report = match (dry_run, text) {
+        (false, _) => reload(path, daemon),
+        (true, None) => take_over(Config::load(path), daemon, true),
+        (true, Some(text)) => take_over(Config::parse(&text), daemon, true),
+    };
+    // Whoever asked may have gone.
+    let _ = answer.send(report);
 }
 
 /// Tells systemd, if it wants to know.
@@ -125,8 +171,8 @@ impl Signals {
         })
     }
 
-    /// Waits for a signal or the end of the daemon.
-    fn wait(&mut self, daemon: &Daemon) -> Wake {
+    /// Waits for a signal, a request or the end of the daemon.
+    fn wait(&mut self, daemon: &Daemon, requests: &mut mpsc::Receiver<FileRequest>) -> Wake {
         let Self {
             runtime,
             hang_up,
@@ -138,6 +184,7 @@ impl Signals {
                 _ = hang_up.recv() => Wake::Reload,
                 _ = terminate.recv() => Wake::Stop("SIGTERM"),
                 _ = interrupt.recv() => Wake::Stop("SIGINT"),
+                Some(request) = requests.recv() => Wake::Asked(request),
                 () = daemon.ended() => Wake::Ended,
             }
         })

@@ -16,13 +16,13 @@ const BASE_KIB: u64 = 20 * 1024;
 const MAX_MESSAGE: usize = 4096;
 
 /// The number in an environment variable, to test on a greater scale than by default.
-fn scale(variable: &str, default: u32) -> u32 {
+pub(super) fn scale(variable: &str, default: u32) -> u32 {
     let number = std::env::var(variable).ok();
     number.map_or(default, |number| number.parse().expect(variable))
 }
 
 /// The rule for a host, a protocol and a port.
-fn rule(n: u32) -> Nlri {
+pub(super) fn rule(n: u32) -> Nlri {
     let [_, a, b, c] = n.to_be_bytes();
     let [high, low] = (1_024 + (n % 50_000) as u16).to_be_bytes();
     let protocol = if n.is_multiple_of(2) { 6 } else { 17 };
@@ -32,7 +32,7 @@ fn rule(n: u32) -> Nlri {
 
 impl RawController {
     /// Sends routes, so many in an UPDATE.
-    fn send(&mut self, routes: &[Nlri], in_each: usize, withdraw: bool) {
+    pub(super) fn send(&mut self, routes: &[Nlri], in_each: usize, withdraw: bool) {
         let context = DecodeContext {
             four_octet_as: true,
             ibgp: false,

@@ -6,7 +6,7 @@ use axum::extract::{ConnectInfo, State};
 use super::permission::Caller;
 use super::server::{Api, ApiError};
 use crate::io::orders::{OrderError, OrderReport};
-use crate::io::report::{OrderRequest, SuspendRequest};
+use crate::io::report::{DiffReport, DiffRequest, OrderRequest, SuspendRequest};
 
 impl From<OrderError> for ApiError {
     fn from(error: OrderError) -> Self {
@@ -77,4 +77,22 @@ async fn order(api: &Api, caller: &Caller, request: OrderRequest, enabled: bool)
         Err(error) => tracing::warn!(uid, pid, persist, rule, "{order}: {error}"),
     }
     Ok(Json(report?))
+}
+
+/// `POST /v1/reload`.
+pub(super) async fn reload(
+    State(api): State<Api>,
+    ConnectInfo(caller): ConnectInfo<Caller>,
+) -> Result<Json<DiffReport>, ApiError> {
+    let Caller { uid, pid, .. } = caller;
+    tracing::info!(uid, pid, "reload");
+    Ok(Json(api.ask_file(false, None).await?))
+}
+
+/// `POST /v1/diff`: changes nothing.
+pub(super) async fn diff(
+    State(api): State<Api>,
+    Json(request): Json<DiffRequest>,
+) -> Result<Json<DiffReport>, ApiError> {
+    Ok(Json(api.ask_file(true, request.text).await?))
 }

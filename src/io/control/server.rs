@@ -17,12 +17,13 @@ use super::orders;
 use super::permission::{Caller, Permissions, Right};
 use crate::engine::explain::Explanation;
 use crate::engine::status::RulesReport;
+use crate::io::daemon::FileRequest;
 use crate::io::dataplane_thread;
 use crate::io::engine_task::{Counts, EngineInput};
 use crate::io::neighbors::{Listing, Request};
 use crate::io::orders::Operator;
 use crate::io::report::{
-    DataplaneReport, ErrorReport, ExplainRequest, NeighborsReport, SummaryReport,
+    DataplaneReport, DiffReport, ErrorReport, ExplainRequest, NeighborsReport, SummaryReport,
 };
 
 /// Whom to ask for what. Cheap to clone.
@@ -32,6 +33,8 @@ pub(in crate::io) struct Api {
     pub(in crate::io) neighbors: mpsc::Sender<Request>,
     pub(in crate::io) dataplane: dataplane_thread::Handle,
     pub(in crate::io) operator: Operator,
+    /// Whoever has the configuration file.
+    pub(in crate::io) file: mpsc::Sender<FileRequest>,
     pub(in crate::io) local_as: u32,
     pub(in crate::io) router_id: Ipv4Addr,
     pub(in crate::io) backend: &'static str,
@@ -83,12 +86,14 @@ pub(in crate::io) async fn serve(listener: UnixListener, api: Api, permissions: 
             get(async |State(api): State<Api>| api.dataplane().await.map(Json)),
         )
         .route("/v1/explain", post(explain))
+        .route("/v1/diff", post(orders::diff))
         .route_layer(with_right(Right::Read));
     let changing = Router::new()
         .route("/v1/disable", post(orders::disable))
         .route("/v1/enable", post(orders::enable))
         .route("/v1/panic", post(orders::panic))
         .route("/v1/resume", post(orders::resume))
+        .route("/v1/reload", post(orders::reload))
         .route_layer(with_right(Right::Change));
     let service = reading
         .merge(changing)
@@ -194,6 +199,23 @@ impl Api {
             neighbor.routes = *routes;
         }
         Ok((listing, counts))
+    }
+
+    /// Asks whoever has the configuration file.
+    pub(super) async fn ask_file(
+        &self,
+        dry_run: bool,
+        text: Option<String>,
+    ) -> Result<DiffReport, ApiError> {
+        let (sender, answer) = oneshot::channel();
+        let request = FileRequest {
+            dry_run,
+            text,
+            answer: sender,
+        };
+        let nobody = |_| ApiError::Failed("this daemon has no configuration file".into());
+        self.file.send(request).await.map_err(nobody)?;
+        answer.await.map_err(|_| ApiError::Ending)
     }
 
     /// Asks the engine and waits for the answer.
