@@ -76,13 +76,13 @@ fn components(family: Family, matches: &Match) -> String {
             add(field, ranges(set, 0));
         }
     }
-    if let Some(set) = &matches.packet_length {
+    if let Some(set) = &matches.rare.packet_length {
         match family {
             Family::Ipv4 => add("ip length", ranges(set, 0)),
             Family::Ipv6 => add("ip6 length", ranges(set, 40)),
         }
     }
-    if let Some(flags) = &matches.tcp_flags {
+    if let Some(flags) = &matches.rare.tcp_flags {
         let values: Vec<String> = flags.values().iter().map(ToString::to_string).collect();
         add(
             &format!("tcp flags & {}", flags.mask() & 0xff),

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use crate::interval::IntervalSet;
 use crate::packet::Packet;
-use crate::rule::{AddressPattern, Family, FragmentKind, FragmentSet, Match, Rule};
+use crate::rule::{AddressPattern, Family, FragmentKind, FragmentSet, Match, RareFields, Rule};
 
 /// Protocol number of TCP.
 const TCP: u32 = 6;
@@ -38,7 +38,11 @@ impl Guard {
             traffic: Match {
                 source: (remote.mask() != 0).then_some(remote),
                 protocol: Some(IntervalSet::single(TCP)),
-                port: Some(IntervalSet::single(port.into())),
+                rare: RareFields {
+                    port: Some(IntervalSet::single(port.into())),
+                    ..RareFields::default()
+                }
+                .into(),
                 ..Match::default()
             },
             to_this_machine: true,
@@ -53,7 +57,11 @@ impl Guard {
             family: Family::Ipv6,
             traffic: Match {
                 protocol: Some(IntervalSet::single(ICMPV6)),
-                icmp_type: Some(IntervalSet::from_ranges([NEIGHBOR_DISCOVERY])),
+                rare: RareFields {
+                    icmp_type: Some(IntervalSet::from_ranges([NEIGHBOR_DISCOVERY])),
+                    ..RareFields::default()
+                }
+                .into(),
                 ..Match::default()
             },
             to_this_machine: false,

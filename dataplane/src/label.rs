@@ -72,7 +72,7 @@ mod tests {
         let made = Label::from("discard".to_owned());
         assert_eq!(made, Label::from("discard"));
         assert_ne!(made, Label::from("accept"));
-        assert_eq!(made.memo(), []);
+        assert!(made.memo().is_empty());
         assert_eq!(format!("{made} {made:?}"), "discard \"discard\"");
     }
 }

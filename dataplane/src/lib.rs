@@ -9,6 +9,8 @@
 
 pub mod interval;
 mod label;
+mod order;
+mod rare;
 pub mod rule;
 pub mod packet;
 mod overlap;

@@ -15,16 +15,24 @@ impl Match {
         let pair = (self, other);
         addresses_meet(self.destination, other.destination)
             && addresses_meet(self.source, other.source)
-            && meet(self.icmp_type.as_ref(), other.icmp_type.as_ref(), 255)
-            && meet(self.icmp_code.as_ref(), other.icmp_code.as_ref(), 255)
             && meet(
-                self.packet_length.as_ref(),
-                other.packet_length.as_ref(),
+                self.rare.icmp_type.as_ref(),
+                other.rare.icmp_type.as_ref(),
+                255,
+            )
+            && meet(
+                self.rare.icmp_code.as_ref(),
+                other.rare.icmp_code.as_ref(),
+                255,
+            )
+            && meet(
+                self.rare.packet_length.as_ref(),
+                other.rare.packet_length.as_ref(),
                 LENGTH_MAX,
             )
-            && meet(self.dscp.as_ref(), other.dscp.as_ref(), 63)
+            && meet(self.rare.dscp.as_ref(), other.rare.dscp.as_ref(), 63)
             && flow_labels_meet(pair, family)
-            && flags_meet(self.tcp_flags.as_ref(), other.tcp_flags.as_ref())
+            && flags_meet(self.rare.tcp_flags.as_ref(), other.rare.tcp_flags.as_ref())
             && protocols_meet(pair, family)
             && ports_meet(pair)
             && fragments_meet(pair, family)
@@ -52,7 +60,7 @@ fn meet(a: Option<&IntervalSet>, b: Option<&IntervalSet>, max: u32) -> bool {
 
 /// Only IPv6 has flow labels.
 fn flow_labels_meet((a, b): (&Match, &Match), family: Family) -> bool {
-    match (a.flow_label.as_ref(), b.flow_label.as_ref()) {
+    match (a.rare.flow_label.as_ref(), b.rare.flow_label.as_ref()) {
         (None, None) => true,
         (a, b) => family == Family::Ipv6 && meet(a, b, 0xf_ffff),
     }
@@ -77,13 +85,15 @@ fn flags_meet(a: Option<&MaskedValues>, b: Option<&MaskedValues>) -> bool {
 fn protocols_meet((a, b): (&Match, &Match), family: Family) -> bool {
     let mut allowed = common(a.protocol.as_ref(), b.protocol.as_ref(), 255);
     let looks_at = |present: fn(&Match) -> bool| present(a) || present(b);
-    if looks_at(|m| m.port.is_some() || m.source_port.is_some() || m.destination_port.is_some()) {
+    if looks_at(|m| {
+        m.rare.port.is_some() || m.source_port.is_some() || m.destination_port.is_some()
+    }) {
         allowed = allowed.intersection(&IntervalSet::from_ranges([(6, 6), (17, 17)]));
     }
-    if looks_at(|m| m.tcp_flags.is_some()) {
+    if looks_at(|m| m.rare.tcp_flags.is_some()) {
         allowed = allowed.intersection(&IntervalSet::single(6));
     }
-    if looks_at(|m| m.icmp_type.is_some() || m.icmp_code.is_some()) {
+    if looks_at(|m| m.rare.icmp_type.is_some() || m.rare.icmp_code.is_some()) {
         allowed = allowed.intersection(&IntervalSet::single(match family {
             Family::Ipv4 => 1,
             Family::Ipv6 => 58,
@@ -101,7 +111,7 @@ fn ports_meet((a, b): (&Match, &Match)) -> bool {
         0xffff,
     );
     let all = IntervalSet::full(0xffff);
-    let either = |m: &Match| m.port.clone().unwrap_or_else(|| all.clone());
+    let either = |m: &Match| m.rare.port.clone().unwrap_or_else(|| all.clone());
     let (a, b) = (either(a), either(b));
     // Each of the two sets is met by the one port or by the other.
     let met = [

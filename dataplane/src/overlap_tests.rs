@@ -1,5 +1,6 @@
 use super::*;
 use crate::packet::Packet;
+use crate::rule::RareFields;
 use proptest::option;
 use proptest::prelude::*;
 use proptest::sample::select;
@@ -53,14 +54,17 @@ fn arbitrary_match() -> impl Strategy<Value = Match> {
             destination,
             source,
             fragment,
-            tcp_flags,
             protocol,
-            port,
             source_port,
             destination_port,
-            icmp_type,
-            flow_label,
-            ..Match::default()
+            rare: RareFields {
+                tcp_flags,
+                port,
+                icmp_type,
+                flow_label,
+                ..RareFields::default()
+            }
+            .into(),
         }
     })
 }
@@ -172,11 +176,19 @@ fn two_matches_overlap_when_a_packet_matches_both() {
 #[test]
 fn lengths_and_dscp_must_meet_in_their_range() {
     let length = |first, last| Match {
-        packet_length: Some(IntervalSet::from_ranges([(first, last)])),
+        rare: RareFields {
+            packet_length: Some(IntervalSet::from_ranges([(first, last)])),
+            ..RareFields::default()
+        }
+        .into(),
         ..Match::default()
     };
     let dscp = |value| Match {
-        dscp: Some(IntervalSet::single(value)),
+        rare: RareFields {
+            dscp: Some(IntervalSet::single(value)),
+            ..RareFields::default()
+        }
+        .into(),
         ..Match::default()
     };
     let any = Match::default();

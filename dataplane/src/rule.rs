@@ -5,13 +5,13 @@
 //! only in ICMP, TCP flags only in TCP, and none of them in a later fragment (RFC 8955 §4.2.2). Even a full set
 //! therefore restricts.
 
-use std::fmt;
-use std::net::IpAddr;
-use std::sync::Arc;
-
 use crate::interval::IntervalSet;
 pub use crate::label::{Background, Label};
+pub use crate::order::OrderKey;
 use crate::packet::Packet;
+pub use crate::rare::{Rare, RareFields};
+use std::fmt;
+use std::net::IpAddr;
 
 /// The address family of the packets a rule looks at.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -55,13 +55,6 @@ impl fmt::Display for RuleId {
     }
 }
 
-/// The place of a rule among the rules of its family: rules are evaluated in ascending byte order of their keys.
-/// Keys are unique within a family.
-///
-/// Where one packet matches two rules, the one with the longer destination prefix has the lower key, one without a
-/// destination the higher (RFC 8955 §5.1); of two without, the same holds for sources.
-pub type OrderKey = Arc<[u8]>;
-
 /// One filter rule.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Rule {
@@ -75,7 +68,7 @@ pub struct Rule {
     ///
     /// No packet matches two rules of one family and tier. Where one packet matches rules of two tiers, the rule of the
     /// lower tier has the lower `order`. A tier for each rule, equal to its `order`, is always right.
-    pub tier: Arc<[u8]>,
+    pub tier: OrderKey,
     /// What an operator should read beside it: the Flow Specification in text form.
     pub label: Label,
     /// What a packet must be.
@@ -116,37 +109,25 @@ pub struct Match {
     pub source: Option<AddressPattern>,
     /// IPv4 protocol (octet 9), or the upper-layer protocol of IPv6. 0 to 255.
     pub protocol: Option<IntervalSet>,
-    /// TCP or UDP source or destination port: either in the set.
-    pub port: Option<IntervalSet>,
     /// TCP or UDP destination port.
     pub destination_port: Option<IntervalSet>,
     /// TCP or UDP source port.
     pub source_port: Option<IntervalSet>,
-    /// ICMP or ICMPv6 type, 0 to 255.
-    pub icmp_type: Option<IntervalSet>,
-    /// ICMP or ICMPv6 code, 0 to 255.
-    pub icmp_code: Option<IntervalSet>,
-    /// TCP flags: octets 12 and 13 of the TCP header without the data offset, 12 bits.
-    pub tcp_flags: Option<MaskedValues>,
-    /// Octets of the whole IP packet, header included.
-    pub packet_length: Option<IntervalSet>,
-    /// DSCP, 0 to 63.
-    pub dscp: Option<IntervalSet>,
     /// Kinds of fragments.
     pub fragment: Option<FragmentSet>,
-    /// IPv6 flow label, 20 bits.
-    pub flow_label: Option<IntervalSet>,
+    /// All other fields.
+    pub rare: Rare,
 }
 
 impl Match {
     /// True when some field can only be read from a transport header, which a later fragment does not have.
     pub fn needs_transport_header(&self) -> bool {
-        self.port.is_some()
+        self.rare.port.is_some()
             || self.destination_port.is_some()
             || self.source_port.is_some()
-            || self.icmp_type.is_some()
-            || self.icmp_code.is_some()
-            || self.tcp_flags.is_some()
+            || self.rare.icmp_type.is_some()
+            || self.rare.icmp_code.is_some()
+            || self.rare.tcp_flags.is_some()
     }
 
     /// True when the packet has every field that is looked at, and every one holds. The family is not looked at.
@@ -162,21 +143,22 @@ impl Match {
         address(&self.destination, packet.destination)
             && address(&self.source, packet.source)
             && field(&self.protocol, packet.protocol.map(u32::from))
-            && (field(&self.port, source_port) || field(&self.port, destination_port))
+            && (field(&self.rare.port, source_port) || field(&self.rare.port, destination_port))
             && field(&self.destination_port, destination_port)
             && field(&self.source_port, source_port)
-            && field(&self.icmp_type, packet.icmp_type.map(u32::from))
-            && field(&self.icmp_code, packet.icmp_code.map(u32::from))
+            && field(&self.rare.icmp_type, packet.icmp_type.map(u32::from))
+            && field(&self.rare.icmp_code, packet.icmp_code.map(u32::from))
             && self
+                .rare
                 .tcp_flags
                 .as_ref()
                 .is_none_or(|set| packet.tcp_flags.is_some_and(|f| set.contains(f)))
-            && field(&self.packet_length, packet.packet_length)
-            && field(&self.dscp, Some(u32::from(packet.dscp)))
+            && field(&self.rare.packet_length, packet.packet_length)
+            && field(&self.rare.dscp, Some(u32::from(packet.dscp)))
             && self
                 .fragment
                 .is_none_or(|set| set.contains(packet.fragment, packet.dont_fragment))
-            && field(&self.flow_label, packet.flow_label)
+            && field(&self.rare.flow_label, packet.flow_label)
     }
 }
 
@@ -426,4 +408,14 @@ pub struct Limit {
     pub unit: LimitUnit,
     /// Units a second: finite and greater than 0.
     pub rate_per_sec: f64,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_rule_is_small() {
+        assert!(size_of::<Rule>() <= 176, "{}", size_of::<Rule>());
+    }
 }

@@ -29,7 +29,7 @@ pub struct AdjRibIn {
     /// or accepted by now.
     over_limit: VecDeque<RouteKey>,
     /// What the attributes in use ask for.
-    readings: Shared<Attributes, Reading>,
+    readings: Shared<Arc<Attributes>, Reading>,
     /// Announcements over the limit that were not kept.
     pub not_kept: u64,
 }
@@ -67,7 +67,9 @@ impl AdjRibIn {
             changed.extend(self.withdraw(nlri, rib));
         }
         if !update.announced.is_empty() {
-            let (attributes, reading) = self.readings.get(update.attributes, Reading::new);
+            let (attributes, reading) = self
+                .readings
+                .get(update.attributes, |attributes| Reading::new(attributes));
             let announcement = Announcement {
                 now,
                 local,

@@ -160,18 +160,18 @@ fn lower_components(components: &[Component], family: Family) -> Match {
                 let set = Some(numeric_set(ops, greatest_value(*kind, family)));
                 match kind {
                     NumericType::Protocol => matches.protocol = set,
-                    NumericType::Port => matches.port = set,
+                    NumericType::Port => matches.rare.port = set,
                     NumericType::DestinationPort => matches.destination_port = set,
                     NumericType::SourcePort => matches.source_port = set,
-                    NumericType::IcmpType => matches.icmp_type = set,
-                    NumericType::IcmpCode => matches.icmp_code = set,
-                    NumericType::PacketLength => matches.packet_length = set,
-                    NumericType::Dscp => matches.dscp = set,
-                    NumericType::FlowLabel => matches.flow_label = set,
+                    NumericType::IcmpType => matches.rare.icmp_type = set,
+                    NumericType::IcmpCode => matches.rare.icmp_code = set,
+                    NumericType::PacketLength => matches.rare.packet_length = set,
+                    NumericType::Dscp => matches.rare.dscp = set,
+                    NumericType::FlowLabel => matches.rare.flow_label = set,
                 }
             }
             Component::Bitmask(BitmaskType::TcpFlags, ops) => {
-                matches.tcp_flags = Some(tcp_flags_set(ops));
+                matches.rare.tcp_flags = Some(tcp_flags_set(ops));
             }
             Component::Bitmask(BitmaskType::Fragment, ops) => {
                 matches.fragment = Some(fragment_set(ops, family));
@@ -207,14 +207,14 @@ fn greatest_value(kind: NumericType, family: Family) -> u32 {
 fn why_it_never_matches(matches: &Match, family: Family) -> Option<String> {
     let sets = [
         ("protocol", &matches.protocol),
-        ("port", &matches.port),
+        ("port", &matches.rare.port),
         ("destination-port", &matches.destination_port),
         ("source-port", &matches.source_port),
-        ("icmp-type", &matches.icmp_type),
-        ("icmp-code", &matches.icmp_code),
-        ("packet-length", &matches.packet_length),
-        ("dscp", &matches.dscp),
-        ("flow-label", &matches.flow_label),
+        ("icmp-type", &matches.rare.icmp_type),
+        ("icmp-code", &matches.rare.icmp_code),
+        ("packet-length", &matches.rare.packet_length),
+        ("dscp", &matches.rare.dscp),
+        ("flow-label", &matches.rare.flow_label),
     ];
     let empty = |name: &str| Some(format!("no value satisfies {name}"));
     if let Some((name, _)) = sets
@@ -224,6 +224,7 @@ fn why_it_never_matches(matches: &Match, family: Family) -> Option<String> {
         return empty(name);
     }
     if matches
+        .rare
         .tcp_flags
         .as_ref()
         .is_some_and(|flags| flags.values().is_empty())
@@ -257,10 +258,10 @@ fn no_protocol_has_all(matches: &Match, family: Family) -> bool {
         Family::Ipv4 => protocol::ICMP,
         Family::Ipv6 => protocol::ICMPV6,
     };
-    let has_port = matches.port.is_some()
+    let has_port = matches.rare.port.is_some()
         || matches.destination_port.is_some()
         || matches.source_port.is_some();
-    let has_icmp = matches.icmp_type.is_some() || matches.icmp_code.is_some();
+    let has_icmp = matches.rare.icmp_type.is_some() || matches.rare.icmp_code.is_some();
     let mut admitted = matches
         .protocol
         .clone()
@@ -268,7 +269,7 @@ fn no_protocol_has_all(matches: &Match, family: Family) -> bool {
     for (looked_at, protocols) in [
         (has_port, only(&[protocol::TCP, protocol::UDP])),
         (has_icmp, only(&[icmp])),
-        (matches.tcp_flags.is_some(), only(&[protocol::TCP])),
+        (matches.rare.tcp_flags.is_some(), only(&[protocol::TCP])),
     ] {
         if looked_at {
             admitted = admitted.intersection(&protocols);

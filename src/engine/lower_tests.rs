@@ -112,7 +112,7 @@ fn a_route_becomes_one_rule() {
         Some(IntervalSet::from_ranges([(6, 6), (17, 17)]))
     );
     assert_eq!(
-        rule.matches.port,
+        rule.matches.rare.port,
         Some(IntervalSet::from_ranges([(1024, 65535)]))
     );
     assert_eq!(rule.matches.source, None);
@@ -146,12 +146,9 @@ fn sets_reach_to_the_greatest_value_of_the_field() {
     ];
     for (text, greatest, beyond) in rows {
         let lowered = lower_text(&format!("flow route {{ match {{ {text}; }} }}")).unwrap();
-        let matches = lowered.rule.matches;
-        let set = matches
-            .packet_length
-            .or(matches.flow_label)
-            .or(matches.dscp)
-            .unwrap();
+        let rare = &lowered.rule.matches.rare;
+        let sets = [&rare.packet_length, &rare.flow_label, &rare.dscp];
+        let set = sets.into_iter().flatten().next().unwrap();
         assert!(
             set.contains(greatest) && !set.contains(beyond),
             "{text}: {set}"

@@ -25,7 +25,7 @@ use std::time::Instant;
 
 use dataplane::backend::{BackendError, Capability, Counter};
 use dataplane::desired::Changes;
-use dataplane::rule::{Label, RuleId};
+use dataplane::rule::{Label, OrderKey, RuleId};
 use ipnetwork::IpNetwork;
 
 use crate::rib::{Entry, Peer, Rib, RouteKey};
@@ -108,7 +108,7 @@ pub struct Engine {
     enforcement: Enforcement,
     /// By id.
     counters: Vec<(RuleId, Counter)>,
-    tiers: Shared<[u8], ()>,
+    tiers: Shared<OrderKey, ()>,
     retention: Retention,
     orders: Orders,
     protection: Protection,
@@ -239,7 +239,7 @@ impl Engine {
 /// What is wanted for an entry. Rules share what is equal in them: keys with the table, tiers with each other.
 fn desired(
     capability: &dyn Capability,
-    tiers: &mut Shared<[u8], ()>,
+    tiers: &mut Shared<OrderKey, ()>,
     key: &RouteKey,
     id: RuleId,
     entry: &Entry,

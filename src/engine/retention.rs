@@ -65,8 +65,8 @@ pub struct Recovery {
 #[derive(Default)]
 struct Common {
     ids: HashSet<RuleId>,
-    peers: Shared<Peer, ()>,
-    actions: Shared<Attributes, Arc<TrafficFilteringActions>>,
+    peers: Shared<Arc<Peer>, ()>,
+    actions: Shared<Arc<Attributes>, Arc<TrafficFilteringActions>>,
 }
 
 impl Engine {

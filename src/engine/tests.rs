@@ -21,6 +21,7 @@ impl Capability for Picky {
     fn check(&self, rule: &Rule) -> Result<(), Unsupported> {
         let evil = rule
             .matches
+            .rare
             .port
             .as_ref()
             .is_some_and(|ports| ports.contains(666));

@@ -19,7 +19,6 @@
 //! octets is all there is to it.
 
 use std::cmp::Ordering;
-use std::sync::Arc;
 
 use dataplane::rule::OrderKey;
 
@@ -49,7 +48,7 @@ pub fn precedence_key(nlri: &Nlri) -> OrderKey {
 /// different tiers the lower tier has the lower key, since the first octet in which the keys differ
 /// then stands in the tiers, too. That is why the component *port* keeps its value: a packet has
 /// two ports, and may match two of them.
-pub fn precedence_tier(nlri: &Nlri) -> Arc<[u8]> {
+pub fn precedence_tier(nlri: &Nlri) -> OrderKey {
     key(nlri, |component| match component {
         Component::DestinationPrefix(_) | Component::SourcePrefix(_) => true,
         Component::Numeric(kind, ops) => {
@@ -64,7 +63,7 @@ pub fn precedence_tier(nlri: &Nlri) -> Arc<[u8]> {
 }
 
 /// The key, in which the values of some components are zeros.
-fn key(nlri: &Nlri, is_blank: impl Fn(&Component) -> bool) -> Arc<[u8]> {
+fn key(nlri: &Nlri, is_blank: impl Fn(&Component) -> bool) -> OrderKey {
     let ipv6 = nlri.family().is_ipv6();
     // The longest growth is that of two short prefixes.
     let mut key = Vec::with_capacity(nlri.value().len() + 2 * PREFIX_LENGTH_IPV6);
@@ -92,7 +91,7 @@ fn key(nlri: &Nlri, is_blank: impl Fn(&Component) -> bool) -> Arc<[u8]> {
     if let Some(distinguisher) = nlri.route_distinguisher() {
         key.extend(distinguisher.0);
     }
-    key.into()
+    key.as_slice().into()
 }
 
 /// Compares two NLRI of one family: `Less` is evaluated first.

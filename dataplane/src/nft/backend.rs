@@ -39,7 +39,7 @@ impl Table {
     pub(super) fn merged_packets(&self) -> Option<String> {
         let depends = |rule: &&Arc<Rule>| {
             let limits = &rule.action.limits;
-            rule.matches.packet_length.is_some()
+            rule.matches.rare.packet_length.is_some()
                 || limits.iter().any(|limit| limit.unit == LimitUnit::Packets)
         };
         let rules = self.layout.rules().filter(depends).count();

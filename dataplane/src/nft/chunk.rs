@@ -12,7 +12,7 @@ use super::installed::Installed;
 use super::object::NftRule;
 use super::section::Section;
 use super::unit::{Unit, UnitKey};
-use crate::rule::Family;
+use crate::rule::{Family, OrderKey};
 
 /// Items in a chunk that has just been cut.
 const CHUNK_TARGET: usize = 12;
@@ -27,7 +27,7 @@ const CHUNK_JOIN: usize = 8;
 const GROUP: u64 = 16;
 
 /// Where an item stands in a list: items are evaluated in ascending order.
-pub(super) type ItemKey = (Arc<[u8]>, Arc<[u8]>);
+pub(super) type ItemKey = (OrderKey, OrderKey);
 
 /// What a list consists of.
 #[derive(Clone, Debug, PartialEq)]

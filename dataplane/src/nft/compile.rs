@@ -276,21 +276,21 @@ impl Alternatives {
         all.address(Field::Source(family), matches.source);
         all.protocol(family, matches);
         all.ports(matches);
-        all.field(Field::IcmpType(family), matches.icmp_type.as_ref());
-        all.field(Field::IcmpCode(family), matches.icmp_code.as_ref());
-        if let Some(flags) = &matches.tcp_flags {
+        all.field(Field::IcmpType(family), matches.rare.icmp_type.as_ref());
+        all.field(Field::IcmpCode(family), matches.rare.icmp_code.as_ref());
+        if let Some(flags) = &matches.rare.tcp_flags {
             all.tcp_flags(flags);
         }
-        if let Some(length) = &matches.packet_length {
+        if let Some(length) = &matches.rare.packet_length {
             all.packet_length(family, length);
         }
-        if let Some(dscp) = matches.dscp.as_ref().filter(|set| !set.is_full(63)) {
+        if let Some(dscp) = matches.rare.dscp.as_ref().filter(|set| !set.is_full(63)) {
             all.field(Field::Dscp(family), Some(dscp));
         }
         if let Some(fragment) = matches.fragment {
             all.fragment(family, fragment, class);
         }
-        if let Some(label) = &matches.flow_label {
+        if let Some(label) = &matches.rare.flow_label {
             match family {
                 Family::Ipv4 => all.nothing(),
                 Family::Ipv6 if label.is_full(0x0f_ffff) => {}
@@ -362,12 +362,12 @@ impl Alternatives {
             Family::Ipv6 => 58,
         });
         let needs = [
-            (matches.port.is_some(), &ports),
+            (matches.rare.port.is_some(), &ports),
             (matches.source_port.is_some(), &ports),
             (matches.destination_port.is_some(), &ports),
-            (matches.icmp_type.is_some(), &icmp),
-            (matches.icmp_code.is_some(), &icmp),
-            (matches.tcp_flags.is_some(), &IntervalSet::single(6)),
+            (matches.rare.icmp_type.is_some(), &icmp),
+            (matches.rare.icmp_code.is_some(), &icmp),
+            (matches.rare.tcp_flags.is_some(), &IntervalSet::single(6)),
         ];
         for (_, protocols) in needs.iter().filter(|(needed, _)| *needed) {
             allowed = allowed.intersection(protocols);
@@ -391,7 +391,7 @@ impl Alternatives {
             matches.source_port.as_ref(),
             matches.destination_port.as_ref(),
         );
-        let Some(either) = &matches.port else {
+        let Some(either) = &matches.rare.port else {
             self.field(Field::SourcePort, source);
             self.field(Field::DestinationPort, destination);
             return;

@@ -1,14 +1,12 @@
 //! The compiled instructions, run on octets of packets, against what the rule says about the
 //! packets.
 
-use std::sync::Arc;
-
 use proptest::prelude::*;
 
 use super::super::expression::{Base, Comparison, Expression, MetaKey, SetReference};
 use super::*;
 use crate::packet::Packet;
-use crate::rule::RuleId;
+use crate::rule::{RareFields, RuleId};
 
 /// A packet with what the kernel knows about it before any rule runs.
 #[derive(Clone, Debug)]
@@ -260,16 +258,19 @@ fn matches() -> impl Strategy<Value = Match> {
             destination,
             source: None,
             protocol,
-            port,
             destination_port,
             source_port,
-            icmp_type,
-            icmp_code,
-            tcp_flags,
-            packet_length,
-            dscp,
             fragment,
-            flow_label,
+            rare: RareFields {
+                port,
+                icmp_type,
+                icmp_code,
+                tcp_flags,
+                packet_length,
+                dscp,
+                flow_label,
+            }
+            .into(),
         },
     )
 }
@@ -279,8 +280,8 @@ fn passed(matches: &Match, received: &Received, packet: &Packet) -> usize {
     let rule = Rule {
         id: RuleId(1),
         family: packet.family,
-        order: Arc::from([]),
-        tier: Arc::from([]),
+        order: [].into(),
+        tier: [].into(),
         label: "".into(),
         matches: matches.clone(),
         action: Action {
@@ -328,7 +329,11 @@ proptest! {
 #[test]
 fn rules_that_need_a_transport_header_never_see_later_fragments() {
     let ports = Match {
-        port: Some(IntervalSet::full(65535)),
+        rare: RareFields {
+            port: Some(IntervalSet::full(65535)),
+            ..RareFields::default()
+        }
+        .into(),
         ..Match::default()
     };
     for family in Family::ALL {

@@ -31,20 +31,17 @@ impl KeyValue {
             destination,
             source,
             protocol,
-            port: None,
             destination_port,
             source_port,
-            icmp_type: None,
-            icmp_code: None,
-            tcp_flags: None,
-            packet_length: None,
-            dscp: None,
             fragment: None,
-            flow_label: None,
+            rare,
         } = matches
         else {
             return None;
         };
+        if !rare.is_none() {
+            return None;
+        }
         let mut whole = Self {
             key: Key(Vec::new()),
             values: Vec::new(),

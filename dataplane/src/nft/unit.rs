@@ -3,15 +3,13 @@
 //! Rules of one tier never match the same packet, so that no order among them matters: the packet's
 //! key finds the one that matches, however many there are.
 
-use std::sync::Arc;
-
 use super::compile::{Class, Context, Objects, buckets, compile_keyed};
 use super::expression::ObjectKind;
 use super::installed::Installed;
 use super::key::{Key, KeyValue};
 use super::object::{Element, NamedSet, NftRule, Target, Values};
 use super::section::{Section, Side, source_level};
-use crate::rule::{Action, Family, LimitUnit};
+use crate::rule::{Action, Family, LimitUnit, OrderKey};
 
 /// What a rule does, but for its rates.
 #[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
@@ -80,7 +78,7 @@ pub(super) struct UnitKey {
     /// Where it is evaluated.
     pub(super) section: Section,
     /// The rules' tier.
-    pub(super) tier: Arc<[u8]>,
+    pub(super) tier: OrderKey,
     /// What is looked up.
     key: Key,
     /// What the rules do.
@@ -179,7 +177,7 @@ impl UnitKey {
         Self {
             family,
             section,
-            tier: Arc::default(),
+            tier: OrderKey::default(),
             key: Key::default(),
             kind: Kind::default(),
         }

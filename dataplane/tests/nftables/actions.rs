@@ -59,7 +59,7 @@ fn the_first_mark_wins_and_is_written_after_all_matching() {
             ..Action::default()
         };
         let mut unmarked = Rule::clone(&acting(2, second));
-        unmarked.matches.dscp = set("0");
+        unmarked.matches.rare.dscp = set("0");
         commit(&mut backend, &[acting(1, first), Arc::new(unmarked)]);
         send(1001, 5);
         assert_eq!(probed(), [5, 5, 0]);
@@ -95,7 +95,7 @@ fn a_rule_over_its_limit_drops_and_counts() {
             },
         ));
         either.matches.destination_port = None;
-        either.matches.port = set("1001");
+        either.matches.rare.port = set("1001");
         commit(&mut backend, &[Arc::new(either)]);
         send(1001, 20);
         assert_eq!(probed(), [5], "the bucket holds five");

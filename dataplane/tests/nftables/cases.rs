@@ -194,7 +194,11 @@ fn actions() -> Vec<Arc<Rule>> {
         ),
     ]);
     let ports = Match {
-        port: set("53"),
+        rare: RareFields {
+            port: set("53"),
+            ..RareFields::default()
+        }
+        .into(),
         ..Match::default()
     };
     let action = Action {

@@ -67,13 +67,13 @@ fn generated(kind: Kind, id: u64, family: Family, key: u16) -> Rule {
                 ..Action::default()
             };
         }
-        Kind::Ports => matches.port = set("53,123"),
+        Kind::Ports => matches.rare.port = set("53,123"),
         Kind::Fragments => {
             matches.fragment = Some(FragmentSet::from_predicate(|kind, _| {
                 kind != FragmentKind::Whole
             }));
         }
-        Kind::NoMatch => matches.dscp = set(""),
+        Kind::NoMatch => matches.rare.dscp = set(""),
         Kind::Mark => {
             action = Action {
                 mark_dscp: Some(8),
@@ -194,7 +194,7 @@ fn met_ids(listing: &str, chain: &str) -> Vec<u64> {
 
 /// Whether a rule has anything to do in a class.
 fn belongs(rule: &Rule, later: bool) -> bool {
-    rule.matches.dscp.is_none() && !(later && rule.matches.needs_transport_header())
+    rule.matches.rare.dscp.is_none() && !(later && rule.matches.needs_transport_header())
 }
 
 #[test]
@@ -402,7 +402,7 @@ fn packets_of_a_rule_with_alternatives_are_counted_once() {
         backend.start(&loopback(), &[]).unwrap();
         let mut either = Rule::clone(&counting(1, "0"));
         either.matches.destination_port = None;
-        either.matches.port = set("1000-65535");
+        either.matches.rare.port = set("1000-65535");
         commit(&mut backend, &[Arc::new(either)]);
         send(1001, 5);
         assert_eq!(
@@ -504,7 +504,11 @@ fn what_others_put_in_the_way_is_cleared() {
             run("nft", &[&map]);
         }
         let matches = Match {
-            packet_length: set("100,200,300,400,500,600"),
+            rare: RareFields {
+                packet_length: set("100,200,300,400,500,600"),
+                ..RareFields::default()
+            }
+            .into(),
             ..Match::default()
         };
         let listed = Arc::new(Rule {
@@ -690,7 +694,11 @@ fn rules_that_merged_packets_would_deceive_come_with_a_warning() {
         );
 
         let matches = Match {
-            packet_length: set("100-200"),
+            rare: RareFields {
+                packet_length: set("100-200"),
+                ..RareFields::default()
+            }
+            .into(),
             ..Match::default()
         };
         commit(&mut backend, &[Arc::new(rule(2, Family::Ipv4, matches))]);

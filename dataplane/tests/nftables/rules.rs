@@ -1,7 +1,6 @@
 //! Rules for tests.
 
 use std::net::IpAddr;
-use std::sync::Arc;
 
 use dataplane::interval::IntervalSet;
 use dataplane::rule::*;
@@ -11,8 +10,8 @@ pub fn rule(id: u64, family: Family, matches: Match) -> Rule {
     Rule {
         id: RuleId(id),
         family,
-        order: Arc::from(id.to_be_bytes()),
-        tier: Arc::from(id.to_be_bytes()),
+        order: id.to_be_bytes().into(),
+        tier: id.to_be_bytes().into(),
         label: format!("flow {id}").into(),
         matches,
         action: Action {
@@ -100,28 +99,44 @@ pub fn matches(family: Family) -> Vec<(&'static str, Match)> {
         (
             "port",
             Match {
-                port: set("53"),
+                rare: RareFields {
+                    port: set("53"),
+                    ..RareFields::default()
+                }
+                .into(),
                 ..m()
             },
         ),
         (
             "ports",
             Match {
-                port: set("53,100-200"),
+                rare: RareFields {
+                    port: set("53,100-200"),
+                    ..RareFields::default()
+                }
+                .into(),
                 ..m()
             },
         ),
         (
             "any port",
             Match {
-                port: set("0-65535"),
+                rare: RareFields {
+                    port: set("0-65535"),
+                    ..RareFields::default()
+                }
+                .into(),
                 ..m()
             },
         ),
         (
             "port and source port",
             Match {
-                port: set("53,80"),
+                rare: RareFields {
+                    port: set("53,80"),
+                    ..RareFields::default()
+                }
+                .into(),
                 source_port: set("53-60"),
                 ..m()
             },
@@ -129,7 +144,11 @@ pub fn matches(family: Family) -> Vec<(&'static str, Match)> {
         (
             "all ports",
             Match {
-                port: set("53"),
+                rare: RareFields {
+                    port: set("53"),
+                    ..RareFields::default()
+                }
+                .into(),
                 source_port: set("1024-65535"),
                 destination_port: set("1-100"),
                 ..m()
@@ -138,7 +157,11 @@ pub fn matches(family: Family) -> Vec<(&'static str, Match)> {
         (
             "port contradiction",
             Match {
-                port: set("1"),
+                rare: RareFields {
+                    port: set("1"),
+                    ..RareFields::default()
+                }
+                .into(),
                 source_port: set(""),
                 ..m()
             },
@@ -177,155 +200,243 @@ pub fn matches(family: Family) -> Vec<(&'static str, Match)> {
         (
             "icmp type",
             Match {
-                icmp_type: set("8"),
+                rare: RareFields {
+                    icmp_type: set("8"),
+                    ..RareFields::default()
+                }
+                .into(),
                 ..m()
             },
         ),
         (
             "icmp types and codes",
             Match {
-                icmp_type: set("3-4,11"),
-                icmp_code: set("1-3"),
+                rare: RareFields {
+                    icmp_type: set("3-4,11"),
+                    icmp_code: set("1-3"),
+                    ..RareFields::default()
+                }
+                .into(),
                 ..m()
             },
         ),
         (
             "icmp code",
             Match {
-                icmp_code: set("0,4"),
+                rare: RareFields {
+                    icmp_code: set("0,4"),
+                    ..RareFields::default()
+                }
+                .into(),
                 ..m()
             },
         ),
         (
             "any icmp type",
             Match {
-                icmp_type: set("0-255"),
+                rare: RareFields {
+                    icmp_type: set("0-255"),
+                    ..RareFields::default()
+                }
+                .into(),
                 ..m()
             },
         ),
         (
             "tcp syn",
             Match {
-                tcp_flags: flags(0x12, &|v| v == 2),
+                rare: RareFields {
+                    tcp_flags: flags(0x12, &|v| v == 2),
+                    ..RareFields::default()
+                }
+                .into(),
                 ..m()
             },
         ),
         (
             "tcp any of",
             Match {
-                tcp_flags: flags(0x12, &|v| v != 0),
+                rare: RareFields {
+                    tcp_flags: flags(0x12, &|v| v != 0),
+                    ..RareFields::default()
+                }
+                .into(),
                 ..m()
             },
         ),
         (
             "tcp values",
             Match {
-                tcp_flags: flags(0x13, &|v| [2, 0x10, 0x11].contains(&v)),
+                rare: RareFields {
+                    tcp_flags: flags(0x13, &|v| [2, 0x10, 0x11].contains(&v)),
+                    ..RareFields::default()
+                }
+                .into(),
                 ..m()
             },
         ),
         (
             "tcp nonce bit",
             Match {
-                tcp_flags: flags(0x102, &|v| v == 0x100),
+                rare: RareFields {
+                    tcp_flags: flags(0x102, &|v| v == 0x100),
+                    ..RareFields::default()
+                }
+                .into(),
                 ..m()
             },
         ),
         (
             "tcp exact",
             Match {
-                tcp_flags: flags(0xff, &|v| v == 2),
+                rare: RareFields {
+                    tcp_flags: flags(0xff, &|v| v == 2),
+                    ..RareFields::default()
+                }
+                .into(),
                 ..m()
             },
         ),
         (
             "tcp exact 12 bits",
             Match {
-                tcp_flags: flags(0xfff, &|v| v == 2),
+                rare: RareFields {
+                    tcp_flags: flags(0xfff, &|v| v == 2),
+                    ..RareFields::default()
+                }
+                .into(),
                 ..m()
             },
         ),
         (
             "tcp 12 bits list",
             Match {
-                tcp_flags: flags(0xfff, &|v| [2, 5, 6, 7, 9].contains(&v)),
+                rare: RareFields {
+                    tcp_flags: flags(0xfff, &|v| [2, 5, 6, 7, 9].contains(&v)),
+                    ..RareFields::default()
+                }
+                .into(),
                 ..m()
             },
         ),
         (
             "tcp list",
             Match {
-                tcp_flags: flags(0xff, &|v| [1, 2, 3, 4, 5, 9].contains(&v)),
+                rare: RareFields {
+                    tcp_flags: flags(0xff, &|v| [1, 2, 3, 4, 5, 9].contains(&v)),
+                    ..RareFields::default()
+                }
+                .into(),
                 ..m()
             },
         ),
         (
             "tcp any flags",
             Match {
-                tcp_flags: flags(0xfff, &|_| true),
+                rare: RareFields {
+                    tcp_flags: flags(0xfff, &|_| true),
+                    ..RareFields::default()
+                }
+                .into(),
                 ..m()
             },
         ),
         (
             "tcp no flags",
             Match {
-                tcp_flags: flags(0xfff, &|_| false),
+                rare: RareFields {
+                    tcp_flags: flags(0xfff, &|_| false),
+                    ..RareFields::default()
+                }
+                .into(),
                 ..m()
             },
         ),
         (
             "length",
             Match {
-                packet_length: set("1000"),
+                rare: RareFields {
+                    packet_length: set("1000"),
+                    ..RareFields::default()
+                }
+                .into(),
                 ..m()
             },
         ),
         (
             "lengths",
             Match {
-                packet_length: set("40-60,1000-1500"),
+                rare: RareFields {
+                    packet_length: set("40-60,1000-1500"),
+                    ..RareFields::default()
+                }
+                .into(),
                 ..m()
             },
         ),
         (
             "length range",
             Match {
-                packet_length: set("0-99"),
+                rare: RareFields {
+                    packet_length: set("0-99"),
+                    ..RareFields::default()
+                }
+                .into(),
                 ..m()
             },
         ),
         (
             "length too long",
             Match {
-                packet_length: set("99971-99985"),
+                rare: RareFields {
+                    packet_length: set("99971-99985"),
+                    ..RareFields::default()
+                }
+                .into(),
                 ..m()
             },
         ),
         (
             "any length",
             Match {
-                packet_length: set("0-70000"),
+                rare: RareFields {
+                    packet_length: set("0-70000"),
+                    ..RareFields::default()
+                }
+                .into(),
                 ..m()
             },
         ),
         (
             "dscp",
             Match {
-                dscp: set("46"),
+                rare: RareFields {
+                    dscp: set("46"),
+                    ..RareFields::default()
+                }
+                .into(),
                 ..m()
             },
         ),
         (
             "dscps",
             Match {
-                dscp: set("0-7,10"),
+                rare: RareFields {
+                    dscp: set("0-7,10"),
+                    ..RareFields::default()
+                }
+                .into(),
                 ..m()
             },
         ),
         (
             "dscp range",
             Match {
-                dscp: set("8-63"),
+                rare: RareFields {
+                    dscp: set("8-63"),
+                    ..RareFields::default()
+                }
+                .into(),
                 ..m()
             },
         ),
@@ -388,21 +499,33 @@ pub fn matches(family: Family) -> Vec<(&'static str, Match)> {
         (
             "flow label",
             Match {
-                flow_label: set("74565"),
+                rare: RareFields {
+                    flow_label: set("74565"),
+                    ..RareFields::default()
+                }
+                .into(),
                 ..m()
             },
         ),
         (
             "flow labels",
             Match {
-                flow_label: set("1-5,1048575"),
+                rare: RareFields {
+                    flow_label: set("1-5,1048575"),
+                    ..RareFields::default()
+                }
+                .into(),
                 ..m()
             },
         ),
         (
             "port of first fragments",
             Match {
-                port: set("53"),
+                rare: RareFields {
+                    port: set("53"),
+                    ..RareFields::default()
+                }
+                .into(),
                 fragment: fragment(&|kind, _| kind != Middle),
                 ..m()
             },
@@ -452,7 +575,11 @@ pub fn matches(family: Family) -> Vec<(&'static str, Match)> {
                     source: prefix("192.0.2.0/24"),
                     protocol: set("17"),
                     source_port: set("123"),
-                    packet_length: set("468"),
+                    rare: RareFields {
+                        packet_length: set("468"),
+                        ..RareFields::default()
+                    }
+                    .into(),
                     ..m()
                 },
             ),

@@ -19,7 +19,11 @@ fn many(count: u64) -> Vec<Arc<Rule>> {
             destination: Some(AddressPattern::new(address << 96, 0, 32)),
             protocol: rules::set("17"),
             source_port: rules::set("123"),
-            packet_length: rules::set("36-76,468"),
+            rare: RareFields {
+                packet_length: rules::set("36-76,468"),
+                ..RareFields::default()
+            }
+            .into(),
             ..Match::default()
         };
         let mut rule = rules::rule(id, Family::Ipv4, matches);

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use dataplane::backend::Capability;
 use dataplane::desired::Settings;
 use dataplane::nft;
-use dataplane::rule::{Action, AddressPattern, Family, Match, Rule, RuleId};
+use dataplane::rule::{Action, AddressPattern, Family, Match, RareFields, Rule, RuleId};
 
 use super::reading::{Content, Reading, Route};
 use crate::engine::lower::lower;
@@ -238,17 +238,20 @@ fn match_texts(family: Family, matches: &Match) -> Vec<(&'static str, String)> {
         destination,
         source,
         protocol,
-        port,
         destination_port,
         source_port,
+        fragment,
+        rare,
+    } = matches;
+    let RareFields {
+        port,
         icmp_type,
         icmp_code,
         tcp_flags,
         packet_length,
         dscp,
-        fragment,
         flow_label,
-    } = matches;
+    } = &**rare;
     let address = |pattern: &AddressPattern| address_text(family, pattern);
     let sets = [
         ("protocol", protocol),

@@ -122,7 +122,7 @@ impl Layout {
     fn units_at(&self, place: Place) -> BTreeMap<ItemKey, Item> {
         let (family, section, node) = place;
         let item = |(key, unit): (&UnitKey, &Unit)| {
-            let item_key = (key.tier.clone(), Arc::from(unit.id.to_be_bytes()));
+            let item_key = (key.tier.clone(), unit.id.to_be_bytes().into());
             (item_key, Item::Unit(key.clone(), unit.id))
         };
         let is_here = |(_, unit): &(&UnitKey, &Unit)| match node {
