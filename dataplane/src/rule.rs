@@ -5,13 +5,14 @@
 //! only in ICMP, TCP flags only in TCP, and none of them in a later fragment (RFC 8955 §4.2.2). Even a full set
 //! therefore restricts.
 
+use std::fmt;
+use std::net::IpAddr;
+
 use crate::interval::IntervalSet;
 pub use crate::label::{Background, Label};
 pub use crate::order::OrderKey;
 use crate::packet::Packet;
 pub use crate::rare::{Rare, RareFields};
-use std::fmt;
-use std::net::IpAddr;
 
 /// The address family of the packets a rule looks at.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]

@@ -40,15 +40,107 @@ pub enum Desired {
     },
 }
 
-/// One NLRI's way into the packet filter.
+/// One NLRI's way into the packet filter. Nearly all have arrived, and those are small.
 #[derive(Clone, Debug)]
-struct Slot {
+enum Slot {
+    /// The packet filter holds the rule that is wanted, and there is nothing to say about it.
+    Arrived(Arc<Rule>),
+    /// Anything else.
+    Open(Box<Open>),
+}
+
+/// A slot in full.
+#[derive(Clone, Debug)]
+struct Open {
     id: RuleId,
     desired: Desired,
     installed: Option<Arc<Rule>>,
 }
 
 impl Slot {
+    /// Nothing wanted, nothing there.
+    fn new(id: RuleId) -> Self {
+        Self::Open(Box::new(Open {
+            id,
+            desired: Desired::Nothing,
+            installed: None,
+        }))
+    }
+
+    fn id(&self) -> RuleId {
+        match self {
+            Self::Arrived(rule) => rule.id,
+            Self::Open(open) => open.id,
+        }
+    }
+
+    fn wanted(&self) -> Option<&Arc<Rule>> {
+        match self {
+            Self::Arrived(rule) => Some(rule),
+            Self::Open(open) => open.wanted(),
+        }
+    }
+
+    fn installed(&self) -> Option<&Arc<Rule>> {
+        match self {
+            Self::Arrived(rule) => Some(rule),
+            Self::Open(open) => open.installed.as_ref(),
+        }
+    }
+
+    /// The slot in full, to be changed; [`Self::close`] follows.
+    fn open(&mut self) -> &mut Open {
+        if let Self::Arrived(rule) = self {
+            *self = Self::Open(Box::new(Open {
+                id: rule.id,
+                desired: Desired::Rule {
+                    rule: rule.clone(),
+                    notes: Box::default(),
+                },
+                installed: Some(rule.clone()),
+            }));
+        }
+        match self {
+            Self::Open(open) => open,
+            Self::Arrived(_) => unreachable!("it was opened above"),
+        }
+    }
+
+    /// Keeps no more than is needed. Of two equal rules the one that the packet filter has is enough.
+    fn close(&mut self) {
+        let Self::Open(open) = self else { return };
+        if !open.is_settled() {
+            return;
+        }
+        if let (Desired::Rule { rule, notes }, Some(installed)) =
+            (&mut open.desired, &open.installed)
+        {
+            if notes.is_empty() {
+                *self = Self::Arrived(installed.clone());
+            } else {
+                *rule = installed.clone();
+            }
+        }
+    }
+
+    /// True when the packet filter does what is wanted; what it keeps for a later process may differ.
+    fn is_settled(&self) -> bool {
+        match self {
+            Self::Arrived(_) => true,
+            Self::Open(open) => open.is_settled(),
+        }
+    }
+
+    /// True when nothing is wanted and nothing there.
+    fn is_empty(&self) -> bool {
+        match self {
+            Self::Arrived(_) => false,
+            Self::Open(open) => open.installed.is_none() && open.desired == Desired::Nothing,
+        }
+    }
+}
+
+impl Open {
     fn wanted(&self) -> Option<&Arc<Rule>> {
         match &self.desired {
             Desired::Rule { rule, .. } => Some(rule),
@@ -56,7 +148,6 @@ impl Slot {
         }
     }
 
-    /// True when the packet filter does what is wanted; what it keeps for a later process may differ.
     fn is_settled(&self) -> bool {
         match (self.wanted(), &self.installed) {
             (Some(wanted), Some(installed)) => is_same(wanted, installed),
@@ -111,7 +202,7 @@ impl Enforcement {
     /// The id for the rule at `key`: the one it has, or a new one.
     pub fn rule_id(&mut self, key: &RouteKey) -> RuleId {
         match self.slots.get(key) {
-            Some(slot) => slot.id,
+            Some(slot) => slot.id(),
             None => {
                 self.last_id += 1;
                 RuleId(self.last_id)
@@ -121,23 +212,20 @@ impl Enforcement {
 
     /// Says what is wanted at `key`; `id` comes from [`Self::rule_id`].
     pub fn want(&mut self, key: &RouteKey, id: RuleId, desired: Desired) {
-        let slot = self.slots.entry(key.clone()).or_insert(Slot {
-            id,
-            desired: Desired::Nothing,
-            installed: None,
-        });
-        slot.desired = desired;
+        let slot = self.slots.entry(key.clone());
+        slot.or_insert_with(|| Slot::new(id)).open().desired = desired;
         self.settle(key);
     }
 
     /// Takes over a rule that the packet filter holds already, under the id that it has there.
     pub fn adopt(&mut self, key: RouteKey, rule: Arc<Rule>, notes: Box<[String]>) {
         self.last_id = self.last_id.max(rule.id.0);
-        let slot = Slot {
+        let mut slot = Slot::Open(Box::new(Open {
             id: rule.id,
             installed: Some(rule.clone()),
             desired: Desired::Rule { rule, notes },
-        };
+        }));
+        slot.close();
         self.slots.insert(key, slot);
     }
 
@@ -150,17 +238,13 @@ impl Enforcement {
             self.unsettled.insert(key.clone());
             return;
         }
-        if let (Desired::Rule { rule, .. }, Some(installed)) = (&mut slot.desired, &slot.installed)
-        {
-            // Of two equal ones the one that the packet filter has is enough to keep.
-            *rule = installed.clone();
-        }
+        slot.close();
         self.unsettled.remove(key);
         let in_flight = self
             .in_flight
             .as_ref()
             .is_some_and(|commit| commit.binary_search_by_key(&key, |(key, _)| key).is_ok());
-        if slot.installed.is_none() && slot.desired == Desired::Nothing && !in_flight {
+        if slot.is_empty() && !in_flight {
             self.slots.remove(key);
         }
     }
@@ -181,7 +265,7 @@ impl Enforcement {
             && let Some(key) = self.next_unsettled()
         {
             let slot = &self.slots[&key];
-            match (slot.wanted(), &slot.installed) {
+            match (slot.wanted(), slot.installed()) {
                 (Some(rule), _) => changes.put.push(rule.clone()),
                 (None, Some(rule)) => changes.remove.push((rule.family, rule.order.clone())),
                 (None, None) => unreachable!("a slot without rule is settled"),
@@ -232,7 +316,7 @@ impl Enforcement {
                 self.narrowed = self.narrowed.map(|limit| (2 * limit).min(COMMIT_MAX));
                 for (key, rule) in commit {
                     if let Some(slot) = self.slots.get_mut(&key) {
-                        slot.installed = rule;
+                        slot.open().installed = rule;
                     }
                     self.settle(&key);
                 }
@@ -247,7 +331,7 @@ impl Enforcement {
             Err(BackendError::Refused { rule, reason }) => {
                 let culprit = commit.iter().find(|(key, wanted)| {
                     wanted.is_some()
-                        && (commit.len() == 1 || self.slots.get(key).map(|slot| slot.id) == rule)
+                        && (commit.len() == 1 || self.slots.get(key).map(Slot::id) == rule)
                 });
                 match culprit {
                     Some((key, wanted)) => self.give_up(key, wanted, &reason),
@@ -273,7 +357,7 @@ impl Enforcement {
         if let Some(slot) = self.slots.get_mut(key)
             && slot.wanted() == refused.as_ref()
         {
-            slot.desired =
+            slot.open().desired =
                 Desired::Unsupported(format!("refused by the packet filter: {reason}").into());
         }
     }
@@ -306,14 +390,21 @@ impl Enforcement {
         let Some(slot) = self.slots.get(key) else {
             return (Enforced::Pending(None), None);
         };
-        let enforced = match &slot.desired {
+        let enforced = match slot {
+            Slot::Arrived(_) => Enforced::Installed,
+            Slot::Open(open) => self.state_of(open),
+        };
+        (enforced, slot.installed())
+    }
+
+    fn state_of(&self, slot: &Open) -> Enforced {
+        match &slot.desired {
             Desired::Unsupported(reason) => Enforced::Unsupported(reason.clone()),
             Desired::Rule { .. } if slot.is_settled() => Enforced::Installed,
             Desired::Rule { .. } | Desired::Nothing => {
                 Enforced::Pending(self.retry.as_ref().map(|retry| retry.error.clone()))
             }
-        };
-        (enforced, slot.installed.as_ref())
+        }
     }
 
     /// The rule that is wanted at `key`.
@@ -323,14 +414,17 @@ impl Enforcement {
 
     /// What an operator should know of the rule at `key`.
     pub fn notes(&self, key: &RouteKey) -> &[String] {
-        match self.slots.get(key).map(|slot| &slot.desired) {
-            Some(Desired::Rule { notes, .. }) => notes,
-            Some(Desired::Nothing | Desired::Unsupported(_)) | None => &[],
+        let Some(Slot::Open(open)) = self.slots.get(key) else {
+            return &[];
+        };
+        match &open.desired {
+            Desired::Rule { notes, .. } => notes,
+            Desired::Nothing | Desired::Unsupported(_) => &[],
         }
     }
 
     /// The id of the rule at `key`.
     pub fn id_at(&self, key: &RouteKey) -> Option<RuleId> {
-        self.slots.get(key).map(|slot| slot.id)
+        self.slots.get(key).map(Slot::id)
     }
 }
