@@ -1,5 +1,6 @@
 //! The daemon as a value: started, reloaded and stopped from an ordinary thread.
 
+use std::fmt;
 use std::sync::mpsc as std_mpsc;
 use std::thread::{self, JoinHandle};
 use std::time::Instant;
@@ -64,12 +65,33 @@ pub(super) struct FileRequest {
 /// A running daemon. Dropping it stops it.
 ///
 /// All its threads are children of the thread that started it, and live in the same network namespace.
-#[derive(Debug)]
 pub struct Daemon {
     orders: mpsc::Sender<Order>,
     /// `None` when somebody has taken them.
     file_requests: Option<mpsc::Receiver<FileRequest>>,
+    pulse: Pulse,
     thread: Option<JoinHandle<Result<(), DaemonError>>>,
+}
+
+/// Asks all parts of the daemon for a sign of life.
+#[derive(Clone)]
+struct Pulse {
+    engine: mpsc::Sender<EngineInput>,
+    neighbors: mpsc::Sender<Request>,
+    dataplane: dataplane_thread::Handle,
+}
+
+impl Pulse {
+    /// Returns when each has done what it was told before; `None` when one has ended.
+    async fn beat(&self) -> Option<()> {
+        let (sender, engine) = oneshot::channel();
+        self.engine.send(EngineInput::Beat(sender)).await.ok()?;
+        let (sender, neighbors) = oneshot::channel();
+        self.neighbors.send(Request::Beat(sender)).await.ok()?;
+        self.dataplane.beat().await?;
+        neighbors.await.ok()?;
+        engine.await.ok()
+    }
 }
 
 impl Daemon {
@@ -83,9 +105,10 @@ impl Daemon {
             .spawn(move || run(config, receiver, file_sender, &started))
             .map_err(DaemonError::Runtime)?;
         match has_started.recv() {
-            Ok(()) => Ok(Self {
+            Ok(pulse) => Ok(Self {
                 orders,
                 file_requests: Some(file_requests),
+                pulse,
                 thread: Some(thread),
             }),
             // It ended before it started: it says why.
@@ -118,6 +141,14 @@ impl Daemon {
         self.file_requests.take()
     }
 
+    /// Returns when all parts of the daemon have done what they were told before: sessions, engine and packet filter.
+    /// Never while one hangs, or has ended.
+    pub async fn beat(&self) {
+        if self.pulse.beat().await.is_none() {
+            std::future::pending().await
+        }
+    }
+
     /// Returns when the daemon has ended by itself, which is a failure: [`Self::stop`] tells why.
     pub async fn ended(&self) {
         self.orders.closed().await;
@@ -133,6 +164,12 @@ impl Daemon {
         // An error means that it has ended by itself: joining tells why.
         let _ = self.orders.try_send(Order::Stop);
         self.thread.take().map_or(Ok(()), join)
+    }
+}
+
+impl fmt::Debug for Daemon {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Daemon").finish_non_exhaustive()
     }
 }
 
@@ -156,7 +193,7 @@ fn run(
     config: Config,
     orders: mpsc::Receiver<Order>,
     file_requests: mpsc::Sender<FileRequest>,
-    started: &std_mpsc::SyncSender<()>,
+    started: &std_mpsc::SyncSender<Pulse>,
 ) -> Result<(), DaemonError> {
     let runtime = runtime::Builder::new_current_thread()
         .enable_all()
@@ -165,7 +202,7 @@ fn run(
     runtime.block_on(async {
         let running = Running::start(config, file_requests).await?;
         // Whoever started the daemon waits for this.
-        let _ = started.send(());
+        let _ = started.send(running.pulse.clone());
         running.serve(orders).await
     })
 }
@@ -203,6 +240,7 @@ struct Running {
     dataplane: dataplane_thread::Handle,
     neighbors: mpsc::Sender<Request>,
     engine: tokio::task::JoinHandle<()>,
+    pulse: Pulse,
     /// The engine's ear for what cannot wait.
     urgent: mpsc::Sender<EngineInput>,
     links: LinkWatcher,
@@ -245,6 +283,11 @@ impl Running {
         let engine =
             tokio::spawn(EngineTask::new(engine, inputs, urgent, replies, dataplane.clone()).run());
         tokio::spawn(neighbors.run(requests));
+        let pulse = Pulse {
+            engine: inputs_sender.clone(),
+            neighbors: requests_sender.clone(),
+            dataplane: dataplane.clone(),
+        };
         let api = Api {
             engine: inputs_sender,
             neighbors: requests_sender.clone(),
@@ -267,6 +310,7 @@ impl Running {
             dataplane,
             neighbors: requests_sender,
             engine,
+            pulse,
             urgent: urgent_sender,
             links,
             links_now,

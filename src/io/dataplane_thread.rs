@@ -25,6 +25,7 @@ enum Request {
     Settings(Settings),
     Links(Vec<Link>),
     Suspend(bool, oneshot::Sender<Result<(), BackendError>>),
+    Beat(oneshot::Sender<()>),
     Describe(oneshot::Sender<DataplaneReport>),
     Stop(OnStop, oneshot::Sender<Result<(), BackendError>>),
 }
@@ -97,6 +98,13 @@ impl Handle {
     /// Says which interfaces there are now.
     pub(super) fn links(&self, links: Vec<Link>) {
         self.ask(Request::Links(links));
+    }
+
+    /// Returns when all that was asked before is done; `None` when the thread has ended.
+    pub(super) async fn beat(&self) -> Option<()> {
+        let (sender, answer) = oneshot::channel();
+        self.ask(Request::Beat(sender));
+        answer.await.ok()
     }
 
     /// Facts for the operator; `None` when the thread has ended.
@@ -196,6 +204,10 @@ impl Owner {
                     self.settings.suspended = suspended;
                     // Whoever asked may have gone; what failed is tried again all the same.
                     let _ = answer.send(self.reconfigure());
+                }
+                Ok(Request::Beat(answer)) => {
+                    // Whoever asked may have gone.
+                    let _ = answer.send(());
                 }
                 Ok(Request::Describe(answer)) => {
                     // Whoever asked may have gone.

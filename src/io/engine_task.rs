@@ -41,6 +41,8 @@ pub(super) enum EngineInput {
         /// Tells which it was.
         answer: oneshot::Sender<Result<Ordered, FindError>>,
     },
+    /// Answer when all that came before is done.
+    Beat(oneshot::Sender<()>),
     /// Which rule decides this packet.
     Explain(Packet, oneshot::Sender<Explanation>),
 }
@@ -166,6 +168,9 @@ impl EngineTask {
                     disabled: self.engine.disabled(),
                     suspended: self.engine.is_suspended(),
                 });
+            }
+            EngineInput::Beat(answer) => {
+                let _ = answer.send(());
             }
             EngineInput::Order {
                 name,

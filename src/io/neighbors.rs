@@ -40,6 +40,8 @@ pub(super) enum Request {
     Preview(Box<Config>, oneshot::Sender<Effects>),
     /// Who is there.
     List(oneshot::Sender<Listing>),
+    /// Answer.
+    Beat(oneshot::Sender<()>),
     /// Stop all sessions, and then the task.
     Stop(oneshot::Sender<()>),
 }
@@ -144,6 +146,9 @@ impl Neighbors {
                     }
                     Some(Request::Preview(config, answer)) => {
                         let _ = answer.send(self.effects(&config));
+                    }
+                    Some(Request::Beat(answer)) => {
+                        let _ = answer.send(());
                     }
                     Some(Request::List(answer)) => {
                         let _ = answer.send(self.list());

@@ -1,12 +1,15 @@
 //! The daemon as a service: logging, signals, and what systemd wants to know.
 
+use std::convert::Infallible;
 use std::io::{self, IsTerminal};
 use std::path::Path;
+use std::time::{Duration, Instant};
 
 use sd_notify::NotifyState;
 use tokio::runtime::{self, Runtime};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::mpsc;
+use tokio::time::sleep_until;
 use tracing_subscriber::EnvFilter;
 
 use super::daemon::{FileRequest, Reloaded};
@@ -16,6 +19,9 @@ use crate::config::{Config, ConfigErrors};
 
 /// Environment variable with the log filter, as in `flowacl=debug`.
 pub const LOG_VARIABLE: &str = "FLOWACL_LOG";
+
+/// Signs of life within the time after which systemd takes the daemon for dead.
+const BEATS: u32 = 3;
 
 /// What the service waits for.
 enum Wake {
@@ -40,10 +46,11 @@ pub fn run(path: &Path) -> anyhow::Result<()> {
     let mut daemon = Daemon::start(config)?;
     let requests = daemon.take_file_requests();
     let mut requests = requests.expect("nobody else takes them");
+    let mut watchdog = Watchdog::new();
     notify(&[NotifyState::Ready]);
     tracing::info!("ready");
     loop {
-        match signals.wait(&daemon, &mut requests) {
+        match signals.wait(&daemon, &mut requests, &mut watchdog) {
             Wake::Reload => drop(reload(path, &daemon)),
             Wake::Asked(request) => serve(request, path, &daemon),
             Wake::Stop(name) => {
@@ -144,6 +151,36 @@ fn start_logging() {
     };
 }
 
+/// Tells systemd regularly that the daemon is alive, if it wants to know.
+struct Watchdog {
+    period: Option<Duration>,
+    next: Instant,
+}
+
+impl Watchdog {
+    /// As systemd wants it (WatchdogSec).
+    fn new() -> Self {
+        Self {
+            period: sd_notify::watchdog_enabled().map(|limit| limit / BEATS),
+            next: Instant::now(),
+        }
+    }
+
+    /// Runs for as long as it is polled. Says nothing while a part of the daemon hangs: then systemd starts it anew, and
+    /// the rules stay in force meanwhile.
+    async fn run(&mut self, daemon: &Daemon) -> Infallible {
+        let Some(period) = self.period else {
+            return std::future::pending().await;
+        };
+        loop {
+            sleep_until(self.next.into()).await;
+            daemon.beat().await;
+            notify(&[NotifyState::Watchdog]);
+            self.next = Instant::now() + period;
+        }
+    }
+}
+
 /// The signals that the service obeys.
 struct Signals {
     runtime: Runtime,
@@ -172,7 +209,12 @@ impl Signals {
     }
 
     /// Waits for a signal, a request or the end of the daemon.
-    fn wait(&mut self, daemon: &Daemon, requests: &mut mpsc::Receiver<FileRequest>) -> Wake {
+    fn wait(
+        &mut self,
+        daemon: &Daemon,
+        requests: &mut mpsc::Receiver<FileRequest>,
+        watchdog: &mut Watchdog,
+    ) -> Wake {
         let Self {
             runtime,
             hang_up,
@@ -186,6 +228,7 @@ impl Signals {
                 _ = interrupt.recv() => Wake::Stop("SIGINT"),
                 Some(request) = requests.recv() => Wake::Asked(request),
                 () = daemon.ended() => Wake::Ended,
+                never = watchdog.run(daemon) => match never {},
             }
         })
     }

@@ -1,11 +1,10 @@
 //! What an operator orders: rules out of force, for one moment or beyond a restart.
 
-use std::fs;
-use std::process::Command;
+use nix::sys::ptrace;
+use nix::sys::wait::{WaitPidFlag, waitpid};
+use nix::unistd::Pid;
 
-use serde_json::Value;
-
-use super::{ANYBODY, Daemon, FLOW, NLRI, OTHER_FLOW, OTHER_NLRI, Program, eventually};
+use super::*;
 
 impl Daemon {
     /// Gives an order, which must be carried out; returns what was said.
@@ -155,4 +154,76 @@ fn damaged_orders_put_nothing_in_force_and_say_so() {
     daemon.order(&["resume"]);
     daemon.restart();
     assert_eq!(daemon.show("summary")["suspended"], Value::Bool(false));
+}
+
+/// The thread of a process that has this name.
+fn thread(process: u32, name: &str) -> i32 {
+    let tasks = fs::read_dir(format!("/proc/{process}/task")).unwrap();
+    let mut tasks = tasks.map(|task| task.unwrap().path());
+    let task = tasks.find(|task| fs::read_to_string(task.join("comm")).unwrap().trim() == name);
+    let task = task.expect(name);
+    task.file_name().unwrap().to_str().unwrap().parse().unwrap()
+}
+
+#[test]
+fn systemd_hears_nothing_while_the_packet_filter_hangs() {
+    const LIMIT: Duration = Duration::from_millis(600);
+    let directory = tempfile::tempdir().unwrap();
+    let notify = UnixDatagram::bind(directory.path().join("notify")).unwrap();
+    // The next thing that systemd is told, within the time after which it loses patience.
+    let told = || {
+        notify.set_read_timeout(Some(LIMIT)).unwrap();
+        let mut octets = [0; 256];
+        let length = notify.recv(&mut octets).ok()?;
+        Some(String::from_utf8_lossy(&octets[..length]).into_owned())
+    };
+    let config = directory.path().join("flowacl.toml");
+    let port = TcpListener::bind("127.0.0.1:0")
+        .unwrap()
+        .local_addr()
+        .unwrap()
+        .port();
+    fs::write(&config, configuration(port, &directory, ANYBODY)).unwrap();
+    let child = Command::new(env!("CARGO_BIN_EXE_flowacl"))
+        .args(["run", "--config", config.to_str().unwrap()])
+        .env("NOTIFY_SOCKET", directory.path().join("notify"))
+        .env("WATCHDOG_USEC", LIMIT.as_micros().to_string())
+        .stderr(Stdio::null())
+        .spawn()
+        .unwrap();
+    let program = Program(child);
+    eventually("it is ready", || match told() {
+        Some(told) if told.contains("READY=1") => Ok(()),
+        other => Err(format!("{other:?}")),
+    });
+    for _ in 0..3 {
+        let told = told();
+        assert!(
+            told.as_ref()
+                .is_some_and(|told| told.contains("WATCHDOG=1")),
+            "{told:?}"
+        );
+    }
+    let thread = Pid::from_raw(thread(program.0.id(), "flowacl-filter"));
+    if let Err(error) = ptrace::seize(thread, ptrace::Options::empty()) {
+        assert!(
+            std::env::var_os("CI").is_none(),
+            "cannot hold a thread: {error}"
+        );
+        return eprintln!("skipped: cannot hold a thread: {error}");
+    }
+    ptrace::interrupt(thread).unwrap();
+    waitpid(thread, Some(WaitPidFlag::__WALL)).unwrap();
+    // One may have been on its way.
+    eventually("nothing is told", || match told() {
+        None => Ok(()),
+        Some(told) => Err(told),
+    });
+    ptrace::detach(thread, None).unwrap();
+    let told = told();
+    assert!(
+        told.as_ref()
+            .is_some_and(|told| told.contains("WATCHDOG=1")),
+        "{told:?}"
+    );
 }
