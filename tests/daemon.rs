@@ -4,6 +4,8 @@
 mod scale;
 #[path = "daemon/operator.rs"]
 mod operator;
+#[path = "daemon/permissions.rs"]
+mod permissions;
 #[path = "daemon/reload.rs"]
 mod reload;
 
@@ -98,6 +100,11 @@ const ANYBODY: &str = "[[neighbor]]\naddress = \"127.0.0.0/8\"\nremote_as = 6507
 impl Daemon {
     /// Starts a daemon with these neighbors.
     fn start(neighbors: &str) -> Self {
+        Self::start_with(|port, directory| configuration(port, directory, neighbors))
+    }
+
+    /// Starts a daemon with the configuration for a port and a directory.
+    fn start_with(configuration: impl FnOnce(u16, &TempDir) -> String) -> Self {
         let port = TcpListener::bind("127.0.0.1:0")
             .unwrap()
             .local_addr()
@@ -107,7 +114,7 @@ impl Daemon {
         let log = fs::File::create(directory.path().join("log")).unwrap();
         fs::write(directory.path().join("flowacl.toml"), "").unwrap();
         let path = directory.path().join("flowacl.toml");
-        fs::write(&path, configuration(port, &directory, neighbors)).unwrap();
+        fs::write(&path, configuration(port, &directory)).unwrap();
         let program = Program::start(&["run", "--config", path.to_str().unwrap()], log.into());
         let daemon = Self {
             program,
