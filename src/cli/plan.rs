@@ -104,8 +104,9 @@ fn engine_with(routes: &[Route], mut engine: Engine) -> Engine {
             ibgp: true,
             families: FlowFamily::ALL.to_vec(),
             policy: ImportPolicy {
-                destinations: Vec::new(),
+                allow_match_all: true,
                 max_routes: usize::MAX,
+                ..ImportPolicy::default()
             },
         },
     );

@@ -6,6 +6,7 @@ mod bgp;
 mod control;
 mod dataplane;
 mod error;
+mod import;
 mod keys;
 mod neighbor;
 mod protect;
@@ -18,9 +19,10 @@ pub use control::{Control, DEFAULT_SOCKET, Group, Metrics};
 pub use dataplane::{BackendKind, Dataplane, OnStop};
 pub use error::{ConfigError, ConfigErrors};
 pub use keys::{KeyChange, Keys};
-pub use neighbor::{Import, Neighbor};
+pub use neighbor::Neighbor;
 pub use protect::Protect;
 
+use crate::engine::policy::{ImportPolicy, TotalLimit};
 use reader::{Reader, Section};
 
 /// Where the daemon and `check` look for the file when none is named.
@@ -35,6 +37,8 @@ pub struct Config {
     pub neighbors: Vec<Neighbor>,
     /// `[[protect]]`: what no rule ever touches.
     pub protect: Vec<Protect>,
+    /// `[import]`, as far as it is about all neighbors together.
+    pub total: TotalLimit,
     /// `[dataplane]`: what enforces the rules, and where.
     pub dataplane: Dataplane,
     /// `[control]`: where the command line finds the daemon.
@@ -74,7 +78,11 @@ impl Config {
     /// Reads all tables, then checks what spans several of them.
     fn read(root: &mut Section<'_, '_>) -> Option<Self> {
         let bgp = root.table("bgp").and_then(Bgp::read);
-        let neighbors = neighbor::read_all(root, bgp.as_ref());
+        let (import, total) = match root.optional_table("import") {
+            Some(section) => import::read_global(section),
+            None => (ImportPolicy::default(), TotalLimit::default()),
+        };
+        let neighbors = neighbor::read_all(root, bgp.as_ref(), &import);
         let protect = protect::read_all(root);
         let dataplane = match root.optional_table("dataplane") {
             Some(section) => Dataplane::read(section),
@@ -89,6 +97,7 @@ impl Config {
             bgp: bgp?,
             neighbors,
             protect,
+            total,
             dataplane,
             control,
             metrics,

@@ -6,7 +6,9 @@ use std::time::Duration;
 use ipnetwork::IpNetwork;
 
 use super::bgp::{self, Bgp};
+use super::import;
 use super::reader::{Section, Value};
+use crate::engine::policy::ImportPolicy;
 use crate::wire::iana::FlowFamily;
 
 /// One neighbor, or all neighbors of one prefix.
@@ -31,16 +33,7 @@ pub struct Neighbor {
     /// The address to dial from; connections to any other of our addresses are refused.
     pub local_address: Option<IpAddr>,
     /// Which of its routes we take.
-    pub import: Import,
-}
-
-/// `[neighbor.import]`.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Import {
-    /// A route's destination must lie inside one of these; empty: no restriction.
-    pub destinations: Vec<IpNetwork>,
-    /// Routes beyond this number are refused; the session stays up. `None`: the engine's own limit.
-    pub max_routes: Option<usize>,
+    pub import: ImportPolicy,
 }
 
 impl Neighbor {
@@ -67,11 +60,15 @@ fn is_host(prefix: IpNetwork) -> bool {
 }
 
 /// Reads all `[[neighbor]]` tables; those with errors are noted and left out.
-pub(super) fn read_all(root: &mut Section<'_, '_>, bgp: Option<&Bgp>) -> Vec<Neighbor> {
+pub(super) fn read_all(
+    root: &mut Section<'_, '_>,
+    bgp: Option<&Bgp>,
+    import: &ImportPolicy,
+) -> Vec<Neighbor> {
     let mut known = Vec::new();
     let sections = root.tables("neighbor").into_iter();
     sections
-        .filter_map(|section| Neighbor::read(section, bgp, &mut known))
+        .filter_map(|section| Neighbor::read(section, bgp, import, &mut known))
         .collect()
 }
 
@@ -80,6 +77,7 @@ impl Neighbor {
     fn read(
         mut section: Section<'_, '_>,
         bgp: Option<&Bgp>,
+        global: &ImportPolicy,
         known: &mut Vec<IpNetwork>,
     ) -> Option<Self> {
         let remote = section.required("address", |value| remote(value, known));
@@ -105,8 +103,7 @@ impl Neighbor {
             local_address: section.optional("local_address", |value| local_address(value, remote)),
             import: section
                 .optional_table("import")
-                .map(Import::read)
-                .unwrap_or_default(),
+                .map_or_else(|| global.clone(), |section| import::read(section, global)),
         };
         if let (Some(remote), Some(bgp)) = (remote, bgp) {
             check_reachable(&mut section, remote, passive, bgp);
@@ -212,21 +209,5 @@ fn local_address(value: &Value<'_, '_>, remote: Option<IpNetwork>) -> Result<IpA
             shown(remote)
         )),
         _ => Ok(address),
-    }
-}
-
-impl Import {
-    /// Reads the section.
-    fn read(mut section: Section<'_, '_>) -> Self {
-        let import = Self {
-            destinations: section
-                .optional("destinations", |value| value.list(Value::prefix))
-                .unwrap_or_default(),
-            max_routes: section
-                .optional("max_routes", |value| value.integer(0..=u64::from(u32::MAX)))
-                .map(|limit| usize::try_from(limit).unwrap_or(usize::MAX)),
-        };
-        section.finish();
-        import
     }
 }

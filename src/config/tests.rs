@@ -54,7 +54,7 @@ fn defaults() {
             description: None,
             connect_retry: std::time::Duration::from_secs(10),
             local_address: None,
-            import: Import::default(),
+            import: crate::engine::policy::ImportPolicy::default(),
         }]
     );
     assert_eq!(config.dataplane, Dataplane::default());
@@ -139,8 +139,8 @@ interfaces = [\"swp*\", \"much-too-long-a-name\"]
              nftables and sim",
             "22:23 dataplane.interfaces[1]: \"much-too-long-a-name\" is longer than the 15 octets \
              of an interface name",
-            "24:2 logging: unknown key; known here: bgp, control, dataplane, metrics, neighbor, \
-             protect",
+            "24:2 logging: unknown key; known here: bgp, control, dataplane, import, metrics, \
+             neighbor, protect",
         ]
     );
 }

@@ -1,13 +1,15 @@
-//! The Adj-RIB-In of one neighbor: import policy and the limit on its routes.
+//! The Adj-RIB-In of one neighbor: import policy, the limits on its routes, and their lifetime.
 
 use std::collections::{BTreeSet, VecDeque};
 use std::sync::Arc;
 use std::time::Instant;
 
-use super::policy::{ImportPolicy, LocalSpeaker};
+use super::lifetime::Lifetimes;
+use super::notice::Notice;
+use super::policy::{ImportPolicy, LocalSpeaker, Overflow, TotalLimit, warning_threshold};
 use super::shared::Shared;
 use crate::flowspec::action::TrafficFilteringActions;
-use crate::rib::{Path, Peer, Rib, RouteKey};
+use crate::rib::{Path, Peer, Refusal, RefusalKind, Rib, RouteKey, route_key};
 use crate::wire::attribute::Attributes;
 use crate::wire::nlri::Nlri;
 use crate::wire::update::Update;
@@ -15,50 +17,98 @@ use crate::wire::update::Update;
 /// Routes over the limit that are kept for show, and taken when there is room again. More are only counted.
 const KEPT_OVER_LIMIT: usize = 1_000;
 
+/// What the verdict on a route depends on besides the route and its neighbor.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Surroundings {
+    /// The time.
+    pub(super) now: Instant,
+    /// This speaker.
+    pub(super) local: LocalSpeaker,
+    /// Routes in force of all other neighbors.
+    pub(super) others: usize,
+    /// The limit on those and the neighbor's own.
+    pub(super) total: TotalLimit,
+}
+
 /// What is known of one neighbor's routes besides the routes themselves, which stand in the [`Rib`].
 #[derive(Debug)]
-pub struct AdjRibIn {
+pub(super) struct AdjRibIn {
     peer: Arc<Peer>,
     policy: ImportPolicy,
-    /// What paths over the limit are told. That it is this very text is what marks them.
-    limit_reason: Arc<str>,
     /// Paths in the table that policy accepts, without stale ones: what a neighbor has announced anew must find room
     /// before what it no longer announces is swept.
     accepted: usize,
+    /// Paths in the table that policy refuses for what they are, without stale ones.
+    refused: usize,
     /// Places of paths that are refused only because there are too many, oldest first. May name paths that are gone
     /// or accepted by now.
     over_limit: VecDeque<RouteKey>,
+    lifetimes: Lifetimes,
     /// What the attributes in use ask for.
     readings: Shared<Arc<Attributes>, Reading>,
-    /// Announcements over the limit that were not kept.
-    pub not_kept: u64,
+    /// Announcements that were refused and not even kept for show.
+    pub(super) not_kept: u64,
+    notices: Vec<Notice>,
+    /// A warning is out, and the number of routes has not fallen since.
+    warned: bool,
+    /// The session is to be closed.
+    closing: bool,
 }
 
 impl AdjRibIn {
     /// An empty Adj-RIB-In.
-    pub fn new(peer: Peer, policy: ImportPolicy) -> Self {
+    pub(super) fn new(now: Instant, peer: Peer, policy: ImportPolicy) -> Self {
+        let mut lifetimes = Lifetimes::default();
+        lifetimes.limit(now, policy.max_lifetime, std::iter::empty());
         Self {
             peer: Arc::new(peer),
-            limit_reason: limit_reason(&policy),
             policy,
             accepted: 0,
+            refused: 0,
             over_limit: VecDeque::new(),
+            lifetimes,
             readings: Shared::default(),
             not_kept: 0,
+            notices: Vec::new(),
+            warned: false,
+            closing: false,
         }
     }
 
+    /// Routes in force, without stale ones.
+    pub(super) fn accepted(&self) -> usize {
+        self.accepted
+    }
+
     /// Places that wait for room.
-    #[cfg(test)]
-    pub fn waiting(&self) -> usize {
+    pub(super) fn waiting(&self) -> usize {
         self.over_limit.len()
     }
 
+    /// When [`Self::expire`] has something to do.
+    pub(super) fn next_deadline(&self) -> Option<Instant> {
+        self.lifetimes.next_deadline()
+    }
+
+    /// What is to be known or done since this was last asked.
+    pub(super) fn take_notices(&mut self) -> Vec<Notice> {
+        let threshold = warning_threshold(self.policy.max_routes, self.policy.warn_percent);
+        let near = threshold.is_some_and(|threshold| self.accepted >= threshold);
+        if near && !self.warned {
+            self.notices.push(Notice::NearMaxRoutes {
+                peer: self.peer.address,
+                accepted: self.accepted,
+                max_routes: self.policy.max_routes,
+            });
+        }
+        self.warned = near;
+        std::mem::take(&mut self.notices)
+    }
+
     /// Takes an UPDATE in; returns the places in the table that changed.
-    pub fn apply(
+    pub(super) fn apply(
         &mut self,
-        now: Instant,
-        local: LocalSpeaker,
+        around: Surroundings,
         update: Update,
         rib: &mut Rib,
     ) -> BTreeSet<RouteKey> {
@@ -71,53 +121,64 @@ impl AdjRibIn {
                 .readings
                 .get(update.attributes, |attributes| Reading::new(attributes));
             let announcement = Announcement {
-                now,
-                local,
                 attributes,
                 reading: reading.clone(),
             };
             for nlri in &update.announced {
-                changed.extend(self.announce(&announcement, nlri, rib));
+                changed.extend(self.announce(around, &announcement, nlri, rib));
             }
         }
-        self.fill_up(local, rib, &mut changed);
+        changed.extend(self.fill_up(around, rib));
         changed
     }
 
     fn withdraw(&mut self, nlri: &Nlri, rib: &mut Rib) -> Option<RouteKey> {
-        self.accepted -= usize::from(counts(rib.path(self.peer.address, nlri)?));
-        rib.withdraw(self.peer.address, nlri)
+        let standing = Standing::of(rib.path(self.peer.address, nlri)?);
+        self.leaves(standing);
+        let key = rib.withdraw(self.peer.address, nlri)?;
+        self.lifetimes.forget(&key);
+        Some(key)
     }
 
-    fn announce(&mut self, route: &Announcement, nlri: &Nlri, rib: &mut Rib) -> Option<RouteKey> {
+    fn announce(
+        &mut self,
+        around: Surroundings,
+        route: &Announcement,
+        nlri: &Nlri,
+        rib: &mut Rib,
+    ) -> Option<RouteKey> {
         let known = rib.path(self.peer.address, nlri);
-        let was_known = known.is_some();
-        let was_accepted = known.is_some_and(counts);
-        let was_over_limit = known.is_some_and(|path| self.is_over_limit(path));
+        let before = known.map_or(Standing::Absent, Standing::of);
         let unchanged = known.filter(|path| path.attributes == route.attributes);
-        let since = unchanged.map_or(route.now, |path| path.since);
+        let since = unchanged.map_or(around.now, |path| path.since);
 
         let refusal = match &route.reading.undecodable {
-            Some(reason) => Some(reason.clone()),
-            None => self.policy.refusal(route.local, nlri, &route.attributes),
+            Some(reason) => Some(Refusal::new(RefusalKind::Undecodable, reason.clone())),
+            None => {
+                let (attributes, actions) = (&route.attributes, &route.reading.actions);
+                self.policy.refusal(around.local, nlri, attributes, actions)
+            }
         };
-        let full = self.accepted - usize::from(was_accepted) >= self.policy.max_routes;
-        let over_limit = refusal.is_none() && full;
-        if over_limit && !was_over_limit && self.over_limit.len() >= KEPT_OVER_LIMIT {
+        let limit = match refusal {
+            Some(_) => None,
+            None => self.exceeded(around, before),
+        };
+        if let Some(limit) = limit {
+            self.overflow(limit, around.total);
+        }
+        if !self.is_kept(before, refusal.is_some(), limit.is_some()) {
             self.not_kept += 1;
             // What it replaces is gone all the same.
-            return was_known.then(|| self.withdraw(nlri, rib)).flatten();
+            return (before != Standing::Absent)
+                .then(|| self.withdraw(nlri, rib))
+                .flatten();
         }
-        let rejected = if over_limit {
-            Some(self.limit_reason.clone())
-        } else {
-            refusal.map(Into::into)
-        };
+        let limit = limit.map(|limit| self.limit_refusal(limit, around.total));
+        let rejected = refusal.or(limit).map(Arc::new);
+        self.lifetimes.begin(around.now, || route_key(nlri));
         if unchanged.is_some_and(|path| !path.stale && path.rejected == rejected) {
             return None;
         }
-        self.accepted -= usize::from(was_accepted);
-        self.accepted += usize::from(rejected.is_none());
         let path = Path {
             peer: self.peer.clone(),
             attributes: route.attributes.clone(),
@@ -126,99 +187,224 @@ impl AdjRibIn {
             stale: false,
             since,
         };
+        let standing = Standing::of(&path);
+        self.leaves(before);
+        self.enters(standing);
         let key = rib.announce(nlri, path);
-        if over_limit && !was_over_limit {
+        if standing == Standing::OverLimit && before != Standing::OverLimit {
             self.over_limit.push_back(key.clone());
         }
         Some(key)
     }
 
-    /// True when the path is refused only for the number of others, and waits in the queue.
-    fn is_over_limit(&self, path: &Path) -> bool {
-        let reason = path.rejected.as_ref();
-        reason.is_some_and(|reason| Arc::ptr_eq(reason, &self.limit_reason))
-    }
-
-    /// Takes routes that were refused only for their number, while there is room.
-    fn fill_up(&mut self, local: LocalSpeaker, rib: &mut Rib, changed: &mut BTreeSet<RouteKey>) {
-        while self.accepted < self.policy.max_routes
-            && let Some(key) = self.over_limit.pop_front()
-        {
-            changed.extend(self.judge_again(local, &key, rib));
+    /// The limit that one more route would exceed; `before` is what it replaces.
+    fn exceeded(&self, around: Surroundings, before: Standing) -> Option<RefusalKind> {
+        let accepted = self
+            .accepted
+            .saturating_sub(usize::from(before == Standing::Accepted));
+        if accepted >= self.policy.max_routes {
+            Some(RefusalKind::MaxRoutes)
+        } else if accepted.saturating_add(around.others) >= around.total.max_routes {
+            Some(RefusalKind::MaxTotalRoutes)
+        } else {
+            None
         }
     }
 
+    /// Why a route over a limit is refused.
+    fn limit_refusal(&self, limit: RefusalKind, total: TotalLimit) -> Refusal {
+        let reason = if limit == RefusalKind::MaxTotalRoutes {
+            let max = total.max_routes;
+            format!("over import.max_total_routes = {max}: all neighbors have that many in force")
+        } else {
+            let max = self.policy.max_routes;
+            format!("over max_routes = {max}: the neighbor has that many in force")
+        };
+        Refusal::new(limit, reason)
+    }
+
+    /// A route is over a limit: the session is to be closed, if that is what the policy wants.
+    fn overflow(&mut self, limit: RefusalKind, total: TotalLimit) {
+        if let Overflow::Close { restart } = self.policy.overflow
+            && limit == RefusalKind::MaxRoutes
+            && !self.closing
+        {
+            self.closing = true;
+            let reason = self.limit_refusal(limit, total).to_string();
+            self.notices.push(Notice::CloseSession {
+                peer: self.peer.address,
+                restart,
+                reason,
+            });
+        }
+    }
+
+    /// True when there is room to show the route, if it is refused.
+    fn is_kept(&self, before: Standing, refused: bool, over_limit: bool) -> bool {
+        if refused {
+            let room = self.policy.max_routes.saturating_add(KEPT_OVER_LIMIT);
+            before == Standing::Refused || self.refused < room
+        } else {
+            !over_limit || before == Standing::OverLimit || self.over_limit.len() < KEPT_OVER_LIMIT
+        }
+    }
+
+    /// Counts a path that is no longer there.
+    fn leaves(&mut self, standing: Standing) {
+        match standing {
+            Standing::Accepted => self.accepted = self.accepted.saturating_sub(1),
+            Standing::Refused => self.refused = self.refused.saturating_sub(1),
+            Standing::OverLimit | Standing::Stale | Standing::Absent => {}
+        }
+    }
+
+    /// Counts a path that is new.
+    fn enters(&mut self, standing: Standing) {
+        match standing {
+            Standing::Accepted => self.accepted += 1,
+            Standing::Refused => self.refused += 1,
+            Standing::OverLimit | Standing::Stale | Standing::Absent => {}
+        }
+    }
+
+    /// Takes routes that were refused only for their number, while there is room; returns where they stand.
+    pub(super) fn fill_up(&mut self, around: Surroundings, rib: &mut Rib) -> Vec<RouteKey> {
+        let mut changed = Vec::new();
+        while self.exceeded(around, Standing::Absent).is_none()
+            && let Some(key) = self.over_limit.pop_front()
+        {
+            let waits = |path: &Path| Standing::of(path) == Standing::OverLimit;
+            if rib.path_at(self.peer.address, &key).is_some_and(waits) {
+                changed.extend(self.judge_again(around, &key, rib));
+            }
+        }
+        changed
+    }
+
+    /// Refuses what has not been announced for too long; returns where it stands.
+    pub(super) fn expire(&mut self, around: Surroundings, rib: &mut Rib) -> Vec<RouteKey> {
+        let ended = self.lifetimes.take_ended(around.now).into_iter();
+        let mut changed: Vec<RouteKey> = ended
+            .filter_map(|key| self.judge_again(around, &key, rib))
+            .collect();
+        changed.extend(self.fill_up(around, rib));
+        changed
+    }
+
     /// Applies a new policy to all routes; returns the places in the table that changed.
-    pub fn change_policy(
+    pub(super) fn change_policy(
         &mut self,
-        local: LocalSpeaker,
+        around: Surroundings,
         policy: ImportPolicy,
         rib: &mut Rib,
     ) -> BTreeSet<RouteKey> {
         if self.policy == policy {
             return BTreeSet::new();
         }
-        self.limit_reason = limit_reason(&policy);
-        self.policy = policy;
-        self.accepted = 0;
-        self.over_limit.clear();
         let keys: Vec<RouteKey> = rib.keys_of(self.peer.address).cloned().collect();
+        let keys_again = keys.iter().cloned();
+        self.lifetimes
+            .limit(around.now, policy.max_lifetime, keys_again);
+        self.policy = policy;
+        self.closing = false;
+        self.over_limit.clear();
+        // Counted as nothing until judged again, so that the limit counts only what was judged.
+        (self.accepted, self.refused) = (0, 0);
+        let unjudged = Arc::new(Refusal::new(RefusalKind::MaxRoutes, "not judged yet"));
+        let mut accepted = BTreeSet::new();
         for key in &keys {
-            // Counted as refused until judged again, so that the limit counts only what was judged.
-            if let Some(path) = rib.path_mut(self.peer.address, key)
-                && path.rejected.is_none()
-            {
-                path.rejected = Some("policy changed".into());
+            if let Some(path) = rib.path_mut(self.peer.address, key) {
+                if path.rejected.is_none() {
+                    accepted.insert(key);
+                }
+                path.rejected = Some(unjudged.clone());
             }
         }
-        keys.iter()
-            .filter_map(|key| self.judge_again(local, key, rib))
-            .collect()
+        let mut changed = BTreeSet::new();
+        for key in &keys {
+            self.judge_again(around, key, rib);
+            let is_accepted = rib
+                .path_at(self.peer.address, key)
+                .is_some_and(|path| path.rejected.is_none());
+            if is_accepted != accepted.contains(key) {
+                changed.insert(key.clone());
+            }
+        }
+        changed
     }
 
-    /// Judges a path that is refused anew; returns its place when it is there and not accepted already.
+    /// Judges a path anew; returns its place when it is there and the verdict is another one.
     fn judge_again(
         &mut self,
-        local: LocalSpeaker,
+        around: Surroundings,
         key: &RouteKey,
         rib: &mut Rib,
     ) -> Option<RouteKey> {
         let nlri = rib.get(key)?.nlri.clone();
         let path = rib.path_mut(self.peer.address, key)?;
-        path.rejected.as_ref()?;
+        let before = Standing::of(path);
         let refusal = undecodable(&path.attributes)
-            .or_else(|| self.policy.refusal(local, &nlri, &path.attributes));
-        let full = !path.stale && self.accepted >= self.policy.max_routes;
-        let over_limit = refusal.is_none() && full;
-        let rejected = if over_limit {
-            Some(self.limit_reason.clone())
-        } else {
-            refusal.map(Into::into)
+            .map(|reason| Refusal::new(RefusalKind::Undecodable, reason))
+            .or_else(|| {
+                let (attributes, actions) = (&path.attributes, &path.actions);
+                self.policy
+                    .refusal(around.local, &nlri, attributes, actions)
+            })
+            .or_else(|| self.expired(around.now, key));
+        let limit = match refusal {
+            Some(_) => None,
+            None if path.stale => None,
+            None => self.exceeded(around, before),
         };
-        self.accepted += usize::from(rejected.is_none() && !path.stale);
+        let limit = limit.map(|limit| self.limit_refusal(limit, around.total));
+        let rejected = refusal.or(limit).map(Arc::new);
+        let changed = path.rejected != rejected;
         path.rejected = rejected;
-        if over_limit {
+        let standing = Standing::of(path);
+        self.leaves(before);
+        self.enters(standing);
+        if standing == Standing::OverLimit {
             self.over_limit.push_back(key.clone());
         }
-        Some(key.clone())
+        changed.then(|| key.clone())
+    }
+
+    /// Why a route has expired, if it has.
+    fn expired(&self, now: Instant, key: &RouteKey) -> Option<Refusal> {
+        let lifetime = self.lifetimes.ended(now, key)?.as_secs();
+        let reason = format!("expired: not announced for import.max_lifetime_secs = {lifetime}");
+        Some(Refusal::new(RefusalKind::Expired, reason))
     }
 }
 
-/// Why a route over the limit is refused.
-fn limit_reason(policy: &ImportPolicy) -> Arc<str> {
-    let max_routes = policy.max_routes;
-    format!("over max_routes = {max_routes}: the neighbor has that many in force").into()
+/// What a path counts as.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Standing {
+    /// There is none.
+    Absent,
+    /// Left from before, accepted or not.
+    Stale,
+    /// In force, or would be if another neighbor's were not better.
+    Accepted,
+    /// Refused for what it is.
+    Refused,
+    /// Refused for the number of others.
+    OverLimit,
 }
 
-/// True when a path counts towards the limit.
-fn counts(path: &Path) -> bool {
-    path.rejected.is_none() && !path.stale
+impl Standing {
+    fn of(path: &Path) -> Self {
+        match &path.rejected {
+            _ if path.stale => Standing::Stale,
+            None => Standing::Accepted,
+            Some(refusal) if refusal.kind.is_limit() => Standing::OverLimit,
+            Some(_) => Standing::Refused,
+        }
+    }
 }
 
 /// What all routes of one UPDATE share.
 struct Announcement {
-    now: Instant,
-    local: LocalSpeaker,
     attributes: Arc<Attributes>,
     reading: Reading,
 }

@@ -21,11 +21,13 @@ use crate::flowspec::text::{format_match, format_route_distinguisher};
 use crate::wire::nlri::{BitmaskType, Component, Nlri, NumericType, PrefixPattern};
 
 /// The greatest IPv4 packet: the largest Total Length.
-const MAX_IPV4_PACKET: u32 = 65_535;
+pub(super) const MAX_IPV4_PACKET: u32 = 65_535;
 /// The greatest IPv6 packet that is no jumbogram: the largest Payload Length and the header.
-const MAX_IPV6_PACKET: u32 = 65_535 + 40;
+pub(super) const MAX_IPV6_PACKET: u32 = 65_535 + 40;
 /// The greatest flow label: 20 bits.
-const MAX_FLOW_LABEL: u32 = 0xf_ffff;
+pub(super) const MAX_FLOW_LABEL: u32 = 0xf_ffff;
+/// The greatest DSCP: 6 bits.
+pub(super) const MAX_DSCP: u32 = 63;
 
 /// A rule, and what an operator should know of it.
 #[derive(Clone, Debug, PartialEq)]
@@ -54,11 +56,7 @@ pub fn lower(
     }
     let mut notes = actions.notes.clone();
     let action = lower_actions(actions, &mut notes)?;
-    let family = if nlri.family().is_ipv6() {
-        Family::Ipv6
-    } else {
-        Family::Ipv4
-    };
+    let family = packet_family(nlri);
     let matches = lower_components(&nlri.components(), family);
     if let Some(reason) = why_it_never_matches(&matches, family) {
         notes.push(format!("matches nothing: {reason}"));
@@ -76,6 +74,15 @@ pub fn lower(
         action,
     };
     Ok(Lowered { rule, notes })
+}
+
+/// The packets that the route is about.
+pub(super) fn packet_family(nlri: &Nlri) -> Family {
+    if nlri.family().is_ipv6() {
+        Family::Ipv6
+    } else {
+        Family::Ipv4
+    }
 }
 
 /// What an operator reads beside the rule. Packet filters cut long comments, so it begins with what
@@ -150,7 +157,7 @@ fn redirects(actions: &TrafficFilteringActions) -> Vec<String> {
 }
 
 /// Compiles the components: each into the field it is about.
-fn lower_components(components: &[Component], family: Family) -> Match {
+pub(super) fn lower_components(components: &[Component], family: Family) -> Match {
     let mut matches = Match::default();
     for component in components {
         match component {
@@ -197,7 +204,7 @@ fn greatest_value(kind: NumericType, family: Family) -> u32 {
             Family::Ipv4 => MAX_IPV4_PACKET,
             Family::Ipv6 => MAX_IPV6_PACKET,
         },
-        NumericType::Dscp => 63,
+        NumericType::Dscp => MAX_DSCP,
         NumericType::FlowLabel => MAX_FLOW_LABEL,
     }
 }

@@ -9,6 +9,8 @@ pub mod lower;
 pub mod memo;
 pub mod enforcement;
 mod adj_rib_in;
+mod lifetime;
+pub mod notice;
 mod report;
 pub mod orders;
 pub mod protection;
@@ -18,7 +20,7 @@ mod shared;
 pub mod explain;
 pub mod status;
 
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
 use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
 use std::time::Instant;
@@ -32,11 +34,12 @@ use crate::rib::{Entry, Peer, Rib, RouteKey};
 use crate::wire::iana::FlowFamily;
 use crate::wire::nlri::Nlri;
 use crate::wire::update::Update;
-use adj_rib_in::AdjRibIn;
+use adj_rib_in::{AdjRibIn, Surroundings};
 use enforcement::{Desired, Enforcement};
 use lower::Lowered;
+use notice::Notice;
 use orders::Orders;
-use policy::{ImportPolicy, LocalSpeaker};
+use policy::{ImportPolicy, LocalSpeaker, TotalLimit, warning_threshold};
 use protection::Protection;
 use retention::Retention;
 use shared::Shared;
@@ -80,6 +83,14 @@ pub enum Event {
         /// What is taken from it from now on.
         policy: ImportPolicy,
     },
+    /// The configuration of many neighbors changed, and what holds for all of them: their routes are judged anew as one
+    /// change.
+    PoliciesChanged {
+        /// What is taken from which neighbor from now on; the others stay as they are.
+        policies: Vec<(IpAddr, ImportPolicy)>,
+        /// The limit on the routes of all.
+        total: TotalLimit,
+    },
     /// From now on there are only these neighbors: nobody waits for routes of others any more.
     NeighborsChanged(Vec<IpNetwork>),
     /// Takes a rule out of force, or puts it back, see [`Engine::find`].
@@ -112,6 +123,10 @@ pub struct Engine {
     retention: Retention,
     orders: Orders,
     protection: Protection,
+    total: TotalLimit,
+    /// A warning about all routes is out, and their number has not fallen since.
+    warned: bool,
+    notices: VecDeque<Notice>,
 }
 
 impl Engine {
@@ -128,6 +143,9 @@ impl Engine {
             retention: Retention::default(),
             orders: Orders::default(),
             protection: Protection::default(),
+            total: TotalLimit::default(),
+            warned: false,
+            notices: VecDeque::new(),
         }
     }
 
@@ -147,11 +165,22 @@ impl Engine {
                     router_id,
                     ibgp,
                 };
-                self.peers.insert(peer, AdjRibIn::new(identity, policy));
+                self.peers
+                    .insert(peer, AdjRibIn::new(now, identity, policy));
             }
             Event::Update { peer, update } => self.update(now, peer, update),
-            Event::PeerDown { peer } => self.drop_peer(peer),
-            Event::PolicyChanged { peer, policy } => self.change_policy(peer, policy),
+            Event::PeerDown { peer } => self.drop_peer(now, peer),
+            Event::PolicyChanged { peer, policy } => {
+                self.change_policy(now, peer, policy);
+                self.fill_up(now);
+            }
+            Event::PoliciesChanged { policies, total } => {
+                self.total = total;
+                for (peer, policy) in policies {
+                    self.change_policy(now, peer, policy);
+                }
+                self.fill_up(now);
+            }
             Event::NeighborsChanged(neighbors) => self.forget_strangers(&neighbors),
             Event::Ordered { nlri, enabled } => self.order(nlri, enabled),
             Event::Suspended(suspended) => self.suspend(suspended),
@@ -168,6 +197,7 @@ impl Engine {
     /// nothing changed, and until [`Self::next_deadline`] after a failure and in a storm of changes.
     pub fn poll_commit(&mut self, now: Instant) -> Option<Changes> {
         self.sweep_expired(now);
+        self.expire(now);
         self.enforcement.next_commit(now)
     }
 
@@ -177,7 +207,13 @@ impl Engine {
             self.enforcement.next_deadline(),
             self.retention.next_deadline(),
         ];
-        deadlines.into_iter().flatten().min()
+        let lifetimes = self.peers.values().map(AdjRibIn::next_deadline);
+        deadlines.into_iter().chain(lifetimes).flatten().min()
+    }
+
+    /// The next thing to be known or done, if there is any.
+    pub fn poll_notice(&mut self) -> Option<Notice> {
+        self.notices.pop_front()
     }
 
     /// True when the data plane holds all that it shall and nothing else.
@@ -186,32 +222,104 @@ impl Engine {
     }
 
     fn update(&mut self, now: Instant, peer: IpAddr, update: Update) {
+        let around = self.surroundings(now, peer);
         let Some(adj_rib_in) = self.peers.get_mut(&peer) else {
             return;
         };
         let end_of_rib = update.end_of_rib.and_then(FlowFamily::from_afi_safi);
-        let changed = adj_rib_in.apply(now, self.local, update, &mut self.rib);
+        let changed = adj_rib_in.apply(around, update, &mut self.rib);
         for key in changed {
             self.route_changed(&key);
         }
         if let Some(family) = end_of_rib {
             self.sweep(peer, |known| known == family);
         }
+        self.fill_up(now);
     }
 
-    fn drop_peer(&mut self, peer: IpAddr) {
+    fn drop_peer(&mut self, now: Instant, peer: IpAddr) {
         self.peers.remove(&peer);
         self.retention.end(peer);
         for key in self.rib.drop_peer(peer) {
             self.route_changed(&key);
         }
+        self.fill_up(now);
     }
 
-    fn change_policy(&mut self, peer: IpAddr, policy: ImportPolicy) {
+    fn change_policy(&mut self, now: Instant, peer: IpAddr, policy: ImportPolicy) {
+        let around = self.surroundings(now, peer);
         let Some(adj_rib_in) = self.peers.get_mut(&peer) else {
             return;
         };
-        for key in adj_rib_in.change_policy(self.local, policy, &mut self.rib) {
+        for key in adj_rib_in.change_policy(around, policy, &mut self.rib) {
+            self.route_changed(&key);
+        }
+    }
+
+    /// What the verdict on routes of `peer` depends on besides them.
+    fn surroundings(&self, now: Instant, peer: IpAddr) -> Surroundings {
+        let others = self.peers.iter().filter(|(address, _)| **address != peer);
+        Surroundings {
+            now,
+            local: self.local,
+            others: others.map(|(_, other)| other.accepted()).sum(),
+            total: self.total,
+        }
+    }
+
+    /// Refuses routes whose lifetime has ended.
+    fn expire(&mut self, now: Instant) {
+        let ended = |other: &AdjRibIn| other.next_deadline().is_some_and(|end| end <= now);
+        let peers = self.peers.iter().filter(|(_, other)| ended(other));
+        let mut peers: Vec<IpAddr> = peers.map(|(peer, _)| *peer).collect();
+        if peers.is_empty() {
+            return;
+        }
+        peers.sort_unstable();
+        for peer in peers {
+            self.judge(now, peer, AdjRibIn::expire);
+        }
+        self.fill_up(now);
+    }
+
+    /// Takes waiting routes of all neighbors while there is room for all together, and collects notices.
+    fn fill_up(&mut self, now: Instant) {
+        let waiting = self.peers.iter().filter(|(_, other)| other.waiting() > 0);
+        let mut waiting: Vec<IpAddr> = waiting.map(|(peer, _)| *peer).collect();
+        waiting.sort_unstable();
+        for peer in waiting {
+            self.judge(now, peer, AdjRibIn::fill_up);
+        }
+        let accepted = self.peers.values().map(AdjRibIn::accepted).sum();
+        let TotalLimit {
+            max_routes,
+            warn_percent,
+        } = self.total;
+        let threshold = warning_threshold(max_routes, warn_percent);
+        let near = threshold.is_some_and(|threshold| accepted >= threshold);
+        if near && !self.warned {
+            self.notices.push_back(Notice::NearMaxTotalRoutes {
+                accepted,
+                max_routes,
+            });
+        }
+        self.warned = near;
+        let peers = self.peers.values_mut();
+        self.notices.extend(peers.flat_map(AdjRibIn::take_notices));
+    }
+
+    /// Has a neighbor's routes judged by `judge`, and derives anew what is wanted for those that changed.
+    fn judge(
+        &mut self,
+        now: Instant,
+        peer: IpAddr,
+        judge: impl FnOnce(&mut AdjRibIn, Surroundings, &mut Rib) -> Vec<RouteKey>,
+    ) {
+        let around = self.surroundings(now, peer);
+        let Some(adj_rib_in) = self.peers.get_mut(&peer) else {
+            return;
+        };
+        for key in judge(adj_rib_in, around, &mut self.rib) {
             self.route_changed(&key);
         }
     }
@@ -263,5 +371,7 @@ fn desired(
     }
 }
 
+#[cfg(test)]
+mod limit_tests;
 #[cfg(test)]
 mod tests;

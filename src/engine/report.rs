@@ -1,5 +1,6 @@
 //! The state and reason of every route, as operators see them.
 
+use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::time::Instant;
 
@@ -8,7 +9,7 @@ use super::enforcement::Enforced;
 use super::orders;
 use super::status::{RouteCounts, RouteState, RuleStatus};
 use crate::flowspec::text::format_flow;
-use crate::rib::{Entry, Path, RouteKey, best_path, route_key};
+use crate::rib::{Entry, Path, RefusalKind, RouteKey, best_path, route_key};
 use crate::wire::nlri::Nlri;
 
 impl Engine {
@@ -175,6 +176,21 @@ impl Engine {
         }
         counts.not_kept = self.peers.get(&peer).map_or(0, |peer| peer.not_kept);
         counts
+    }
+
+    /// Routes that policy refuses, by the kind of their refusal. Of those that are not kept for show there is no kind.
+    pub fn refusals(&self) -> BTreeMap<RefusalKind, usize> {
+        let mut refusals = BTreeMap::new();
+        for (_, entry) in self.rib.iter() {
+            let rejected = entry
+                .paths()
+                .iter()
+                .filter_map(|path| path.rejected.as_ref());
+            for refusal in rejected {
+                *refusals.entry(refusal.kind).or_default() += 1;
+            }
+        }
+        refusals
     }
 
     fn count(&self, counts: &mut RouteCounts, key: &RouteKey, best: Option<&Path>, path: &Path) {

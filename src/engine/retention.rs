@@ -111,8 +111,10 @@ impl Engine {
         if self.orders.forbid(&route_key(&memo.nlri)) {
             return Err("it is disabled by the operator".into());
         }
-        if let Some(refusal) = policy.refusal(self.local, &memo.nlri, &memo.attributes) {
-            return Err(refusal);
+        if let Some(refusal) =
+            policy.refusal(self.local, &memo.nlri, &memo.attributes, &memo.actions)
+        {
+            return Err(refusal.to_string());
         }
         if id.0 > MAX_ID || common.ids.contains(&id) {
             return Err("its id is not its own".into());

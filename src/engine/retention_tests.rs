@@ -502,7 +502,7 @@ fn what_the_configuration_does_not_want_any_more_goes_at_once() {
     let recovery = bench.restart_with(|_, _| Some(inside("203.0.113.2/32")));
     assert_eq!(
         recovery.left_out[0].1,
-        "destination prefix outside import.destinations"
+        "destination prefix 203.0.113.1/32 outside import.destinations"
     );
     assert_eq!(bench.routes(), []);
 }

@@ -135,7 +135,7 @@ impl Bench {
             .collect()
     }
 
-    fn reason(&self, index: usize) -> String {
+    pub(super) fn reason(&self, index: usize) -> String {
         self.engine.rules(self.now)[index]
             .reason
             .clone()

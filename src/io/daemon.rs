@@ -280,8 +280,17 @@ impl Running {
         let dataplane = dataplane_thread::start(backend, settings, first_links, replier)?;
         let operator = Operator::new(store, urgent_sender.clone(), dataplane.clone());
         let (requests_sender, requests) = mpsc::channel(REQUESTS);
-        let engine =
-            tokio::spawn(EngineTask::new(engine, inputs, urgent, replies, dataplane.clone()).run());
+        let engine = tokio::spawn(
+            EngineTask::new(
+                engine,
+                inputs,
+                urgent,
+                replies,
+                dataplane.clone(),
+                requests_sender.clone(),
+            )
+            .run(),
+        );
         tokio::spawn(neighbors.run(requests));
         let pulse = Pulse {
             engine: inputs_sender.clone(),

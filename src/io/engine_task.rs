@@ -1,5 +1,6 @@
 //! The task that owns the engine: everything that happens enters here in one order, and commits leave.
 
+use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::time::{Duration, Instant};
 
@@ -8,11 +9,14 @@ use tokio::sync::{mpsc, oneshot};
 
 use super::dataplane_thread::{self, Reply};
 use super::driver::at;
+use super::neighbors::Request;
 use super::rate_limit::RateLimit;
 use crate::engine::explain::Explanation;
+use crate::engine::notice::Notice;
 use crate::engine::orders::{DisabledRule, FindError};
 use crate::engine::status::{RouteCounts, RuleStatus};
 use crate::engine::{Engine, Event};
+use crate::rib::RefusalKind;
 
 /// Events and questions that may wait. When there are more, neighbors are not read.
 pub(super) const INPUTS: usize = 256;
@@ -52,6 +56,8 @@ pub(super) enum EngineInput {
 pub(super) struct Counts {
     /// Of all routes.
     pub(super) total: RouteCounts,
+    /// Refused routes by the kind of their refusal.
+    pub(super) refusals: BTreeMap<RefusalKind, usize>,
     /// Of each neighbor asked for, in that order.
     pub(super) peers: Vec<RouteCounts>,
     /// The packet filter is what the routes ask for.
@@ -79,6 +85,9 @@ pub(super) struct EngineTask {
     urgent: mpsc::Receiver<EngineInput>,
     replies: mpsc::Receiver<Reply>,
     dataplane: dataplane_thread::Handle,
+    neighbors: mpsc::Sender<Request>,
+    /// Sessions to be closed that the neighbors' task has had no room to be told of.
+    closing: Vec<Request>,
     /// Questions that wait for counters.
     asking: Vec<oneshot::Sender<Vec<RuleStatus>>>,
     /// When they have waited long enough.
@@ -96,6 +105,7 @@ impl EngineTask {
         urgent: mpsc::Receiver<EngineInput>,
         replies: mpsc::Receiver<Reply>,
         dataplane: dataplane_thread::Handle,
+        neighbors: mpsc::Sender<Request>,
     ) -> Self {
         Self {
             engine,
@@ -103,6 +113,8 @@ impl EngineTask {
             urgent,
             replies,
             dataplane,
+            neighbors,
+            closing: Vec::new(),
             asking: Vec::new(),
             patience_ends: None,
             counters_under_way: false,
@@ -112,10 +124,12 @@ impl EngineTask {
 
     /// Runs until nobody can say anything any more, or the thread of the packet filter has ended.
     pub(super) async fn run(mut self) {
+        let neighbors = self.neighbors.clone();
         loop {
             if let Some(changes) = self.engine.poll_commit(Instant::now()) {
                 self.dataplane.commit(changes);
             }
+            self.notices();
             tokio::select! {
                 Some(input) = self.urgent.recv() => self.input(input),
                 input = self.inputs.recv() => match input {
@@ -129,6 +143,11 @@ impl EngineTask {
                 // Only to come back to `poll_commit`.
                 () = at(self.engine.next_deadline()) => {}
                 () = at(self.patience_ends) => self.answer(),
+                permit = neighbors.reserve(), if !self.closing.is_empty() => {
+                    if let (Ok(permit), Some(request)) = (permit, self.closing.pop()) {
+                        permit.send(request);
+                    }
+                }
             }
         }
     }
@@ -160,6 +179,7 @@ impl EngineTask {
             EngineInput::Counts(peers, answer) => {
                 let _ = answer.send(Counts {
                     total: self.engine.counts(),
+                    refusals: self.engine.refusals(),
                     peers: peers
                         .iter()
                         .map(|peer| self.engine.peer_counts(*peer))
@@ -200,6 +220,7 @@ impl EngineTask {
             Event::PeerUp { .. }
             | Event::PeerDown { .. }
             | Event::PolicyChanged { .. }
+            | Event::PoliciesChanged { .. }
             | Event::NeighborsChanged(_)
             | Event::Ordered { .. }
             | Event::Suspended(_)
@@ -217,6 +238,32 @@ impl EngineTask {
             };
             if let Some(left_out) = self.refusal_log.admit(Instant::now()) {
                 tracing::info!(neighbor = %peer, flow, left_out, "route refused: {reason}");
+            }
+        }
+    }
+
+    /// Logs what the engine wants to be known, and passes on what it wants done.
+    fn notices(&mut self) {
+        while let Some(notice) = self.engine.poll_notice() {
+            match notice {
+                Notice::NearMaxRoutes {
+                    peer,
+                    accepted,
+                    max_routes,
+                } => tracing::warn!(neighbor = %peer, accepted, max_routes, "near max_routes"),
+                Notice::NearMaxTotalRoutes {
+                    accepted,
+                    max_routes,
+                } => tracing::warn!(accepted, max_routes, "near import.max_total_routes"),
+                Notice::CloseSession {
+                    peer,
+                    restart,
+                    reason,
+                } => self.closing.push(Request::Close {
+                    peer,
+                    restart,
+                    reason,
+                }),
             }
         }
     }

@@ -65,6 +65,14 @@ fn add_daemon(registry: &mut Registry, summary: &SummaryReport) {
         "Routes of all neighbors by what became of them",
     );
     set_routes(&routes, &[], &summary.routes);
+    let refusals = family(
+        registry,
+        "routes_refused",
+        "Routes that policy refuses, by what they are refused for",
+    );
+    for (kind, number) in &summary.refusals {
+        set(&refusals, vec![("reason", kind.clone())], *number);
+    }
     let refused: Counter = Counter::default();
     refused.inc_by(summary.strangers_refused);
     registry.register(

@@ -38,6 +38,15 @@ pub(super) enum Request {
     Reload(Box<Config>, oneshot::Sender<Result<Effects, DaemonError>>),
     /// Say what taking it over would mean.
     Preview(Box<Config>, oneshot::Sender<Effects>),
+    /// Close the session with a neighbor that has announced too many routes.
+    Close {
+        /// Its address.
+        peer: IpAddr,
+        /// How long the session stays down.
+        restart: Duration,
+        /// The limit, in words.
+        reason: String,
+    },
     /// Who is there.
     List(oneshot::Sender<Listing>),
     /// Answer.
@@ -150,6 +159,12 @@ impl Neighbors {
                     Some(Request::Beat(answer)) => {
                         let _ = answer.send(());
                     }
+                    Some(Request::Close { peer, restart, reason }) => {
+                        if let Some(running) = self.running.get(&peer) {
+                            // An error means that the session is about to end.
+                            let _ = running.commands.send(Command::Close { restart, reason }).await;
+                        }
+                    }
                     Some(Request::List(answer)) => {
                         let _ = answer.send(self.list());
                     }
@@ -240,7 +255,7 @@ impl Neighbors {
         while let Ok(command) = commands.try_recv() {
             match command {
                 Command::Accept(stream) => self.accepted(stream, address),
-                Command::Import(_) | Command::Stop { .. } => {}
+                Command::Import(_) | Command::Close { .. } | Command::Stop { .. } => {}
             }
         }
     }
@@ -318,6 +333,11 @@ impl Neighbors {
         });
         let effects = self.effects(&config);
         self.config = config;
+        let judged = effects
+            .iter()
+            .filter(|(_, effect)| **effect == Effect::JudgedAnew);
+        let judged: Vec<IpAddr> = judged.map(|(address, _)| *address).collect();
+        self.change_policies(&judged).await;
         for (address, effect) in &effects {
             self.take_effect(*address, *effect).await;
         }
@@ -369,13 +389,28 @@ impl Neighbors {
                 running.status.describe(new.description.clone());
                 if effect == Effect::JudgedAnew {
                     // An error means that the task is about to end.
-                    let import = Command::Import(new.import.clone());
+                    let import = Command::Import(new.import.clone().into());
                     let _ = running.commands.send(import).await;
                 }
             }
             // Like all that have no task yet.
             Effect::Joins => {}
         }
+    }
+
+    /// Has the routes of some neighbors judged anew, all at once. Their tasks are told besides, for sessions to come and
+    /// for those whose beginning the engine has not been told of yet.
+    async fn change_policies(&mut self, addresses: &[IpAddr]) {
+        let policy = |address: &IpAddr| {
+            let neighbor = self.config.neighbor_for(*address)?;
+            Some((*address, neighbor.import.clone()))
+        };
+        let event = Event::PoliciesChanged {
+            policies: addresses.iter().filter_map(policy).collect(),
+            total: self.config.total,
+        };
+        // An engine that has gone has no routes to judge.
+        let _ = self.engine.send(EngineInput::Event(event.into())).await;
     }
 
     /// Tells one neighbor's task to end, which it does in its own time.

@@ -8,14 +8,14 @@ use std::time::{Duration, Instant};
 use tokio::net::TcpStream;
 use tokio::sync::mpsc;
 
-use super::driver::{Driver, Happening, Target};
+use super::driver::{Driver, Happening, Target, at};
 use super::engine_task::EngineInput;
 use super::rate_limit::RateLimit;
 use super::report::NeighborStatus;
 use super::words::describe_down;
-use crate::config::{Bgp, Import, Neighbor};
+use crate::config::{Bgp, Neighbor};
 use crate::engine::Event;
-use crate::engine::policy::{DEFAULT_MAX_ROUTES, ImportPolicy};
+use crate::engine::policy::ImportPolicy;
 use crate::engine::status::RouteCounts;
 use crate::session::{DownReason, Input, Negotiated, SessionConfig, SessionEvent, State};
 use crate::wire::update::Update;
@@ -32,7 +32,14 @@ pub(super) enum Command {
     /// The neighbor connected.
     Accept(TcpStream),
     /// Take other routes from now on; the session stays up.
-    Import(Import),
+    Import(Box<ImportPolicy>),
+    /// End the session: it has brought too many routes. It may come up again later.
+    Close {
+        /// How much later.
+        restart: Duration,
+        /// The limit, in words.
+        reason: String,
+    },
     /// End the session with this Cease subcode (RFC 4486), and the task.
     Stop {
         /// Cease subcode.
@@ -95,6 +102,8 @@ pub(super) struct Peer {
     /// What the engine has not taken yet. While there is any, nothing more is read from the neighbor.
     pending: VecDeque<Event>,
     status: SharedStatus,
+    /// Until when the session stays down for having brought too many routes.
+    reopens: Option<Instant>,
     malformed_log: RateLimit,
     trouble_log: RateLimit,
 }
@@ -118,14 +127,6 @@ fn initial_status(address: IpAddr, neighbor: &Neighbor) -> NeighborStatus {
         malformed_updates: 0,
         last_error: None,
         routes: RouteCounts::default(),
-    }
-}
-
-/// The engine's half of the import settings.
-pub(super) fn import_policy(import: &Import) -> ImportPolicy {
-    ImportPolicy {
-        destinations: import.destinations.clone(),
-        max_routes: import.max_routes.unwrap_or(DEFAULT_MAX_ROUTES),
     }
 }
 
@@ -162,6 +163,7 @@ impl Peer {
             engine,
             pending: VecDeque::new(),
             status,
+            reopens: None,
             malformed_log: RateLimit::new(MALFORMED_LINES.0, MALFORMED_LINES.1),
             trouble_log: RateLimit::new(TROUBLE_LINES.0, TROUBLE_LINES.1),
         }
@@ -181,7 +183,8 @@ impl Peer {
             tokio::select! {
                 command = commands.recv() => match command {
                     Some(Command::Accept(stream)) => self.driver.accept(stream),
-                    Some(Command::Import(import)) => self.change_import(import),
+                    Some(Command::Import(import)) => self.change_import(*import),
+                    Some(Command::Close { restart, reason }) => self.close(restart, &reason),
                     Some(Command::Stop { subcode, message }) => break (subcode, message),
                     None => break (CEASE_SHUTDOWN, "flowacl ends"),
                 },
@@ -190,6 +193,10 @@ impl Peer {
                     // The engine has gone, and the daemon with it.
                     _ => break (CEASE_SHUTDOWN, "flowacl ends"),
                 },
+                () = at(self.reopens) => {
+                    self.reopens = None;
+                    self.driver.input(Input::Start);
+                }
                 happening = self.driver.next(may_read) => self.happened(happening),
             }
             if self.neighbor.is_dynamic() && self.has_gone(&commands) {
@@ -212,15 +219,31 @@ impl Peer {
     /// True when a neighbor of a prefix has no connection any more and nothing is left to do for it.
     fn has_gone(&self, commands: &mpsc::Receiver<Command>) -> bool {
         self.driver.is_unconnected()
+            && self.reopens.is_none()
             && self.pending.is_empty()
             && commands.is_empty()
             && self.driver.session().statistics().accepted > 0
     }
 
+    /// Closes the session and keeps it down for a while (RFC 4486 §4).
+    fn close(&mut self, restart: Duration, reason: &str) {
+        tracing::error!(
+            neighbor = %self.address,
+            restart_secs = restart.as_secs(),
+            "closing the session: {reason}"
+        );
+        self.driver.input(Input::Stop {
+            subcode: CEASE_MAX_PREFIXES,
+            message: String::new(),
+        });
+        self.reopens = Some(Instant::now() + restart);
+        let restart_secs = restart.as_secs();
+        self.trouble(&format!("closed for {restart_secs} s: {reason}"));
+    }
+
     /// Tells the engine of another import policy.
-    fn change_import(&mut self, import: Import) {
-        let policy = import_policy(&import);
-        self.neighbor.import = import;
+    fn change_import(&mut self, policy: ImportPolicy) {
+        self.neighbor.import = policy.clone();
         self.pending.push_back(Event::PolicyChanged {
             peer: self.address,
             policy,
@@ -266,7 +289,7 @@ impl Peer {
             router_id: negotiated.remote_open.router_id,
             ibgp: negotiated.ibgp,
             families: negotiated.families.clone(),
-            policy: import_policy(&self.neighbor.import),
+            policy: self.neighbor.import.clone(),
         });
     }
 
@@ -373,6 +396,8 @@ impl Peer {
     }
 }
 
+/// Cease subcode for a neighbor with too many routes (RFC 4486).
+const CEASE_MAX_PREFIXES: u8 = 1;
 /// Cease subcode of an administrative shutdown (RFC 4486).
 pub(super) const CEASE_SHUTDOWN: u8 = 2;
 /// Cease subcode for a neighbor that is no longer configured (RFC 4486).

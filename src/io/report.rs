@@ -1,5 +1,6 @@
 //! What the control API answers, as far as it is not the engine's: the JSON of `show --json`.
 
+use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr};
 
 use ipnetwork::IpNetwork;
@@ -102,6 +103,9 @@ pub struct SummaryReport {
     /// Rules that the operator has taken out of force.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub disabled: Vec<DisabledRule>,
+    /// Refused routes by the kind of their refusal, as in `max-routes`; without those that are not kept.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub refusals: BTreeMap<String, usize>,
     /// What became of all routes.
     #[serde(flatten)]
     pub routes: RouteCounts,

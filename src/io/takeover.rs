@@ -7,7 +7,6 @@ use dataplane::backend::{Backend, BackendError};
 use dataplane::desired::{Link, Settings};
 
 use super::orders::Standing;
-use super::peer::import_policy;
 use crate::config::{Config, Neighbor};
 use crate::engine::policy::{ImportPolicy, LocalSpeaker};
 use crate::engine::retention::Recovery;
@@ -34,6 +33,11 @@ pub(super) fn take_over(
     let capability = backend.capability();
     let new_engine = || {
         let mut engine = Engine::new(local, capability.clone());
+        let limits = Event::PoliciesChanged {
+            policies: Vec::new(),
+            total: config.total,
+        };
+        engine.step(start, limits);
         engine.step(start, Event::Suspended(standing.suspended));
         for nlri in standing.disabled.iter().cloned() {
             let enabled = false;
@@ -98,7 +102,7 @@ fn recover(backend: &mut dyn Backend, config: &Config, engine: &mut Engine) -> R
 fn policy(config: &Config, address: IpAddr, family: FlowFamily) -> Option<ImportPolicy> {
     let has_family = |neighbor: &&Neighbor| neighbor.families.contains(&family);
     let neighbor = config.neighbor_for(address).filter(has_family)?;
-    Some(import_policy(&neighbor.import))
+    Some(neighbor.import.clone())
 }
 
 #[cfg(test)]

@@ -119,7 +119,7 @@ fn originator(path: &Path) -> Ipv4Addr {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::rib::Peer;
+    use crate::rib::{Peer, Refusal, RefusalKind};
     use crate::wire::attribute::AsPathSegment;
     use std::net::IpAddr;
     use std::sync::Arc;
@@ -216,7 +216,7 @@ mod tests {
     #[test]
     fn rejected_paths_are_never_best() {
         let mut refused = path(1, true, |a| a.local_pref = Some(999));
-        refused.rejected = Some("policy".into());
+        refused.rejected = Some(Arc::new(Refusal::new(RefusalKind::Source, "policy")));
         assert_eq!(best(&[refused.clone()]), None);
         assert_eq!(best(&[refused, path(2, true, |_| {})]), Some(1));
     }

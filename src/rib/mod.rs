@@ -4,6 +4,7 @@
 //! entry. Entries stand in precedence order within a family, so that walking them is evaluating them.
 
 pub mod best_path;
+mod refusal;
 mod table;
 
 use std::net::{IpAddr, Ipv4Addr};
@@ -15,6 +16,7 @@ use crate::wire::attribute::Attributes;
 use crate::wire::iana::FlowFamily;
 use dataplane::rule::OrderKey;
 
+pub use refusal::{Refusal, RefusalKind};
 pub use table::{Entry, Rib, route_key};
 
 /// The place of an NLRI in the table: family, then precedence. Two NLRI are the same route when their keys are equal.
@@ -41,7 +43,7 @@ pub struct Path {
     /// What its communities ask for; shared likewise.
     pub actions: Arc<TrafficFilteringActions>,
     /// Why policy refuses it; such a path is kept for show and is never best.
-    pub rejected: Option<Arc<str>>,
+    pub rejected: Option<Arc<Refusal>>,
     /// It is kept without its neighbor, until that has announced its routes anew or a time has passed.
     pub stale: bool,
     /// When it was first announced, or last with other attributes.

@@ -50,7 +50,7 @@ use crate::wire::community::{ExtendedCommunity, Ipv6ExtendedCommunity, LargeComm
 use crate::wire::nlri::Nlri;
 
 pub use parser::parse_flows;
-pub use print::{format_flow, format_match, format_route_distinguisher};
+pub use print::{format_flow, format_match, format_prefix, format_route_distinguisher};
 
 /// One `flow route { … }`.
 #[derive(Clone, Debug, PartialEq)]

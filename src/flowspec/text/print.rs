@@ -93,8 +93,8 @@ fn components_text(components: &[Component], ipv6: bool) -> String {
 /// One component: its name and its prefix or list.
 fn component_text(component: &Component, ipv6: bool) -> String {
     let (keyword, value) = match component {
-        Component::DestinationPrefix(prefix) => (Keyword::Destination, prefix_text(prefix, ipv6)),
-        Component::SourcePrefix(prefix) => (Keyword::Source, prefix_text(prefix, ipv6)),
+        Component::DestinationPrefix(prefix) => (Keyword::Destination, format_prefix(prefix, ipv6)),
+        Component::SourcePrefix(prefix) => (Keyword::Source, format_prefix(prefix, ipv6)),
         Component::Numeric(kind, ops) => {
             let terms = ops.iter().map(|op| (op.and, numeric_text(*kind, op)));
             (Keyword::Numeric(*kind), terms_text(terms))
@@ -108,7 +108,7 @@ fn component_text(component: &Component, ipv6: bool) -> String {
 }
 
 /// `192.0.2.0/24`, `2001:db8::/32`, and `::1234:0:0/80/64` with an offset.
-fn prefix_text(prefix: &PrefixPattern, ipv6: bool) -> String {
+pub fn format_prefix(prefix: &PrefixPattern, ipv6: bool) -> String {
     let length = prefix.length;
     if !ipv6 {
         return format!("{}/{length}", Ipv4Addr::from((prefix.bits >> 96) as u32));

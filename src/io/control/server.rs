@@ -170,6 +170,11 @@ impl Api {
             strangers_refused: listing.strangers_refused,
             suspended: counts.suspended,
             disabled: counts.disabled,
+            refusals: counts
+                .refusals
+                .iter()
+                .map(|(kind, number)| (kind.name().to_owned(), *number))
+                .collect(),
             routes: counts.total,
         })
     }
