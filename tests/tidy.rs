@@ -271,3 +271,16 @@ fn every_file_says_what_it_is() {
             .collect(),
     );
 }
+
+#[test]
+fn nobody_reads_a_clock_that_can_jump() {
+    let mut complaints = Vec::new();
+    for (name, text) in files(&["src", "dataplane/src"]) {
+        for (number, line) in code(&text) {
+            if line.contains("SystemTime") || line.contains("CLOCK_REALTIME") {
+                complaints.push(format!("{name}:{number}: {}", line.trim()));
+            }
+        }
+    }
+    assert_none(complaints);
+}

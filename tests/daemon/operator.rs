@@ -227,3 +227,40 @@ fn systemd_hears_nothing_while_the_packet_filter_hangs() {
         "{told:?}"
     );
 }
+
+#[test]
+fn orders_do_not_wait_for_routes() {
+    use super::scale::rule;
+    let daemon = Daemon::start(ANYBODY);
+    let mut controller = RawController::connect(daemon.port);
+    let routes: Vec<_> = (0..20_000).map(rule).collect();
+    // One by one: each is an input of its own for the engine.
+    let storm = std::thread::spawn(move || {
+        controller.send(&routes, 1, false);
+        controller
+    });
+    eventually("the storm has begun", || {
+        match daemon.rules().len() {
+            0 => Err("no rule"),
+            _ => Ok(()),
+        }
+        .map_err(str::to_owned)
+    });
+    let start = Instant::now();
+    daemon.order(&["panic"]);
+    let took = start.elapsed();
+    assert!(took < Duration::from_secs(3), "{took:?}");
+    let nlri = hex::encode(rule(1).encoded());
+    let start = Instant::now();
+    daemon.order(&["disable", &format!("ipv4-flow {nlri}")]);
+    let took = start.elapsed();
+    assert!(took < Duration::from_secs(3), "{took:?}");
+    let _controller = storm.join().unwrap();
+    daemon.order(&["resume"]);
+    eventually("all but one are in force", || {
+        match daemon.show("summary") {
+            summary if summary["installed"] == 19_999 && summary["rejected"] == 1 => Ok(()),
+            summary => Err(summary.to_string()),
+        }
+    });
+}

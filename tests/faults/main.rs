@@ -6,6 +6,7 @@
 mod available;
 mod controller;
 mod kills;
+mod lockout;
 mod restarts;
 mod router;
 mod scene;

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fs;
+use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
@@ -115,6 +116,27 @@ impl Router {
     /// The namespace.
     pub fn namespace(&self) -> &Namespace {
         &self.lab.router
+    }
+
+    /// Connects another host.
+    pub fn attach(
+        &self,
+        name: &'static str,
+        own: IpAddr,
+        remote: IpAddr,
+        prefix_length: u8,
+    ) -> Namespace {
+        self.lab.attach(name, own, remote, prefix_length).unwrap()
+    }
+
+    /// Gives an order, which must be carried out.
+    pub fn order(&self, order: &str) {
+        let ordered = Command::new(env!("CARGO_BIN_EXE_flowacl"))
+            .args([order, "--socket"])
+            .arg(self.socket())
+            .stdout(Stdio::null())
+            .status();
+        assert!(ordered.unwrap().success(), "{order}: {}", self.log());
     }
 
     /// Sends packets and says what becomes of each.
