@@ -12,3 +12,4 @@ mod components;
 mod actions;
 mod traps;
 mod guards;
+mod older;
