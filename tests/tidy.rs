@@ -11,7 +11,7 @@ const MAY_NAME: &[(&str, &[&str])] = &[
     ("flowspec", &["wire"]),
     ("session", &["wire"]),
     ("rib", &["wire", "flowspec"]),
-    ("engine", &["wire", "flowspec", "rib"]),
+    ("engine", &["wire", "flowspec", "session", "rib"]),
     ("config", &["wire", "engine", "session"]),
     (
         "io",

@@ -9,7 +9,7 @@ use dataplane::sim::Sim;
 use flowacl::engine::Engine;
 use flowacl::engine::memo::{self, Memo, Route};
 use flowacl::engine::policy::{ImportPolicy, LocalSpeaker};
-use flowacl::rib::Path;
+use flowacl::rib::{Freshness, Path};
 
 use crate::flows::{check_flow, check_reason};
 
@@ -31,7 +31,7 @@ fn check_written(memo: &Memo) {
         attributes: Arc::new(memo.attributes.clone()),
         actions: Arc::new(memo.actions.clone()),
         rejected: None,
-        stale: true,
+        freshness: Freshness::Stale,
         since: Instant::now(),
     };
     let written = Route::new(&memo.nlri, &path).memo();

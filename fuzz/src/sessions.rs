@@ -3,7 +3,7 @@
 use std::net::Ipv4Addr;
 use std::time::{Duration, Instant};
 
-use flowacl::session::{ConnectionId, Effect, Input, Session, SessionConfig};
+use flowacl::session::{ConnectionId, Effect, Input, RestartConfig, Session, SessionConfig};
 use flowacl::wire::capability::Capability;
 use flowacl::wire::cursor::Cursor;
 use flowacl::wire::iana::{FlowFamily, UnicastFamily};
@@ -36,6 +36,13 @@ pub fn session(script: &[u8]) {
         passive: false,
         connect_retry: Duration::from_secs(30),
         announces: false,
+        restart: RestartConfig {
+            graceful: true,
+            stale_max: Duration::from_secs(180),
+            long_lived_max: Duration::from_secs(3600),
+            hold: Duration::from_secs(10),
+            restarting: true,
+        },
         jitter_seed: 1,
     };
     let mut driver = Driver {
@@ -146,10 +153,11 @@ impl Driver {
                     self.up = true;
                 }
                 Effect::Update(_) => assert!(self.up, "an UPDATE before the session is up"),
-                Effect::Down(_) => {
+                Effect::Down(..) => {
                     assert!(self.up, "down twice");
                     self.up = false;
                 }
+                Effect::Refresh(..) => assert!(self.up, "a refresh before the session is up"),
                 Effect::Event(event) => assert!(!format!("{event:?}").is_empty()),
             }
         }

@@ -13,7 +13,7 @@ use tokio::time::{sleep, timeout};
 use super::flows::{self, Route};
 use crate::io::driver::{Driver, Happening, Target};
 use crate::io::words::describe_down;
-use crate::session::{Input, Negotiated, SessionConfig, SessionEvent};
+use crate::session::{Input, Negotiated, RestartConfig, SessionConfig, SessionEvent};
 use crate::wire::attribute::{AsPathSegment, AsPathSegmentKind, Attributes, Origin};
 use crate::wire::iana::{AfiSafi, FlowFamily};
 use crate::wire::update::Update;
@@ -211,6 +211,7 @@ fn session_config(arguments: &Arguments, routes: &[Route]) -> SessionConfig {
         passive: false,
         connect_retry: CONNECT_RETRY,
         announces: true,
+        restart: RestartConfig::default(),
         jitter_seed: rand::random(),
     }
 }
@@ -235,8 +236,8 @@ async fn connect(arguments: &Arguments, driver: &mut Driver) -> anyhow::Result<N
                     last_trouble.get_or_insert(reason);
                 }
                 Happening::Transport(reason) => last_trouble = Some(reason),
-                Happening::Event(_) | Happening::Update(_) => {}
-                Happening::Down(reason) => return Err(describe_down(&reason)),
+                Happening::Event(_) | Happening::Update(_) | Happening::Refresh(..) => {}
+                Happening::Down(reason, _) => return Err(describe_down(&reason)),
             }
         }
     };
@@ -275,14 +276,16 @@ async fn send(driver: &mut Driver, update: Update) -> anyhow::Result<()> {
 /// Why the session has ended, if it has.
 fn end_of_session(happening: Happening) -> Option<String> {
     match happening {
-        Happening::Down(reason) => Some(describe_down(&reason)),
+        Happening::Down(reason, _) => Some(describe_down(&reason)),
         Happening::Event(SessionEvent::NotSent(routes)) => Some(format!(
             "{} flows are too long for a BGP message",
             routes.len()
         )),
-        Happening::Up(_) | Happening::Update(_) | Happening::Event(_) | Happening::Transport(_) => {
-            None
-        }
+        Happening::Up(_)
+        | Happening::Update(_)
+        | Happening::Refresh(..)
+        | Happening::Event(_)
+        | Happening::Transport(_) => None,
     }
 }
 

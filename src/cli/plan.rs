@@ -17,6 +17,7 @@ use crate::engine::policy::{ImportPolicy, LocalSpeaker};
 use crate::engine::status::{RouteState, RulesReport};
 use crate::engine::{Engine, Event};
 use crate::io::backends;
+use crate::session::NegotiatedRestart;
 use crate::wire::attribute::{Attributes, Origin};
 use crate::wire::iana::FlowFamily;
 use crate::wire::update::Update;
@@ -108,6 +109,7 @@ fn engine_with(routes: &[Route], mut engine: Engine) -> Engine {
                 max_routes: usize::MAX,
                 ..ImportPolicy::default()
             },
+            restart: NegotiatedRestart::default(),
         },
     );
     for route in routes {

@@ -1,6 +1,7 @@
 //! `[[neighbor]]`: who may send us Flow Specifications, and which of them we take.
 
 use std::net::IpAddr;
+use std::ops::RangeInclusive;
 use std::time::Duration;
 
 use ipnetwork::IpNetwork;
@@ -9,6 +10,7 @@ use super::bgp::{self, Bgp};
 use super::import;
 use super::reader::{Section, Value};
 use crate::engine::policy::ImportPolicy;
+use crate::wire::capability::MAX_STALE_TIME;
 use crate::wire::iana::FlowFamily;
 
 /// One neighbor, or all neighbors of one prefix.
@@ -32,6 +34,14 @@ pub struct Neighbor {
     pub connect_retry: Duration,
     /// The address to dial from; connections to any other of our addresses are refused.
     pub local_address: Option<IpAddr>,
+    /// Offer graceful restart (RFC 4724), so that its rules stay while it restarts.
+    pub graceful_restart: bool,
+    /// How long they stay at most until it has resent its routes.
+    pub graceful_restart_max: Duration,
+    /// How long they stay, as long-lived stale routes, when it does not come back in time (RFC 9494); zero: not at all.
+    pub long_lived_stale: Duration,
+    /// How long they stay when its session is lost and it has not negotiated graceful restart.
+    pub hold_rules: Duration,
     /// Which of its routes we take.
     pub import: ImportPolicy,
 }
@@ -101,6 +111,17 @@ impl Neighbor {
                     .unwrap_or(10),
             ),
             local_address: section.optional("local_address", |value| local_address(value, remote)),
+            graceful_restart: section
+                .optional("graceful_restart", Value::boolean)
+                .unwrap_or(true),
+            graceful_restart_max: seconds(
+                &mut section,
+                "graceful_restart_max_secs",
+                1..=86_400,
+                180,
+            ),
+            long_lived_stale: seconds(&mut section, "long_lived_stale_secs", 0..=MAX_STALE_TIME, 0),
+            hold_rules: seconds(&mut section, "hold_rules_secs", 0..=A_WEEK, 0),
             import: section
                 .optional_table("import")
                 .map_or_else(|| global.clone(), |section| import::read(section, global)),
@@ -111,6 +132,21 @@ impl Neighbor {
         section.finish();
         (remote.is_some() && remote_as.is_some()).then_some(neighbor)
     }
+}
+
+/// The longest time for which rules of a lost neighbor can be held.
+const A_WEEK: u32 = 7 * 86_400;
+
+/// A number of seconds.
+fn seconds(
+    section: &mut Section<'_, '_>,
+    key: &'static str,
+    range: RangeInclusive<u32>,
+    default: u32,
+) -> Duration {
+    let range = u64::from(*range.start())..=u64::from(*range.end());
+    let secs = section.optional(key, |value| value.integer(range));
+    Duration::from_secs(secs.unwrap_or(default.into()))
 }
 
 /// Checks that there is any way to have a session with the neighbor.

@@ -54,6 +54,10 @@ fn defaults() {
             description: None,
             connect_retry: std::time::Duration::from_secs(10),
             local_address: None,
+            graceful_restart: true,
+            graceful_restart_max: std::time::Duration::from_secs(180),
+            long_lived_stale: std::time::Duration::ZERO,
+            hold_rules: std::time::Duration::ZERO,
             import: crate::engine::policy::ImportPolicy::default(),
         }]
     );

@@ -9,8 +9,9 @@ use super::notice::Notice;
 use super::policy::{ImportPolicy, LocalSpeaker, Overflow, TotalLimit, warning_threshold};
 use super::shared::Shared;
 use crate::flowspec::action::TrafficFilteringActions;
-use crate::rib::{Path, Peer, Refusal, RefusalKind, Rib, RouteKey, route_key};
+use crate::rib::{Freshness, Path, Peer, Refusal, RefusalKind, Rib, RouteKey, route_key};
 use crate::wire::attribute::Attributes;
+use crate::wire::iana::FlowFamily;
 use crate::wire::nlri::Nlri;
 use crate::wire::update::Update;
 
@@ -53,6 +54,8 @@ pub(super) struct AdjRibIn {
     warned: bool,
     /// The session is to be closed.
     closing: bool,
+    /// The session is up. When it is not, there are only stale paths.
+    pub(super) is_up: bool,
 }
 
 impl AdjRibIn {
@@ -72,6 +75,54 @@ impl AdjRibIn {
             notices: Vec::new(),
             warned: false,
             closing: false,
+            is_up: true,
+        }
+    }
+
+    /// The Adj-RIB-In of a neighbor whose session is not up, to hold stale paths.
+    pub(super) fn of_absent(now: Instant, peer: Peer, policy: ImportPolicy) -> Self {
+        Self {
+            is_up: false,
+            ..Self::new(now, peer, policy)
+        }
+    }
+
+    /// The session is up again; what is there is stale.
+    pub(super) fn returns(&mut self, peer: Peer) {
+        self.peer = Arc::new(peer);
+        self.is_up = true;
+        self.closing = false;
+        (self.accepted, self.refused, self.not_kept) = (0, 0, 0);
+        self.over_limit.clear();
+    }
+
+    /// Marks all accepted paths in some families stale and removes the refused ones; returns where those stood.
+    pub(super) fn age(
+        &mut self,
+        families: impl Fn(FlowFamily) -> bool,
+        rib: &mut Rib,
+    ) -> Vec<RouteKey> {
+        let keys = rib.keys_of(self.peer.address);
+        let keys: Vec<RouteKey> = keys.filter(|key| families(key.0)).cloned().collect();
+        for key in keys {
+            if let Some(path) = rib.path_mut(self.peer.address, &key)
+                && !path.is_stale()
+            {
+                self.leaves(Standing::of(path));
+                path.freshness = Freshness::Stale;
+            }
+        }
+        self.over_limit.retain(|key| !families(key.0));
+        let refused = |key: &RouteKey, path: &Path| families(key.0) && path.rejected.is_some();
+        let gone = rib.drop_paths(self.peer.address, refused);
+        self.forget(&gone);
+        gone
+    }
+
+    /// Stale paths at these places are gone.
+    pub(super) fn forget(&mut self, gone: &[RouteKey]) {
+        for key in gone {
+            self.lifetimes.forget(key);
         }
     }
 
@@ -176,7 +227,7 @@ impl AdjRibIn {
         let limit = limit.map(|limit| self.limit_refusal(limit, around.total));
         let rejected = refusal.or(limit).map(Arc::new);
         self.lifetimes.begin(around.now, || route_key(nlri));
-        if unchanged.is_some_and(|path| !path.stale && path.rejected == rejected) {
+        if unchanged.is_some_and(|path| !path.is_stale() && path.rejected == rejected) {
             return None;
         }
         let path = Path {
@@ -184,7 +235,7 @@ impl AdjRibIn {
             attributes: route.attributes.clone(),
             actions: route.reading.actions.clone(),
             rejected,
-            stale: false,
+            freshness: Freshness::Fresh,
             since,
         };
         let standing = Standing::of(&path);
@@ -353,7 +404,7 @@ impl AdjRibIn {
             .or_else(|| self.expired(around.now, key));
         let limit = match refusal {
             Some(_) => None,
-            None if path.stale => None,
+            None if path.is_stale() => None,
             None => self.exceeded(around, before),
         };
         let limit = limit.map(|limit| self.limit_refusal(limit, around.total));
@@ -395,7 +446,7 @@ enum Standing {
 impl Standing {
     fn of(path: &Path) -> Self {
         match &path.rejected {
-            _ if path.stale => Standing::Stale,
+            _ if path.is_stale() => Standing::Stale,
             None => Standing::Accepted,
             Some(refusal) if refusal.kind.is_limit() => Standing::OverLimit,
             Some(_) => Standing::Refused,

@@ -54,9 +54,13 @@ fn a_limit_on_all_neighbors_is_filled_by_whoever_waits() {
     bench.withdraw(1, &[host(1)]);
     bench.commit(Ok(()));
     assert_eq!(bench.states(2), [Installed, Installed, Rejected]);
-    bench
-        .engine
-        .step(bench.now, Event::PeerDown { peer: address(1) });
+    bench.engine.step(
+        bench.now,
+        Event::PeerDown {
+            peer: address(1),
+            retained: Vec::new(),
+        },
+    );
     bench.commit(Ok(()));
     assert_eq!(bench.states(2), [Installed; 3]);
     assert!(bench.engine.refusals().is_empty());
@@ -115,9 +119,13 @@ fn a_session_over_its_limit_is_closed_where_the_policy_wants_it() {
         };
         assert_eq!(notices(&mut bench), [close], "once a session");
         assert_eq!(bench.engine.peer_counts(address(1)).accepted, 2);
-        bench
-            .engine
-            .step(bench.now, Event::PeerDown { peer: address(1) });
+        bench.engine.step(
+            bench.now,
+            Event::PeerDown {
+                peer: address(1),
+                retained: Vec::new(),
+            },
+        );
         assert_eq!(bench.engine.counts().received, 0);
     }
 }

@@ -24,6 +24,7 @@ use super::lower::write_label;
 use crate::flowspec::action::{ActionError, TrafficFilteringActions};
 use crate::rib::{Path, Peer};
 use crate::wire::attribute::{Attributes, Origin};
+use crate::wire::community::{LLGR_STALE, NO_LLGR};
 use crate::wire::cursor::{Cursor, Truncated};
 use crate::wire::error::WireError;
 use crate::wire::iana::FlowFamily;
@@ -157,10 +158,19 @@ fn essence(attributes: &Attributes, actions: &TrafficFilteringActions) -> Attrib
         local_pref: attributes.local_pref,
         originator_id: attributes.originator_id,
         cluster_list: attributes.cluster_list.clone(),
+        communities: long_lived_communities(attributes),
         extended_communities,
         ipv6_extended_communities,
         ..Attributes::default()
     }
+}
+
+/// The communities that say how a route is kept without its neighbor (RFC 9494 §3).
+fn long_lived_communities(attributes: &Attributes) -> Vec<u32> {
+    let communities = attributes.communities.iter().copied();
+    communities
+        .filter(|community| matches!(*community, LLGR_STALE | NO_LLGR))
+        .collect()
 }
 
 /// Reads a memo. Total: any octets give a memo or say why not.

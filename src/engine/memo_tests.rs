@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::flowspec::testing::{arbitrary_actions, arbitrary_family, arbitrary_nlri};
-use crate::rib::best_path;
+use crate::rib::{Freshness, best_path};
 use crate::wire::attribute::{AsPathSegment, AsPathSegmentKind};
 use proptest::collection::vec;
 use proptest::option;
@@ -16,7 +16,7 @@ fn path(peer: Peer, attributes: Attributes, actions: TrafficFilteringActions) ->
         attributes: Arc::new(attributes),
         actions: Arc::new(actions),
         rejected: None,
-        stale: false,
+        freshness: Freshness::Fresh,
         since: Instant::now(),
     }
 }

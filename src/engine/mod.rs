@@ -23,7 +23,7 @@ pub mod status;
 use std::collections::{HashMap, VecDeque};
 use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use dataplane::backend::{BackendError, Capability, Counter};
 use dataplane::desired::Changes;
@@ -31,6 +31,7 @@ use dataplane::rule::{Label, OrderKey, RuleId};
 use ipnetwork::IpNetwork;
 
 use crate::rib::{Entry, Peer, Rib, RouteKey};
+use crate::session::{NegotiatedRestart, RefreshMarker, Retained};
 use crate::wire::iana::FlowFamily;
 use crate::wire::nlri::Nlri;
 use crate::wire::update::Update;
@@ -63,6 +64,8 @@ pub enum Event {
         families: Vec<FlowFamily>,
         /// What is taken from it.
         policy: ImportPolicy,
+        /// What it says of the routes of its last session.
+        restart: NegotiatedRestart,
     },
     /// An UPDATE of a neighbor whose session is up; of any other it is ignored.
     Update {
@@ -71,10 +74,23 @@ pub enum Event {
         /// What it says, after RFC 7606.
         update: Update,
     },
-    /// The session with a neighbor is down: all its routes are gone.
+    /// The session with a neighbor is down: its routes are gone, but for those that are retained.
     PeerDown {
         /// The neighbor's address.
         peer: IpAddr,
+        /// Families whose routes stay for a while, marked stale.
+        retained: Vec<Retained>,
+    },
+    /// A neighbor begins or ends to send all routes of a family again (RFC 7313).
+    Refresh {
+        /// The neighbor's address.
+        peer: IpAddr,
+        /// Which routes.
+        family: FlowFamily,
+        /// Whether it begins or ends.
+        marker: RefreshMarker,
+        /// How long it may take.
+        at_most: Duration,
     },
     /// The configuration of a neighbor changed while its session stays up.
     PolicyChanged {
@@ -158,18 +174,24 @@ impl Engine {
                 ibgp,
                 families,
                 policy,
+                restart,
             } => {
-                self.await_resending(peer, &families);
+                self.await_resending(peer, &families, &restart);
                 let identity = Peer {
                     address: peer,
                     router_id,
                     ibgp,
                 };
-                self.peers
-                    .insert(peer, AdjRibIn::new(now, identity, policy));
+                self.peer_up(now, identity, policy);
             }
             Event::Update { peer, update } => self.update(now, peer, update),
-            Event::PeerDown { peer } => self.drop_peer(now, peer),
+            Event::PeerDown { peer, retained } => self.lose_peer(now, peer, &retained),
+            Event::Refresh {
+                peer,
+                family,
+                marker,
+                at_most,
+            } => self.refresh(now, peer, family, marker, at_most),
             Event::PolicyChanged { peer, policy } => {
                 self.change_policy(now, peer, policy);
                 self.fill_up(now);
@@ -223,7 +245,8 @@ impl Engine {
 
     fn update(&mut self, now: Instant, peer: IpAddr, update: Update) {
         let around = self.surroundings(now, peer);
-        let Some(adj_rib_in) = self.peers.get_mut(&peer) else {
+        let adj_rib_in = self.peers.get_mut(&peer);
+        let Some(adj_rib_in) = adj_rib_in.filter(|adj_rib_in| adj_rib_in.is_up) else {
             return;
         };
         let end_of_rib = update.end_of_rib.and_then(FlowFamily::from_afi_safi);
@@ -232,18 +255,23 @@ impl Engine {
             self.route_changed(&key);
         }
         if let Some(family) = end_of_rib {
-            self.sweep(peer, |known| known == family);
+            self.end_of_rib(peer, family);
         }
         self.fill_up(now);
     }
 
-    fn drop_peer(&mut self, now: Instant, peer: IpAddr) {
-        self.peers.remove(&peer);
-        self.retention.end(peer);
-        for key in self.rib.drop_peer(peer) {
-            self.route_changed(&key);
+    /// A session is up: its Adj-RIB-In is empty but for stale paths.
+    fn peer_up(&mut self, now: Instant, identity: Peer, policy: ImportPolicy) {
+        match self.peers.get_mut(&identity.address) {
+            Some(adj_rib_in) => {
+                adj_rib_in.returns(identity);
+                self.change_policy(now, identity.address, policy);
+            }
+            None => {
+                let adj_rib_in = AdjRibIn::new(now, identity, policy);
+                self.peers.insert(identity.address, adj_rib_in);
+            }
         }
-        self.fill_up(now);
     }
 
     fn change_policy(&mut self, now: Instant, peer: IpAddr, policy: ImportPolicy) {

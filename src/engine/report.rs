@@ -58,7 +58,7 @@ impl Engine {
     ) -> RuleStatus {
         let (state, mut reason) = self.route_state(key, best, path);
         if state == RouteState::Stale {
-            reason = self.retention.reason(now, path.peer.address);
+            reason = self.retention.reason(now, path.peer.address, key.0);
         }
         // Only the path in force has packets to its name.
         let counter = match state {
@@ -137,7 +137,7 @@ impl Engine {
             Enforced::Installed | Enforced::Pending(_) if self.is_suspended() => {
                 (RouteState::Rejected, Some(orders::SUSPENDED.into()))
             }
-            Enforced::Installed if path.stale => (RouteState::Stale, None),
+            Enforced::Installed if path.is_stale() => (RouteState::Stale, None),
             Enforced::Installed => (RouteState::Installed, None),
             Enforced::Pending(None) => (
                 RouteState::Pending,
@@ -161,6 +161,11 @@ impl Engine {
         }
         counts.not_kept = self.peers.values().map(|peer| peer.not_kept).sum();
         counts
+    }
+
+    /// For how many seconds stale routes of a neighbor stay at most, rounded up; `None` when there are none.
+    pub fn stale_secs_left(&self, now: Instant, peer: IpAddr) -> Option<u64> {
+        self.retention.secs_left(now, peer)
     }
 
     /// Routes of one neighbor by state.

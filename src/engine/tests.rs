@@ -84,6 +84,7 @@ impl Bench {
                 ibgp: true,
                 families: FlowFamily::ALL.to_vec(),
                 policy,
+                restart: NegotiatedRestart::default(),
             },
         );
     }
@@ -156,9 +157,13 @@ fn announced_installed_withdrawn_gone() {
 
     bench.withdraw(1, &[host(1)]);
     assert_eq!(bench.commit(Ok(())), Some((0, 1)));
-    bench
-        .engine
-        .step(bench.now, Event::PeerDown { peer: address(1) });
+    bench.engine.step(
+        bench.now,
+        Event::PeerDown {
+            peer: address(1),
+            retained: Vec::new(),
+        },
+    );
     assert_eq!(bench.commit(Ok(())), Some((0, 1)));
     assert_eq!(bench.engine.rules(bench.now), []);
     assert_eq!(bench.engine.counts(), RouteCounts::default());

@@ -273,6 +273,7 @@ impl Running {
                 backend: backend.name(),
                 cause,
             })?;
+        let restarted = engine.counts().stale > 0;
         engine.step(Instant::now(), protection(&settings, &first_links));
         let (urgent_sender, urgent) = mpsc::channel(URGENT);
         let (replier, replies) = mpsc::channel(REPLIES);
@@ -291,7 +292,7 @@ impl Running {
             )
             .run(),
         );
-        tokio::spawn(neighbors.run(requests));
+        tokio::spawn(neighbors.run(requests, restarted));
         let pulse = Pulse {
             engine: inputs_sender.clone(),
             neighbors: requests_sender.clone(),

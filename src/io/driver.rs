@@ -11,8 +11,10 @@ use tokio::time::{sleep_until, timeout};
 
 use super::connection::{self, Arrival, Inbox, OUTBOX_MESSAGES};
 use crate::session::{
-    ConnectionId, DownReason, Effect, Input, Negotiated, Session, SessionConfig, SessionEvent,
+    ConnectionId, DownReason, Effect, Input, Negotiated, RefreshMarker, Retained, Session,
+    SessionConfig, SessionEvent,
 };
+use crate::wire::iana::AfiSafi;
 use crate::wire::update::Update;
 
 /// Reports of connections that may wait. Small: what is not taken stays in the kernel, and TCP slows the neighbor.
@@ -32,7 +34,9 @@ pub(crate) enum Happening {
     /// An UPDATE arrived.
     Update(Box<Update>),
     /// The session, which was up, is down.
-    Down(DownReason),
+    Down(DownReason, Vec<Retained>),
+    /// The neighbor begins or ends to send all routes of a family again.
+    Refresh(AfiSafi, RefreshMarker),
     /// Something for the log.
     Event(SessionEvent),
     /// TCP failed: the neighbor cannot be reached, or a connection broke.
@@ -219,7 +223,13 @@ impl Driver {
                 }
                 Effect::Up(negotiated) => self.happenings.push_back(Happening::Up(negotiated)),
                 Effect::Update(update) => self.happenings.push_back(Happening::Update(update)),
-                Effect::Down(reason) => self.happenings.push_back(Happening::Down(reason)),
+                Effect::Down(reason, retained) => {
+                    self.happenings.push_back(Happening::Down(reason, retained));
+                }
+                Effect::Refresh(family, marker) => {
+                    self.happenings
+                        .push_back(Happening::Refresh(family, marker));
+                }
                 Effect::Event(event) => self.happenings.push_back(Happening::Event(event)),
             }
         }

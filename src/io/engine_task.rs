@@ -60,6 +60,8 @@ pub(super) struct Counts {
     pub(super) refusals: BTreeMap<RefusalKind, usize>,
     /// Of each neighbor asked for, in that order.
     pub(super) peers: Vec<RouteCounts>,
+    /// For how many seconds stale routes of each stay at most.
+    pub(super) stale_secs_left: Vec<Option<u64>>,
     /// The packet filter is what the routes ask for.
     pub(super) settled: bool,
     /// Rules that the operator has taken out of force.
@@ -184,6 +186,10 @@ impl EngineTask {
                         .iter()
                         .map(|peer| self.engine.peer_counts(*peer))
                         .collect(),
+                    stale_secs_left: peers
+                        .iter()
+                        .map(|peer| self.engine.stale_secs_left(Instant::now(), *peer))
+                        .collect(),
                     settled: self.engine.is_settled(),
                     disabled: self.engine.disabled(),
                     suspended: self.engine.is_suspended(),
@@ -219,6 +225,7 @@ impl EngineTask {
             Event::Update { peer, update } => Some((*peer, update.announced.clone())),
             Event::PeerUp { .. }
             | Event::PeerDown { .. }
+            | Event::Refresh { .. }
             | Event::PolicyChanged { .. }
             | Event::PoliciesChanged { .. }
             | Event::NeighborsChanged(_)

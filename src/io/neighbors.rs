@@ -118,10 +118,12 @@ pub(super) struct Neighbors {
     accepted_sender: mpsc::Sender<Accepted>,
     strangers_refused: u64,
     stranger_log: RateLimit,
+    /// Until when we say that we have restarted and kept the rules; `None`: we have kept none.
+    restarting_until: Option<Instant>,
 }
 
 impl Neighbors {
-    /// Opens all listening sockets, and starts the sessions of the configured neighbors.
+    /// Opens all listening sockets.
     pub(super) fn start(
         config: Config,
         engine: mpsc::Sender<EngineInput>,
@@ -137,15 +139,19 @@ impl Neighbors {
             accepted_sender,
             strangers_refused: 0,
             stranger_log: RateLimit::new(STRANGER_LINES.0, STRANGER_LINES.1),
+            restarting_until: None,
         };
         let listen = neighbors.config.bgp.listen.clone();
         neighbors.listen(&listen)?;
-        neighbors.start_configured();
         Ok(neighbors)
     }
 
-    /// Runs until told to stop, or until nobody can tell any more.
-    pub(super) async fn run(mut self, mut requests: mpsc::Receiver<Request>) {
+    /// Starts the sessions of the configured neighbors, and runs until told to stop, or until nobody can tell any
+    /// more. `restarted`: the rules of an earlier process are in force.
+    pub(super) async fn run(mut self, mut requests: mpsc::Receiver<Request>, restarted: bool) {
+        let restart = self.config.dataplane.restart;
+        self.restarting_until = restarted.then(|| Instant::now() + restart);
+        self.start_configured();
         let answer = loop {
             tokio::select! {
                 request = requests.recv() => match request {
@@ -228,8 +234,12 @@ impl Neighbors {
         let (commands, receiver) = mpsc::channel(COMMANDS);
         let status = SharedStatus::new(address, &neighbor);
         let engine = self.engine.clone();
+        let restarting = self
+            .restarting_until
+            .is_some_and(|until| Instant::now() < until);
         let peer = Peer::new(
             &self.config.bgp,
+            restarting,
             address,
             neighbor.clone(),
             engine,
@@ -270,11 +280,10 @@ impl Neighbors {
         for peer in dead {
             tracing::error!(neighbor = %peer, "the task of the neighbor failed: {error}");
             self.running.remove(&peer);
+            let retained = Vec::new();
+            let event = Event::PeerDown { peer, retained };
             // An engine that has gone has forgotten all routes.
-            let _ = self
-                .engine
-                .send(EngineInput::Event(Event::PeerDown { peer }.into()))
-                .await;
+            let _ = self.engine.send(EngineInput::Event(event.into())).await;
         }
         self.start_configured();
     }

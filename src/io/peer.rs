@@ -17,7 +17,12 @@ use crate::config::{Bgp, Neighbor};
 use crate::engine::Event;
 use crate::engine::policy::ImportPolicy;
 use crate::engine::status::RouteCounts;
-use crate::session::{DownReason, Input, Negotiated, SessionConfig, SessionEvent, State};
+use crate::session::{
+    DownReason, Input, Negotiated, RefreshMarker, RestartConfig, Retained, SessionConfig,
+    SessionEvent, State,
+};
+use crate::wire::error::Notification;
+use crate::wire::iana::{AfiSafi, FlowFamily};
 use crate::wire::update::Update;
 
 /// Malformed UPDATEs of one neighbor that are logged in each period.
@@ -125,15 +130,39 @@ fn initial_status(address: IpAddr, neighbor: &Neighbor) -> NeighborStatus {
         messages_received: 0,
         messages_sent: 0,
         malformed_updates: 0,
+        capabilities: Vec::new(),
+        restart_time_secs: None,
+        stale_secs_left: None,
+        shutdown_message: None,
         last_error: None,
         routes: RouteCounts::default(),
     }
 }
 
+/// What both sides of a session can do, by the names of the RFCs.
+fn capabilities(negotiated: &Negotiated) -> Vec<String> {
+    let restart = &negotiated.restart;
+    let all = [
+        (negotiated.four_octet_as, "four-octet-as"),
+        (negotiated.extended_messages, "extended-messages"),
+        (negotiated.route_refresh, "route-refresh"),
+        (negotiated.enhanced_refresh, "enhanced-route-refresh"),
+        (!restart.families.is_empty(), "graceful-restart"),
+        (restart.notification, "graceful-restart-notification"),
+        (
+            !restart.long_lived.is_empty(),
+            "long-lived-graceful-restart",
+        ),
+    ];
+    let in_use = all.into_iter().filter(|(in_use, _)| *in_use);
+    in_use.map(|(_, name)| name.to_owned()).collect()
+}
+
 impl Peer {
-    /// A neighbor whose session has not started.
+    /// A neighbor whose session has not started. `restarting`: we have restarted, and kept its rules.
     pub(super) fn new(
         bgp: &Bgp,
+        restarting: bool,
         address: IpAddr,
         neighbor: Neighbor,
         engine: mpsc::Sender<EngineInput>,
@@ -150,6 +179,13 @@ impl Peer {
             passive: neighbor.passive,
             connect_retry: neighbor.connect_retry,
             announces: false,
+            restart: RestartConfig {
+                graceful: neighbor.graceful_restart,
+                stale_max: neighbor.graceful_restart_max,
+                long_lived_max: neighbor.long_lived_stale,
+                hold: neighbor.hold_rules,
+                restarting,
+            },
             jitter_seed: rand::random(),
         };
         let target = Target {
@@ -243,6 +279,10 @@ impl Peer {
 
     /// Tells the engine of another import policy.
     fn change_import(&mut self, policy: ImportPolicy) {
+        if policy.max_routes > self.neighbor.import.max_routes {
+            // Of routes far over the limit only the number is known: the neighbor is asked for them again.
+            self.ask_for_routes();
+        }
         self.neighbor.import = policy.clone();
         self.pending.push_back(Event::PolicyChanged {
             peer: self.address,
@@ -250,12 +290,20 @@ impl Peer {
         });
     }
 
+    /// Asks the neighbor for all its routes again, if it can (RFC 2918).
+    fn ask_for_routes(&mut self) {
+        for family in self.neighbor.families.clone() {
+            self.driver.input(Input::RequestRefresh(family));
+        }
+    }
+
     /// Deals with one thing that happened.
     fn happened(&mut self, happening: Happening) {
         match happening {
             Happening::Up(negotiated) => self.up(&negotiated),
             Happening::Update(update) => self.update(*update),
-            Happening::Down(reason) => self.down(&reason),
+            Happening::Down(reason, retained) => self.down(&reason, retained),
+            Happening::Refresh(family, marker) => self.refresh(family, marker),
             Happening::Event(event) => self.event(event),
             Happening::Transport(reason) => {
                 self.trouble(&reason);
@@ -282,6 +330,9 @@ impl Peer {
             status.families = families;
             status.router_id = Some(negotiated.remote_open.router_id);
             status.hold_time_secs = Some(negotiated.hold_time_secs);
+            status.capabilities = capabilities(negotiated);
+            let is_graceful = !negotiated.restart.families.is_empty();
+            status.restart_time_secs = is_graceful.then_some(negotiated.restart.time.as_secs());
             status.last_error = None;
         });
         self.pending.push_back(Event::PeerUp {
@@ -290,6 +341,7 @@ impl Peer {
             ibgp: negotiated.ibgp,
             families: negotiated.families.clone(),
             policy: self.neighbor.import.clone(),
+            restart: negotiated.restart.clone(),
         });
     }
 
@@ -318,11 +370,18 @@ impl Peer {
     }
 
     /// The session, which was up, is down.
-    fn down(&mut self, reason: &DownReason) {
+    fn down(&mut self, reason: &DownReason, retained: Vec<Retained>) {
+        if let DownReason::Received(notification) = reason {
+            self.note_shutdown(notification);
+        }
         let reason = describe_down(reason);
         let up_since = self.status.lock().up_since.take();
         let up_secs = up_since.map(|since| since.elapsed().as_secs());
-        tracing::warn!(neighbor = %self.address, up_secs, "session down: {reason}");
+        let retained_secs = retained
+            .iter()
+            .map(|retained| (retained.time + retained.long_lived).as_secs());
+        let retained_secs = retained_secs.max();
+        tracing::warn!(neighbor = %self.address, up_secs, retained_secs, "session down: {reason}");
         let offered = self
             .neighbor
             .families
@@ -333,10 +392,33 @@ impl Peer {
             status.families = offered;
             status.router_id = None;
             status.hold_time_secs = None;
+            status.capabilities.clear();
+            status.restart_time_secs = None;
             status.last_error = Some(reason);
         });
-        self.pending
-            .push_back(Event::PeerDown { peer: self.address });
+        self.pending.push_back(Event::PeerDown {
+            peer: self.address,
+            retained,
+        });
+    }
+
+    /// The neighbor begins or ends to send its routes again.
+    fn refresh(&mut self, family: AfiSafi, marker: RefreshMarker) {
+        tracing::debug!(neighbor = %self.address, %family, ?marker, "route refresh");
+        if let Some(family) = FlowFamily::from_afi_safi(family) {
+            self.pending.push_back(Event::Refresh {
+                peer: self.address,
+                family,
+                marker,
+                at_most: self.neighbor.graceful_restart_max,
+            });
+        }
+    }
+
+    /// Remembers what the neighbor's operator wrote.
+    fn note_shutdown(&self, notification: &Notification) {
+        let message = notification.shutdown_communication();
+        self.with_status(|status| status.shutdown_message = message);
     }
 
     /// Something for the log.
@@ -347,6 +429,7 @@ impl Peer {
             }
             SessionEvent::Rejected(_, reason) => self.trouble(&reason),
             SessionEvent::NotificationReceived(notification) => {
+                self.note_shutdown(&notification);
                 self.trouble(&format!("the neighbor sent NOTIFICATION {notification}"));
             }
             SessionEvent::Malformed(error) => {

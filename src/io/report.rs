@@ -51,6 +51,18 @@ pub struct NeighborStatus {
     pub messages_sent: u64,
     /// UPDATEs with errors that did not reset the session.
     pub malformed_updates: u64,
+    /// What both sides can do, while the session is up.
+    #[serde(default)]
+    pub capabilities: Vec<String>,
+    /// How long its rules stay when the connection is lost, as far as graceful restart was negotiated.
+    #[serde(default)]
+    pub restart_time_secs: Option<u64>,
+    /// For how many seconds its stale routes stay at most.
+    #[serde(default)]
+    pub stale_secs_left: Option<u64>,
+    /// What its operator wrote when it last shut the session down or reset it (RFC 9003).
+    #[serde(default)]
+    pub shutdown_message: Option<String>,
     /// Why the session last went down or did not come up.
     pub last_error: Option<String>,
     /// What became of its routes.

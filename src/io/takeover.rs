@@ -108,6 +108,7 @@ fn policy(config: &Config, address: IpAddr, family: FlowFamily) -> Option<Import
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::session::NegotiatedRestart;
     use dataplane::sim::Sim;
     use std::sync::Arc;
 
@@ -214,6 +215,7 @@ mod tests {
                 ibgp: false,
                 families: families.clone(),
                 policy: ImportPolicy::default(),
+                restart: NegotiatedRestart::default(),
             },
         );
         let update = Update {

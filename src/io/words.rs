@@ -13,6 +13,7 @@ pub(crate) fn describe_down(reason: &DownReason) -> String {
         }
         DownReason::HoldTimerExpired => "nothing arrived within the hold time".into(),
         DownReason::ConnectionLost => "the connection was lost".into(),
-        DownReason::Stopped => "stopped".into(),
+        DownReason::Replaced => "the neighbor has restarted and opened another connection".into(),
+        DownReason::Stopped(notification) => format!("stopped with NOTIFICATION {notification}"),
     }
 }

@@ -3,8 +3,9 @@
 use std::cmp::Reverse;
 use std::net::Ipv4Addr;
 
-use super::Path;
+use super::{Freshness, Path};
 use crate::wire::attribute::{AsPathSegmentKind, Attributes, Origin};
+use crate::wire::community::LLGR_STALE;
 
 /// LOCAL_PREF of a path that carries none.
 const DEFAULT_LOCAL_PREF: u32 = 100;
@@ -17,6 +18,7 @@ pub fn best(paths: &[Path]) -> Option<usize> {
         .filter(|index| paths[*index].rejected.is_none())
         .collect();
     if candidates.len() > 1 {
+        keep_lowest(&mut candidates, |index| is_long_lived_stale(&paths[index]));
         keep_lowest(&mut candidates, |index| {
             Reverse(local_pref(&paths[index].attributes))
         });
@@ -38,7 +40,9 @@ pub fn best(paths: &[Path]) -> Option<usize> {
 /// Why `winner` was chosen over `loser`, in the operator's words.
 pub fn reason(winner: &Path, loser: &Path) -> &'static str {
     let (best, other) = (&winner.attributes, &loser.attributes);
-    if local_pref(best) != local_pref(other) {
+    if is_long_lived_stale(winner) != is_long_lived_stale(loser) {
+        "the other is long-lived stale"
+    } else if local_pref(best) != local_pref(other) {
         "higher LOCAL_PREF"
     } else if as_path_length(best) != as_path_length(other) {
         "shorter AS_PATH"
@@ -74,6 +78,11 @@ fn drop_higher_med(candidates: &mut Vec<usize>, paths: &[Path]) {
             neighbor_as(other) == neighbor_as(own) && med(other) < med(own)
         })
     });
+}
+
+/// RFC 9494 §4.3: the least preferred of all, marked by us or by whoever sent it.
+fn is_long_lived_stale(path: &Path) -> bool {
+    path.freshness == Freshness::LongLivedStale || path.attributes.communities.contains(&LLGR_STALE)
 }
 
 fn local_pref(attributes: &Attributes) -> u32 {
@@ -141,7 +150,7 @@ mod tests {
             attributes: Arc::new(attributes),
             actions: Arc::default(),
             rejected: None,
-            stale: false,
+            freshness: Freshness::Fresh,
             since: Instant::now(),
         }
     }
@@ -155,7 +164,17 @@ mod tests {
 
     #[test]
     fn each_step_decides_when_all_before_it_tie() {
+        let mut old = path(1, true, |a| a.local_pref = Some(999));
+        old.freshness = Freshness::LongLivedStale;
         let rows: Vec<(&str, Path, Path)> = vec![
+            ("the other is long-lived stale", path(9, true, |_| {}), old),
+            (
+                "the other is long-lived stale",
+                path(9, true, |_| {}),
+                path(1, true, |a| {
+                    (a.local_pref, a.communities) = (Some(999), vec![LLGR_STALE])
+                }),
+            ),
             (
                 "higher LOCAL_PREF",
                 path(9, true, |a| a.local_pref = Some(200)),

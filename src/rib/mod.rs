@@ -44,8 +44,27 @@ pub struct Path {
     pub actions: Arc<TrafficFilteringActions>,
     /// Why policy refuses it; such a path is kept for show and is never best.
     pub rejected: Option<Arc<Refusal>>,
-    /// It is kept without its neighbor, until that has announced its routes anew or a time has passed.
-    pub stale: bool,
+    /// Whether its neighbor still stands by it.
+    pub freshness: Freshness,
     /// When it was first announced, or last with other attributes.
     pub since: Instant,
+}
+
+/// Whether a neighbor still stands by a path.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Freshness {
+    /// Announced, and not withdrawn.
+    #[default]
+    Fresh,
+    /// Kept until its neighbor has announced its routes anew or a time has passed.
+    Stale,
+    /// Likewise, for so long that any other path is better (RFC 9494 §4.3).
+    LongLivedStale,
+}
+
+impl Path {
+    /// True when its neighbor has to announce it anew.
+    pub fn is_stale(&self) -> bool {
+        self.freshness != Freshness::Fresh
+    }
 }

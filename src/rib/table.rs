@@ -78,15 +78,6 @@ impl Rib {
         })
     }
 
-    /// Takes all paths of a neighbor away; returns where they stood.
-    pub fn drop_peer(&mut self, peer: IpAddr) -> BTreeSet<RouteKey> {
-        let keys = self.by_peer.remove(&peer).unwrap_or_default();
-        for key in &keys {
-            self.remove_path(peer, key);
-        }
-        keys
-    }
-
     /// Takes away those of a neighbor's paths that are to go; returns where they stood.
     pub fn drop_paths(
         &mut self,

@@ -1,9 +1,11 @@
 //! One connection of a session: how far it got, and its timers.
 
+use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
 use super::timers::{self, Jitter};
 use super::{ConnectionId, Negotiated, State};
+use crate::wire::iana::AfiSafi;
 use crate::wire::message::MAX_MESSAGE_LENGTH;
 
 /// Who opened a connection.
@@ -48,6 +50,10 @@ pub(super) struct Connection {
     pub(super) hold: Option<Instant>,
     /// KeepaliveTimer.
     pub(super) keepalive: Option<Instant>,
+    /// Families whose End-of-RIB has come.
+    pub(super) end_of_rib: BTreeSet<AfiSafi>,
+    /// Families whose routes are being sent again (RFC 7313).
+    pub(super) refreshing: BTreeSet<AfiSafi>,
 }
 
 impl Connection {
@@ -61,6 +67,8 @@ impl Connection {
             max_length: MAX_MESSAGE_LENGTH,
             hold: timers::after(now, timers::LARGE_HOLD_TIME),
             keepalive: None,
+            end_of_rib: BTreeSet::new(),
+            refreshing: BTreeSet::new(),
         }
     }
 

@@ -13,7 +13,7 @@ use super::statistics::MessageCounts;
 use super::timers::{self, BackOff, Jitter, is_due};
 use super::{
     ConnectionId, DownReason, Effect, Input, Negotiated, SessionConfig, SessionEvent, State,
-    Statistics, negotiate, notification,
+    Statistics, negotiate, notification, restart,
 };
 use crate::wire::error::Notification;
 use crate::wire::iana::{AfiSafi, FlowFamily};
@@ -164,10 +164,18 @@ impl Session {
         self.connect_retry = None;
         self.cancel_dial();
         for connection in std::mem::take(&mut self.connections) {
-            self.notify_and_close(connection.id, notification::cease(subcode, message));
-            if connection.state() == State::Established {
-                self.down(DownReason::Stopped);
-            }
+            let cease = notification::cease(subcode, message);
+            let cease = match &connection.phase {
+                Phase::Established { negotiated, .. }
+                    if negotiated.restart.notification
+                        && notification::is_hard_subcode(subcode) =>
+                {
+                    notification::hard_reset(cease)
+                }
+                Phase::OpenSent | Phase::OpenConfirm(_) | Phase::Established { .. } => cease,
+            };
+            self.notify_and_close(connection.id, cease.clone());
+            self.down_if_up(&connection, DownReason::Stopped(cease));
         }
     }
 
@@ -238,15 +246,16 @@ impl Session {
                 id,
                 "no connection is wanted now".to_owned(),
             ));
-        } else if self.established().is_some() {
+        } else if self.established().is_some() && !self.may_have_restarted() {
             self.notify_and_close(id, notification::collision());
             self.event(SessionEvent::Collision(id));
         } else {
-            // The neighbor dials one at a time, so it has given up the one before.
-            let former = self
-                .connections
-                .iter()
-                .find(|other| other.direction == Direction::Accepted);
+            // The neighbor dials one at a time, so it has given up the one before. One that is
+            // established stays until the new one is: the neighbor may have restarted, or a
+            // stranger knocks.
+            let former = self.connections.iter().find(|other| {
+                other.direction == Direction::Accepted && other.state() != State::Established
+            });
             if let Some(former) = former.map(|former| former.id) {
                 self.lose_collision(former);
             }
@@ -264,9 +273,7 @@ impl Session {
             return;
         };
         let up_for = connection.up_for(now);
-        if up_for.is_some() {
-            self.down(DownReason::ConnectionLost);
-        } else {
+        if !self.down_if_up(&connection, DownReason::ConnectionLost) {
             self.event(SessionEvent::Rejected(
                 id,
                 "connection lost before the session was up".to_owned(),
@@ -312,9 +319,7 @@ impl Session {
         };
         self.notify_and_close(id, notification::hold_timer_expired());
         let up_for = connection.up_for(now);
-        if up_for.is_some() {
-            self.down(DownReason::HoldTimerExpired);
-        } else {
+        if !self.down_if_up(&connection, DownReason::HoldTimerExpired) {
             let reason = format!("hold timer expired in {:?}", connection.state());
             self.event(SessionEvent::Rejected(id, reason));
         }
@@ -369,7 +374,7 @@ impl Session {
     fn open(&mut self, now: Instant, connection: Connection) {
         let id = connection.id;
         self.connections.push(connection);
-        let open = negotiate::local_open(&self.config);
+        let open = negotiate::local_open(&self.config, self.statistics.ups > 0);
         self.send(now, id, &Message::Open(open));
     }
 
@@ -384,7 +389,7 @@ impl Session {
             .filter(|other| *other != id)
             .collect();
         for other in others {
-            self.lose_collision(other);
+            self.give_way(other);
         }
         let Some(connection) = self.connection_mut(id) else {
             return;
@@ -415,6 +420,18 @@ impl Session {
         }
     }
 
+    /// Closes a connection in favor of one that is up. One that was up itself is dead: nobody there
+    /// would read a NOTIFICATION (RFC 4724 §5).
+    fn give_way(&mut self, id: ConnectionId) {
+        let is_established = self.established().is_some_and(|other| other.id == id);
+        if !is_established {
+            self.lose_collision(id);
+        } else if let Some(connection) = self.remove(id) {
+            self.effect(Effect::Close(id));
+            self.down_if_up(&connection, DownReason::Replaced);
+        }
+    }
+
     /// Closes the connection that lost a collision (RFC 4271 §6.8).
     pub(super) fn lose_collision(&mut self, id: ConnectionId) {
         if self.remove(id).is_some() {
@@ -436,9 +453,7 @@ impl Session {
         };
         self.notify_and_close(id, notification.clone());
         let up_for = connection.up_for(now);
-        if up_for.is_some() {
-            self.down(DownReason::Sent(notification, reason));
-        } else {
+        if !self.down_if_up(&connection, DownReason::Sent(notification, reason.clone())) {
             self.event(SessionEvent::Rejected(id, reason));
         }
         self.lost(now, Loss::ProtocolError, up_for);
@@ -455,9 +470,7 @@ impl Session {
             _ => Loss::ProtocolError,
         };
         let up_for = connection.up_for(now);
-        if up_for.is_some() {
-            self.down(DownReason::Received(notification));
-        } else {
+        if !self.down_if_up(&connection, DownReason::Received(notification.clone())) {
             self.event(SessionEvent::NotificationReceived(notification));
         }
         self.lost(now, loss, up_for);
@@ -486,10 +499,22 @@ impl Session {
         }
     }
 
-    /// Tells the driver that the session, which was up, is down.
-    fn down(&mut self, reason: DownReason) {
+    /// Tells the driver that the session is down, if it was up on this connection, which is gone.
+    fn down_if_up(&mut self, connection: &Connection, reason: DownReason) -> bool {
+        let Phase::Established { negotiated, .. } = &connection.phase else {
+            return false;
+        };
         self.statistics.downs = self.statistics.downs.saturating_add(1);
-        self.effect(Effect::Down(reason));
+        let retained = restart::retained(&self.config.restart, negotiated, &reason);
+        self.effect(Effect::Down(reason, retained));
+        true
+    }
+
+    /// True when another connection of the neighbor may mean that it has restarted, and the one that
+    /// is established is dead (RFC 4724 §5).
+    fn may_have_restarted(&self) -> bool {
+        let negotiated = self.negotiated();
+        negotiated.is_some_and(|negotiated| !negotiated.restart.families.is_empty())
     }
 
     /// Sends a message and starts KeepaliveTimer again.

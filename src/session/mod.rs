@@ -17,6 +17,7 @@ mod fsm;
 mod negotiate;
 mod notification;
 mod receive;
+mod restart;
 mod statistics;
 mod timers;
 
@@ -27,6 +28,7 @@ use std::net::{IpAddr, Ipv4Addr};
 use std::time::Duration;
 
 pub use fsm::Session;
+pub use restart::{Cause, NegotiatedLongLived, NegotiatedRestart, RestartConfig, Retained};
 pub use statistics::{MessageCounts, Statistics};
 
 use crate::wire::error::{Notification, WireError};
@@ -61,6 +63,8 @@ pub struct SessionConfig {
     /// them. False: there are none, so the session sends End-of-RIB of every family (RFC 4724 §2)
     /// as soon as it is up.
     pub announces: bool,
+    /// What becomes of routes without their session.
+    pub restart: RestartConfig,
     /// Seed of the jitter (RFC 4271 §10): the state machine itself is deterministic.
     pub jitter_seed: u64,
 }
@@ -120,8 +124,10 @@ pub enum Effect {
     Up(Negotiated),
     /// An UPDATE arrived; its recoverable errors stand in it.
     Update(Box<Update>),
-    /// The session, which was up, is down. Comes before any later `Up`.
-    Down(DownReason),
+    /// The session, which was up, is down. Comes before any later `Up`. Of its routes only these stay.
+    Down(DownReason, Vec<Retained>),
+    /// The neighbor begins or ends to send all routes of a family again (RFC 7313).
+    Refresh(AfiSafi, RefreshMarker),
     /// Something for the log and the counters.
     Event(SessionEvent),
 }
@@ -145,6 +151,10 @@ pub struct Negotiated {
     pub extended_messages: bool,
     /// The neighbor takes ROUTE-REFRESH.
     pub route_refresh: bool,
+    /// The neighbor marks where its answer to ROUTE-REFRESH begins and ends (RFC 7313).
+    pub enhanced_refresh: bool,
+    /// Graceful restart, long-lived too.
+    pub restart: NegotiatedRestart,
     /// The neighbor is in our AS.
     pub ibgp: bool,
 }
@@ -188,8 +198,19 @@ pub enum DownReason {
     HoldTimerExpired,
     /// The connection closed without a NOTIFICATION.
     ConnectionLost,
-    /// We were told to stop.
-    Stopped,
+    /// The neighbor opened another connection, which is up: it has restarted (RFC 4724 §4.2).
+    Replaced,
+    /// We were told to stop, and sent this NOTIFICATION.
+    Stopped(Notification),
+}
+
+/// Where an answer to ROUTE-REFRESH begins and ends (RFC 7313 §3.2).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum RefreshMarker {
+    /// BoRR: what is not announced again until the end is gone.
+    Begin,
+    /// EoRR.
+    End,
 }
 
 /// Things worth a log line.

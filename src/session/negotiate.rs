@@ -1,8 +1,8 @@
 //! OPEN: what we say, and what follows from what the neighbor says (RFC 4271 §6.2, RFC 5492).
 
 use super::connection::Direction;
-use super::{ConnectionId, Negotiated, SessionConfig, notification};
-use crate::wire::capability::{Capability, GracefulRestart};
+use super::{ConnectionId, Negotiated, SessionConfig, notification, restart};
+use crate::wire::capability::Capability;
 use crate::wire::error::Notification;
 use crate::wire::iana::{AfiSafi, FlowFamily, UnicastFamily};
 use crate::wire::open::Open;
@@ -17,16 +17,16 @@ pub(super) struct Refusal {
 }
 
 /// Our OPEN.
-///
-/// Graceful restart is announced without families and with no restart time: it says that we
-/// understand End-of-RIB, and asks for nothing (RFC 4724 §3).
-pub(super) fn local_open(config: &SessionConfig) -> Open {
-    let offered = offered_families(config).into_iter();
+/// `earlier`: a session of this process has been up before.
+pub(super) fn local_open(config: &SessionConfig, earlier: bool) -> Open {
+    let families = offered_families(config);
+    let offered = families.iter().copied();
     let mut capabilities: Vec<Capability> = offered.map(Capability::MultiProtocol).collect();
     capabilities.push(Capability::RouteRefresh);
     capabilities.push(Capability::ExtendedMessage);
-    capabilities.push(Capability::GracefulRestart(GracefulRestart::default()));
+    capabilities.extend(restart::offered(config, &families, earlier));
     capabilities.push(Capability::FourOctetAs(config.local_as));
+    capabilities.push(Capability::EnhancedRouteRefresh);
     Open {
         asn: config.local_as,
         hold_time_secs: config.hold_time_secs,
@@ -97,8 +97,14 @@ pub(super) fn negotiate(
         .capabilities
         .iter()
         .any(|capability| matches!(capability, Capability::FourOctetAs(_)));
+    let flow = families.iter().map(|family| family.afi_safi());
+    let in_use: Vec<AfiSafi> = flow
+        .chain(unicast.iter().map(|family| family.afi_safi()))
+        .collect();
     Ok(Negotiated {
         connection,
+        restart: restart::negotiate(&config.restart, &remote_open.capabilities, &in_use),
+        enhanced_refresh: has(&Capability::EnhancedRouteRefresh),
         families,
         unicast,
         hold_time_secs: config.hold_time_secs.min(remote_open.hold_time_secs),

@@ -13,6 +13,12 @@ pub(super) const CEASE: u8 = 6;
 pub(super) const HOLD_TIMER_EXPIRED: u8 = 4;
 /// Cease subcode: administrative shutdown (RFC 4486).
 const ADMINISTRATIVE_SHUTDOWN: u8 = 2;
+/// Cease subcode: maximum number of prefixes reached (RFC 4486).
+const MAXIMUM_PREFIXES: u8 = 1;
+/// Cease subcode: peer de-configured (RFC 4486).
+const DECONFIGURED: u8 = 3;
+/// Cease subcode: hard reset (RFC 8538 §3).
+const HARD_RESET: u8 = 9;
 /// Cease subcode: administrative reset (RFC 4486).
 const ADMINISTRATIVE_RESET: u8 = 4;
 /// Cease subcode: connection rejected (RFC 4486).
@@ -38,6 +44,30 @@ pub(super) fn cease(subcode: u8, text: &str) -> Notification {
     Notification {
         code: CEASE,
         subcode,
+        data,
+    }
+}
+
+/// True for the Cease subcodes that end a session for good: with RFC 8538 they travel in a hard reset (§5).
+pub(super) fn is_hard_subcode(subcode: u8) -> bool {
+    matches!(
+        subcode,
+        MAXIMUM_PREFIXES | ADMINISTRATIVE_SHUTDOWN | DECONFIGURED
+    )
+}
+
+/// True when graceful restart must not follow (RFC 8538 §3).
+pub(super) fn is_hard_reset(notification: &Notification) -> bool {
+    notification.code == CEASE && notification.subcode == HARD_RESET
+}
+
+/// The hard reset that says what `inner` says (RFC 8538 §3.1).
+pub(super) fn hard_reset(inner: Notification) -> Notification {
+    let mut data = vec![inner.code, inner.subcode];
+    data.extend(inner.data);
+    Notification {
+        code: CEASE,
+        subcode: HARD_RESET,
         data,
     }
 }

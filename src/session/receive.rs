@@ -4,12 +4,21 @@ use std::time::Instant;
 
 use super::connection::Phase;
 use super::fsm::{Session, count_message};
-use super::{ConnectionId, Effect, Negotiated, SessionEvent, State, negotiate, notification};
+use super::{
+    ConnectionId, Effect, Negotiated, RefreshMarker, SessionEvent, State, negotiate, notification,
+};
 use crate::wire::error::{Consequence, Notification, WireError, update_error};
 use crate::wire::iana::AfiSafi;
 use crate::wire::message::{self, MAX_EXTENDED_MESSAGE_LENGTH, MAX_MESSAGE_LENGTH, Message};
 use crate::wire::open::Open;
 use crate::wire::update;
+
+/// Subtypes of ROUTE-REFRESH (RFC 7313 §3.2).
+const REQUEST: u8 = 0;
+/// BoRR.
+const BEGIN: u8 = 1;
+/// EoRR.
+const END: u8 = 2;
 
 impl Session {
     /// Takes octets and handles every message that they complete.
@@ -50,7 +59,7 @@ impl Session {
             (State::Established, Message::Keepalive) => connection.restart_hold(now),
             (State::Established, Message::Update(body)) => self.update_received(now, id, &body),
             (State::Established, Message::RouteRefresh { family, subtype }) => {
-                self.refresh_received(family, subtype);
+                self.refresh_received(now, id, family, subtype);
             }
             (_, message) => {
                 let reason = format!("{} is not expected in {state:?}", name(&message));
@@ -101,19 +110,50 @@ impl Session {
             return;
         };
         match update::decode(body, &context) {
-            Ok(update) => self.effect(Effect::Update(Box::new(update))),
+            Ok(update) => {
+                if update.end_of_rib.is_some_and(|family| context.has(family)) {
+                    connection.end_of_rib.extend(update.end_of_rib);
+                }
+                self.effect(Effect::Update(Box::new(update)));
+            }
             Err(error) => self.malformed(now, id, error),
         }
     }
 
-    /// ROUTE-REFRESH: families that are not in use and the markers of RFC 7313, which we did not
-    /// announce, are ignored.
-    fn refresh_received(&mut self, family: AfiSafi, subtype: u8) {
-        let in_use = self
-            .negotiated()
-            .is_some_and(|negotiated| negotiated.afi_safis().any(|used| used == family));
-        if in_use && subtype == 0 {
-            self.event(SessionEvent::RefreshRequested(family));
+    /// ROUTE-REFRESH of a family in use: a request, or a marker of RFC 7313. All else is ignored,
+    /// unknown subtypes too (§5).
+    fn refresh_received(&mut self, now: Instant, id: ConnectionId, family: AfiSafi, subtype: u8) {
+        let announces = self.config.announces;
+        let Some(connection) = self.connection_mut(id) else {
+            return;
+        };
+        let Some(negotiated) = connection.negotiated() else {
+            return;
+        };
+        if !negotiated.afi_safis().any(|used| used == family) {
+            return;
+        }
+        // §4: while the initial routes after a restart are still coming, markers mean nothing.
+        let has_initial_routes =
+            !negotiated.restart.sends_end_of_rib || connection.end_of_rib.contains(&family);
+        let takes_markers = negotiated.enhanced_refresh && has_initial_routes;
+        let marks_answers = negotiated.enhanced_refresh && !announces;
+        match subtype {
+            REQUEST => {
+                self.event(SessionEvent::RefreshRequested(family));
+                // §4: an answer stands between two markers, also one without routes.
+                for subtype in [BEGIN, END].into_iter().filter(|_| marks_answers) {
+                    self.send(now, id, &Message::RouteRefresh { family, subtype });
+                }
+            }
+            BEGIN if takes_markers => {
+                connection.refreshing.insert(family);
+                self.effect(Effect::Refresh(family, RefreshMarker::Begin));
+            }
+            END if takes_markers && connection.refreshing.remove(&family) => {
+                self.effect(Effect::Refresh(family, RefreshMarker::End));
+            }
+            _ => {}
         }
     }
 

@@ -13,6 +13,10 @@ const EXTENDED_MESSAGE: u8 = 6;
 const GRACEFUL_RESTART: u8 = 64;
 /// See [`MULTI_PROTOCOL`].
 const FOUR_OCTET_AS: u8 = 65;
+/// See [`MULTI_PROTOCOL`].
+const ENHANCED_ROUTE_REFRESH: u8 = 70;
+/// See [`MULTI_PROTOCOL`].
+const LONG_LIVED_GRACEFUL_RESTART: u8 = 71;
 
 /// Flags before the restart time (RFC 4724 §3, RFC 8538 §2).
 const RESTARTING: u16 = 0x8000;
@@ -22,6 +26,8 @@ const NOTIFICATION: u16 = 0x4000;
 const RESTART_TIME: u16 = 0x0fff;
 /// Flag of a family: forwarding state was preserved.
 const FORWARDING: u8 = 0x80;
+/// The longest stale time that three octets can say (RFC 9494 §3).
+pub const MAX_STALE_TIME: u32 = 0x00ff_ffff;
 
 /// One capability.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -36,6 +42,10 @@ pub enum Capability {
     GracefulRestart(GracefulRestart),
     /// Code 65 (RFC 6793).
     FourOctetAs(u32),
+    /// Code 70 (RFC 7313).
+    EnhancedRouteRefresh,
+    /// Code 71 (RFC 9494): for each family how long its routes are worth keeping.
+    LongLivedGracefulRestart(Vec<LongLived>),
     /// Any other, or a known one with a length that is not its own: carried, ignored.
     Unknown {
         /// Capability code.
@@ -58,6 +68,17 @@ pub struct GracefulRestart {
     pub families: Vec<(AfiSafi, bool)>,
 }
 
+/// One family of the long-lived graceful restart capability (RFC 9494 §3).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct LongLived {
+    /// Which routes.
+    pub family: AfiSafi,
+    /// Forwarding state was preserved (F bit).
+    pub forwarding: bool,
+    /// Long-lived Stale Time, below 2^24.
+    pub stale_time_secs: u32,
+}
+
 impl Capability {
     /// The AS number of the four-octet AS capability.
     pub fn four_octet_as(&self) -> Option<u32> {
@@ -67,7 +88,27 @@ impl Capability {
             | Capability::RouteRefresh
             | Capability::ExtendedMessage
             | Capability::GracefulRestart(_)
+            | Capability::EnhancedRouteRefresh
+            | Capability::LongLivedGracefulRestart(_)
             | Capability::Unknown { .. } => None,
+        }
+    }
+
+    /// The graceful restart capability's content.
+    pub fn graceful_restart(&self) -> Option<&GracefulRestart> {
+        if let Capability::GracefulRestart(restart) = self {
+            Some(restart)
+        } else {
+            None
+        }
+    }
+
+    /// The families of the long-lived graceful restart capability.
+    pub fn long_lived_graceful_restart(&self) -> Option<&[LongLived]> {
+        if let Capability::LongLivedGracefulRestart(families) = self {
+            Some(families)
+        } else {
+            None
         }
     }
 
@@ -82,6 +123,10 @@ impl Capability {
             Capability::ExtendedMessage => (EXTENDED_MESSAGE, Vec::new()),
             Capability::GracefulRestart(restart) => (GRACEFUL_RESTART, graceful_restart(restart)),
             Capability::FourOctetAs(asn) => (FOUR_OCTET_AS, asn.to_be_bytes().to_vec()),
+            Capability::EnhancedRouteRefresh => (ENHANCED_ROUTE_REFRESH, Vec::new()),
+            Capability::LongLivedGracefulRestart(families) => {
+                (LONG_LIVED_GRACEFUL_RESTART, long_lived(families))
+            }
             Capability::Unknown { code, value } => (*code, value.clone()),
         };
         value.truncate(usize::from(u8::MAX));
@@ -121,6 +166,10 @@ fn read_known(code: u8, value: &mut Cursor<'_>) -> Result<Option<Capability>, Tr
         EXTENDED_MESSAGE => Capability::ExtendedMessage,
         GRACEFUL_RESTART => Capability::GracefulRestart(read_graceful_restart(value)?),
         FOUR_OCTET_AS => Capability::FourOctetAs(value.u32()?),
+        ENHANCED_ROUTE_REFRESH => Capability::EnhancedRouteRefresh,
+        LONG_LIVED_GRACEFUL_RESTART => {
+            Capability::LongLivedGracefulRestart(read_long_lived(value)?)
+        }
         _ => return Ok(None),
     }))
 }
@@ -141,6 +190,32 @@ fn read_graceful_restart(value: &mut Cursor<'_>) -> Result<GracefulRestart, Trun
         restart_time_secs: flags & RESTART_TIME,
         families,
     })
+}
+
+fn read_long_lived(value: &mut Cursor<'_>) -> Result<Vec<LongLived>, Truncated> {
+    let mut families = Vec::new();
+    while !value.is_empty() {
+        let (afi, safi) = (value.u16()?, value.u8()?);
+        let [flags, time @ ..] = value.u32()?.to_be_bytes();
+        families.push(LongLived {
+            family: AfiSafi { afi, safi },
+            forwarding: flags & FORWARDING != 0,
+            stale_time_secs: u32::from_be_bytes([0, time[0], time[1], time[2]]),
+        });
+    }
+    Ok(families)
+}
+
+fn long_lived(families: &[LongLived]) -> Vec<u8> {
+    let mut value = Vec::new();
+    for entry in families {
+        value.extend(entry.family.afi.to_be_bytes());
+        value.push(entry.family.safi);
+        let [_, time @ ..] = entry.stale_time_secs.min(MAX_STALE_TIME).to_be_bytes();
+        value.push(if entry.forwarding { FORWARDING } else { 0 });
+        value.extend(time);
+    }
+    value
 }
 
 fn graceful_restart(restart: &GracefulRestart) -> Vec<u8> {
@@ -176,7 +251,12 @@ mod tests {
             })
         };
         let flow = FlowFamily::Ipv4Flow.afi_safi();
-        let rows: [(&str, &str, Capability); 15] = [
+        let long_lived = |family, forwarding, stale_time_secs| LongLived {
+            family,
+            forwarding,
+            stale_time_secs,
+        };
+        let rows: [(&str, &str, Capability); 21] = [
             (
                 "family, its reserved octet set",
                 "01040001ff85",
@@ -224,6 +304,31 @@ mod tests {
             ),
             ("restart of one octet", "400180", unknown(64, &[0x80])),
             ("role", "090103", unknown(9, &[3])),
+            ("enhanced refresh", "4600", Capability::EnhancedRouteRefresh),
+            ("enhanced refresh with a value", "460100", unknown(70, &[0])),
+            (
+                "long-lived without families",
+                "4700",
+                Capability::LongLivedGracefulRestart(vec![]),
+            ),
+            (
+                "long-lived, with and without its flag",
+                "470e00018580 015180 000285 00 ffffff",
+                Capability::LongLivedGracefulRestart(vec![
+                    long_lived(flow, true, 86_400),
+                    long_lived(FlowFamily::Ipv6Flow.afi_safi(), false, MAX_STALE_TIME),
+                ]),
+            ),
+            (
+                "long-lived, other flags",
+                "4707000185 7f 000001",
+                Capability::LongLivedGracefulRestart(vec![long_lived(flow, false, 1)]),
+            ),
+            (
+                "long-lived with half a family",
+                "47060001858000 01",
+                unknown(71, &[0, 1, 0x85, 0x80, 0, 1]),
+            ),
         ];
         for (name, octets, expected) in rows {
             let octets = hex::decode(octets.replace(' ', "")).unwrap();

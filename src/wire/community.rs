@@ -18,3 +18,8 @@ pub struct LargeCommunity {
     /// Second local part.
     pub local2: u32,
 }
+
+/// COMMUNITIES value of a route kept past its time by somebody (RFC 9494 §3).
+pub const LLGR_STALE: u32 = 0xffff_0006;
+/// COMMUNITIES value of a route that must not be kept so long (RFC 9494 §3).
+pub const NO_LLGR: u32 = 0xffff_0007;

@@ -6,16 +6,39 @@ use super::error::Notification;
 
 /// Error code of Cease.
 const CEASE: u8 = 6;
+/// Subcode of Cease that carries another NOTIFICATION (RFC 8538 §3.1).
+const HARD_RESET: u8 = 9;
 /// Octets of data that are shown.
 const MAX_SHOWN_DATA: usize = 32;
 
 impl Notification {
-    /// What the neighbor's operator wrote about an administrative shutdown or reset (RFC 9003 §2): non-empty UTF-8.
-    pub fn shutdown_communication(&self) -> Option<&str> {
+    /// What the neighbor's operator wrote about an administrative shutdown or reset (RFC 9003 §2): non-empty UTF-8,
+    /// also in a hard reset.
+    pub fn shutdown_communication(&self) -> Option<String> {
+        if let Some(reason) = self.hard_reset_for() {
+            return reason.shutdown_communication();
+        }
         let is_administrative = self.code == CEASE && matches!(self.subcode, 2 | 4);
         let (length, text) = self.data.split_first().filter(|_| is_administrative)?;
         let text = std::str::from_utf8(text.get(..usize::from(*length))?).ok()?;
-        (!text.is_empty()).then_some(text)
+        (!text.is_empty()).then(|| text.to_owned())
+    }
+
+    /// The NOTIFICATION that a hard reset stands for (RFC 8538 §3.1); of one that stands for a hard reset, none.
+    fn hard_reset_for(&self) -> Option<Self> {
+        let is_hard_reset = |code, subcode| code == CEASE && subcode == HARD_RESET;
+        match *self.data {
+            [code, subcode, ref data @ ..]
+                if is_hard_reset(self.code, self.subcode) && !is_hard_reset(code, subcode) =>
+            {
+                Some(Self {
+                    code,
+                    subcode,
+                    data: data.to_vec(),
+                })
+            }
+            _ => None,
+        }
     }
 }
 
@@ -33,6 +56,9 @@ impl fmt::Display for Notification {
             (Some(error), Some(subcode)) => write!(f, " ({error}: {subcode})")?,
             (Some(error), None) => write!(f, " ({error})")?,
             (None, _) => {}
+        }
+        if let Some(reason) = self.hard_reset_for() {
+            return write!(f, " for {reason}");
         }
         match self.shutdown_communication() {
             Some(text) => write!(f, " {text:?}"),
@@ -111,7 +137,7 @@ mod tests {
 
     #[test]
     fn notifications_in_words() {
-        let rows: [(&str, u8, u8, &[u8], &str); 10] = [
+        let rows: [(&str, u8, u8, &[u8], &str); 13] = [
             ("bare", 4, 0, b"", "4/0 (hold timer expired)"),
             (
                 "with subcode",
@@ -169,6 +195,27 @@ mod tests {
                 &[7; 33],
                 "1/0 (message header error) data \
                  0707070707070707070707070707070707070707070707070707070707070707…",
+            ),
+            (
+                "hard reset",
+                6,
+                9,
+                b"\x06\x02\x03bye",
+                "6/9 (cease: hard reset) for 6/2 (cease: administrative shutdown) \"bye\"",
+            ),
+            (
+                "hard reset for nothing",
+                6,
+                9,
+                b"\x06",
+                "6/9 (cease: hard reset) data 06",
+            ),
+            (
+                "hard reset for a hard reset",
+                6,
+                9,
+                b"\x06\x09\x06\x09",
+                "6/9 (cease: hard reset) data 06090609",
             ),
             ("unknown", 99, 1, b"", "99/1"),
         ];

@@ -200,8 +200,10 @@ impl Api {
         let counts = self
             .ask_engine(|answer| EngineInput::Counts(peers, answer))
             .await?;
-        for (neighbor, routes) in listing.neighbors.iter_mut().zip(&counts.peers) {
+        let of_peers = counts.peers.iter().zip(&counts.stale_secs_left);
+        for (neighbor, (routes, stale)) in listing.neighbors.iter_mut().zip(of_peers) {
             neighbor.routes = *routes;
+            neighbor.stale_secs_left = *stale;
         }
         Ok((listing, counts))
     }

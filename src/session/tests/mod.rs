@@ -3,6 +3,7 @@
 mod hostile;
 mod monitor;
 mod negotiation;
+mod restart;
 mod routes;
 mod simulator;
 mod timing;
@@ -10,7 +11,10 @@ mod transitions;
 
 use std::time::{Duration, Instant};
 
-use super::{ConnectionId, DownReason, Effect, Input, Session, SessionConfig, SessionEvent, State};
+use super::{
+    Cause, ConnectionId, DownReason, Effect, Input, RefreshMarker, RestartConfig, Retained,
+    Session, SessionConfig, SessionEvent, State,
+};
 use crate::wire::iana::FlowFamily;
 
 /// Sixteen octets of ones, length, type: the headers of the messages below.
@@ -82,6 +86,7 @@ fn config() -> SessionConfig {
         connect_retry: Duration::from_secs(10),
         jitter_seed: 1,
         announces: false,
+        restart: RestartConfig::default(),
     }
 }
 
@@ -201,11 +206,14 @@ fn summary(effects: &[Effect]) -> String {
             Effect::Close(_) => "close".to_owned(),
             Effect::Up(_) => "up".to_owned(),
             Effect::Update(_) => "update".to_owned(),
-            Effect::Down(DownReason::Sent(..)) => "down(sent)".to_owned(),
-            Effect::Down(DownReason::Received(_)) => "down(received)".to_owned(),
-            Effect::Down(DownReason::HoldTimerExpired) => "down(hold)".to_owned(),
-            Effect::Down(DownReason::ConnectionLost) => "down(lost)".to_owned(),
-            Effect::Down(DownReason::Stopped) => "down(stopped)".to_owned(),
+            Effect::Down(DownReason::Sent(..), _) => "down(sent)".to_owned(),
+            Effect::Down(DownReason::Received(_), _) => "down(received)".to_owned(),
+            Effect::Down(DownReason::HoldTimerExpired, _) => "down(hold)".to_owned(),
+            Effect::Down(DownReason::ConnectionLost, _) => "down(lost)".to_owned(),
+            Effect::Down(DownReason::Stopped(_), _) => "down(stopped)".to_owned(),
+            Effect::Down(DownReason::Replaced, _) => "down(replaced)".to_owned(),
+            Effect::Refresh(_, RefreshMarker::Begin) => "refresh begins".to_owned(),
+            Effect::Refresh(_, RefreshMarker::End) => "refresh ends".to_owned(),
             Effect::Event(SessionEvent::State(..)) => continue,
             Effect::Event(SessionEvent::Rejected(..)) => "rejected".to_owned(),
             Effect::Event(SessionEvent::NotificationReceived(_)) => "notified".to_owned(),

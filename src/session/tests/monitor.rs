@@ -76,7 +76,8 @@ impl Monitor {
                 assert!(self.up.is_some(), "an UPDATE while the session is down");
                 self.updates += 1;
             }
-            Effect::Down(_) => assert!(self.up.take().is_some(), "down without up"),
+            Effect::Down(..) => assert!(self.up.take().is_some(), "down without up"),
+            Effect::Refresh(..) => assert!(self.up.is_some(), "a refresh while it is down"),
             Effect::Event(_) => {}
         }
     }

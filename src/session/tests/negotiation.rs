@@ -10,8 +10,8 @@ fn our_open_announces_what_we_can() {
     let effects = driven.feed(Input::Connected(id));
     let expected = message(
         1,
-        "04 fe74 005a c0000202 1c 02 1a \
-         0104 00010085  0104 00020085  0200  0600  4002 0000  4104 0000fe74",
+        "04 fe74 005a c0000202 1e 02 1c \
+         0104 00010085  0104 00020085  0200  0600  4002 0000  4104 0000fe74  4600",
     );
     assert_eq!(effects[0], Effect::Send(id, expected));
 }
@@ -27,7 +27,7 @@ fn an_as_above_65535_is_announced_by_its_capability() {
         panic!("no OPEN")
     };
     assert_eq!(open[20..22], 23456_u16.to_be_bytes());
-    assert!(open.ends_with(&octets("4104 fa56ea00")));
+    assert!(open.ends_with(&octets("4104 fa56ea00 4600")));
 }
 
 /// Each wrong OPEN, and the whole NOTIFICATION that answers it.

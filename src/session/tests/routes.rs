@@ -95,9 +95,9 @@ fn an_update_that_cannot_be_walked_resets_the_session() {
     let (mut driven, id) = Driven::established(config());
     let effects = driven.receive(id, &message(2, "0000 ffff"));
     assert_eq!(summary(&effects), "malformed; 3/1; close; down(sent)");
-    let Some(Effect::Down(DownReason::Sent(sent, reason))) = effects
+    let Some(Effect::Down(DownReason::Sent(sent, reason), _)) = effects
         .iter()
-        .find(|effect| matches!(effect, Effect::Down(_)))
+        .find(|effect| matches!(effect, Effect::Down(..)))
     else {
         panic!("{effects:?}");
     };

@@ -228,7 +228,7 @@ impl World {
                     self.schedule(at, Happening::Cut((side, id)));
                 }
             }
-            Effect::Update(_) | Effect::Down(_) | Effect::Event(_) => {}
+            Effect::Update(_) | Effect::Down(..) | Effect::Refresh(..) | Effect::Event(_) => {}
         }
     }
 

@@ -28,6 +28,16 @@ pub struct DecodeContext {
     pub unicast: Vec<UnicastFamily>,
 }
 
+impl DecodeContext {
+    /// True when a family was negotiated.
+    pub fn has(&self, family: AfiSafi) -> bool {
+        let flow = FlowFamily::from_afi_safi(family);
+        let unicast = UnicastFamily::from_afi_safi(family);
+        flow.is_some_and(|family| self.families.contains(&family))
+            || unicast.is_some_and(|family| self.unicast.contains(&family))
+    }
+}
+
 /// A decoded UPDATE, after RFC 7606: routes of an erroneous UPDATE stand in `withdrawn`.
 #[derive(Clone, Debug, PartialEq, Eq, Default)]
 pub struct Update {
