@@ -7,6 +7,7 @@
 mod controllers;
 mod network;
 mod program;
+mod restarts;
 mod router;
 
 use std::time::{Duration, Instant};

@@ -19,6 +19,11 @@ pub struct Router<'network> {
 impl<'network> Router<'network> {
     /// Starts the daemon with the controller as its only neighbor.
     pub fn start(network: &'network Network, dialer: Dialer) -> Self {
+        Self::start_with(network, dialer, "")
+    }
+
+    /// As [`Self::start`], with more keys for the neighbor.
+    pub fn start_with(network: &'network Network, dialer: Dialer, keys: &str) -> Self {
         let configuration = format!(
             r#"
             [bgp]
@@ -33,6 +38,7 @@ impl<'network> Router<'network> {
             families = ["ipv4-flow", "ipv6-flow"]
             hold_time_secs = {hold_time_secs}
             connect_retry_secs = 1
+            {keys}
 
             [dataplane]
             backend = "nftables"
@@ -74,9 +80,14 @@ impl<'network> Router<'network> {
 
     /// Waits until these flows and no others are in force, in `show rules` and in the kernel.
     pub fn holds_exactly(&self, flows: &[Flow]) {
+        self.holds_in_state(flows, "installed");
+    }
+
+    /// As [`Self::holds_exactly`], with this state in `show rules`.
+    pub fn holds_in_state(&self, flows: &[Flow], state: &str) {
         let expected: BTreeSet<(String, String, String)> = flows
             .iter()
-            .map(|flow| (flow.nlri.to_owned(), flow.text(), "installed".to_owned()))
+            .map(|flow| (flow.nlri.to_owned(), flow.text(), state.to_owned()))
             .collect();
         eventually("the routes", || {
             let rules = self.rules()?;
@@ -138,6 +149,19 @@ impl<'network> Router<'network> {
                 counted => Err(format!("{counted:?} of {packets}")),
             }
         });
+    }
+
+    /// The reason of a flow.
+    pub fn reason(&self, flow: &Flow) -> String {
+        let rules = self.rules().unwrap();
+        let rule = rules.iter().find(|rule| rule["nlri"] == flow.nlri);
+        let reason = rule.and_then(|rule| rule["reason"].as_str());
+        reason.unwrap_or_default().to_owned()
+    }
+
+    /// A field of the neighbor.
+    pub fn neighbor(&self, field: &str) -> Value {
+        self.show("neighbors").unwrap()["neighbors"][0][field].clone()
     }
 
     /// The routes of `show rules --json`.

@@ -2,7 +2,7 @@
 
 use std::fs;
 
-use super::{Controller, Flow};
+use super::{Controller, Flow, Restart};
 use crate::Dialer;
 use crate::network::{CONTROLLER, CONTROLLER_AS, Network, ROUTER, ROUTER_AS};
 use crate::program::{Program, eventually, run, try_run};
@@ -73,14 +73,26 @@ pub struct Bird<'network> {
     network: &'network Network,
     program: Program,
     dialer: Dialer,
+    restart: Restart,
     routes: Vec<&'static str>,
 }
 
 impl<'network> Bird<'network> {
     /// Starts it and waits until it takes commands.
     pub fn start(network: &'network Network, dialer: Dialer) -> Self {
+        Self::start_with(network, dialer, Restart::default(), &[])
+    }
+
+    /// As [`Self::start`], with these flows from the beginning.
+    pub fn start_with(
+        network: &'network Network,
+        dialer: Dialer,
+        restart: Restart,
+        flows: &[Flow],
+    ) -> Self {
         let (configuration, socket) = (network.path("bird.conf"), network.path("bird.ctl"));
-        fs::write(&configuration, configured(dialer, &[])).unwrap();
+        let routes: Vec<&'static str> = flows.iter().map(|flow| flow.words).collect();
+        fs::write(&configuration, configured(dialer, restart, &routes)).unwrap();
         let mut command = network.on_controller("bird");
         command
             .arg("-f")
@@ -88,6 +100,9 @@ impl<'network> Bird<'network> {
             .arg(&configuration)
             .arg("-s")
             .arg(&socket);
+        if restart.again {
+            command.arg("-R");
+        }
         let program = Program::start(&mut command, &network.path("bird.log"));
         let ask = || {
             try_run(
@@ -103,14 +118,16 @@ impl<'network> Bird<'network> {
             network,
             program,
             dialer,
-            routes: Vec::new(),
+            restart,
+            routes,
         }
     }
 
     /// Takes up the routes as they are now.
     fn configure(&self) {
         let path = self.network.path("bird.conf");
-        fs::write(&path, configured(self.dialer, &self.routes)).unwrap();
+        let text = configured(self.dialer, self.restart, &self.routes);
+        fs::write(&path, text).unwrap();
         let mut command = self.network.on_controller("birdc");
         let output = run(command
             .arg("-s")
@@ -141,7 +158,14 @@ impl Controller for Bird<'_> {
 }
 
 /// The configuration with these routes.
-fn configured(dialer: Dialer, routes: &[&str]) -> String {
+fn configured(dialer: Dialer, restart: Restart, routes: &[&str]) -> String {
+    let mut restarts = String::new();
+    if let Some(secs) = restart.graceful_secs {
+        restarts += &format!("graceful restart on; graceful restart time {secs};");
+    }
+    if let Some(secs) = restart.long_lived_secs {
+        restarts += &format!("long lived graceful restart on; long lived stale time {secs};");
+    }
     let of_family = |family: &str| {
         let routes = routes.iter().filter(|route| route.starts_with(family));
         routes
@@ -160,6 +184,7 @@ fn configured(dialer: Dialer, routes: &[&str]) -> String {
             local {CONTROLLER} as {CONTROLLER_AS};
             neighbor {ROUTER} as {ROUTER_AS};
             passive {passive};
+            {restarts}
             hold time 9; connect delay time 1; connect retry time 1; error wait time 1, 2;
             flow4 {{ table flows4; import none; export all; }};
             flow6 {{ table flows6; import none; export all; }};

@@ -2,7 +2,7 @@
 
 use std::fs;
 
-use super::{Controller, Flow};
+use super::{Controller, Flow, Restart};
 use crate::Dialer;
 use crate::network::{CONTROLLER, CONTROLLER_AS, Network, ROUTER, ROUTER_AS};
 use crate::program::{Program, eventually, run, try_run};
@@ -73,6 +73,22 @@ pub struct GoBgp<'network> {
 impl<'network> GoBgp<'network> {
     /// Starts it and waits until it takes commands.
     pub fn start(network: &'network Network, dialer: Dialer) -> Self {
+        Self::start_with(network, dialer, Restart::default())
+    }
+
+    /// As [`Self::start`].
+    pub fn start_with(network: &'network Network, dialer: Dialer, restart: Restart) -> Self {
+        let enabled = restart.graceful_secs.is_some();
+        let long_lived = restart.long_lived_secs;
+        let of_family = format!(
+            "[neighbors.afi-safis.mp-graceful-restart.config]
+            enabled = {enabled}
+            [neighbors.afi-safis.long-lived-graceful-restart.config]
+            enabled = {}
+            restart-time = {}",
+            long_lived.is_some(),
+            long_lived.unwrap_or(0),
+        );
         let configuration = format!(
             r#"
             [global.config]
@@ -90,13 +106,22 @@ impl<'network> GoBgp<'network> {
             hold-time = 9
             connect-retry = 1
             idle-hold-time-after-reset = 1
+            [neighbors.graceful-restart.config]
+            enabled = {enabled}
+            restart-time = {restart_time}
+            notification-enabled = {enabled}
+            long-lived-enabled = {long_lived}
             [[neighbors.afi-safis]]
             [neighbors.afi-safis.config]
             afi-safi-name = "ipv4-flowspec"
+            {of_family}
             [[neighbors.afi-safis]]
             [neighbors.afi-safis.config]
             afi-safi-name = "ipv6-flowspec"
+            {of_family}
             "#,
+            restart_time = restart.graceful_secs.unwrap_or(0),
+            long_lived = long_lived.is_some(),
             passive = !dialer.controller_dials(),
         );
         let path = network.path("gobgpd.toml");
@@ -106,6 +131,9 @@ impl<'network> GoBgp<'network> {
             .arg("-f")
             .arg(&path)
             .args(["--api-hosts", "127.0.0.1:50051"]);
+        if restart.again {
+            command.arg("-r");
+        }
         let program = Program::start(&mut command, &network.path("gobgpd.log"));
         eventually("gobgpd answers", || {
             try_run(network.on_controller("gobgp").arg("global"))

@@ -41,6 +41,17 @@ impl Flow {
     }
 }
 
+/// How a controller restarts.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Restart {
+    /// Seconds of graceful restart (RFC 4724), if it is configured.
+    pub graceful_secs: Option<u32>,
+    /// Seconds of long-lived graceful restart (RFC 9494), if it is configured.
+    pub long_lived_secs: Option<u32>,
+    /// It knows that it ran before.
+    pub again: bool,
+}
+
 /// A controller that runs.
 pub trait Controller {
     /// Flows in its words. The first discards UDP to 203.0.113.5 port 53.
