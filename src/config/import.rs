@@ -93,6 +93,10 @@ pub(super) fn read(mut section: Section<'_, '_>, global: &ImportPolicy) -> Impor
                 value.integer(1..=u32::MAX.into()).map(Duration::from_secs)
             })
             .or(global.max_lifetime),
+        validation: global.validation,
+        max_unicast_routes: section
+            .optional("max_unicast_routes", count)
+            .unwrap_or(global.max_unicast_routes),
     };
     section.finish();
     policy

@@ -9,9 +9,9 @@ use ipnetwork::IpNetwork;
 use super::bgp::{self, Bgp};
 use super::import;
 use super::reader::{Section, Value};
-use crate::engine::policy::ImportPolicy;
+use crate::engine::policy::{ImportPolicy, Validation};
 use crate::wire::capability::MAX_STALE_TIME;
-use crate::wire::iana::FlowFamily;
+use crate::wire::iana::{AfiSafi, FlowFamily, UnicastFamily};
 
 /// One neighbor, or all neighbors of one prefix.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -24,8 +24,10 @@ pub struct Neighbor {
     pub passive: bool,
     /// The port to dial.
     pub port: u16,
-    /// Families to offer; never empty.
+    /// FlowSpec families to offer.
     pub families: Vec<FlowFamily>,
+    /// Unicast families to offer besides, for validation. There is at least one family of either sort.
+    pub unicast: Vec<UnicastFamily>,
     /// Hold time to propose: 0, or at least 3 seconds.
     pub hold_time_secs: u16,
     /// For the operator.
@@ -56,6 +58,13 @@ impl Neighbor {
             ..other.clone()
         };
         changeable == *self
+    }
+
+    /// All families to offer.
+    pub fn afi_safis(&self) -> impl Iterator<Item = AfiSafi> {
+        let flow = self.families.iter().map(|family| family.afi_safi());
+        let unicast = self.unicast.iter().map(|family| family.afi_safi());
+        flow.chain(unicast)
     }
 
     /// True when any address of a prefix may connect.
@@ -93,6 +102,11 @@ impl Neighbor {
         let remote = section.required("address", |value| remote(value, known));
         known.extend(remote);
         let remote_as = section.required("remote_as", bgp::autonomous_system);
+        let validation = section.optional("validation", validation);
+        let (families, unicast) = families_of(&mut section, validation);
+        let import = section
+            .optional_table("import")
+            .map_or_else(|| global.clone(), |section| import::read(section, global));
         let passive = section.optional("passive", Value::boolean).unwrap_or(true);
         let neighbor = Self {
             // A place holder keeps the remaining keys checked; the neighbor is dropped below.
@@ -100,9 +114,8 @@ impl Neighbor {
             remote_as: remote_as.unwrap_or_default(),
             passive,
             port: section.optional("port", port).unwrap_or(bgp::BGP_PORT),
-            families: section
-                .optional("families", families)
-                .unwrap_or_else(|| vec![FlowFamily::Ipv4Flow, FlowFamily::Ipv6Flow]),
+            families,
+            unicast,
             hold_time_secs: section.optional("hold_time_secs", hold_time).unwrap_or(90),
             description: section.optional("description", Value::line),
             connect_retry: Duration::from_secs(
@@ -122,9 +135,10 @@ impl Neighbor {
             ),
             long_lived_stale: seconds(&mut section, "long_lived_stale_secs", 0..=MAX_STALE_TIME, 0),
             hold_rules: seconds(&mut section, "hold_rules_secs", 0..=A_WEEK, 0),
-            import: section
-                .optional_table("import")
-                .map_or_else(|| global.clone(), |section| import::read(section, global)),
+            import: ImportPolicy {
+                validation: validation.unwrap_or(Validation::None),
+                ..import
+            },
         };
         if let (Some(remote), Some(bgp)) = (remote, bgp) {
             check_reachable(&mut section, remote, passive, bgp);
@@ -211,11 +225,62 @@ fn port(value: &Value<'_, '_>) -> Result<u16, String> {
     Ok(u16::try_from(value.integer(1..=65535)?).expect("the range was checked"))
 }
 
-/// A non-empty list of families.
-fn families(value: &Value<'_, '_>) -> Result<Vec<FlowFamily>, String> {
-    value.non_empty_list("the session would carry no routes", |item| {
-        item.text()?.parse()
-    })
+/// A family of either sort.
+#[derive(Clone, Copy, PartialEq)]
+enum AnyFamily {
+    Flow(FlowFamily),
+    Unicast(UnicastFamily),
+}
+
+/// The families to offer: those that are named, and the unicast families that the validation of the others needs.
+fn families_of(
+    section: &mut Section<'_, '_>,
+    validation: Option<Validation>,
+) -> (Vec<FlowFamily>, Vec<UnicastFamily>) {
+    let named = section.optional("families", |value| {
+        value.non_empty_list("the session would carry no routes", |item| {
+            let name = item.text()?;
+            let mut unicast = UnicastFamily::ALL.into_iter();
+            match unicast.find(|family| family.name() == name) {
+                Some(family) => Ok(AnyFamily::Unicast(family)),
+                None => match name.parse() {
+                    Ok(family) => Ok(AnyFamily::Flow(family)),
+                    Err(error) => Err(format!("{error}, ipv4-unicast, ipv6-unicast")),
+                },
+            }
+        })
+    });
+    let (mut flow, mut unicast) = (Vec::new(), Vec::new());
+    match named {
+        None => flow.extend([FlowFamily::Ipv4Flow, FlowFamily::Ipv6Flow]),
+        Some(named) => {
+            for family in named {
+                match family {
+                    AnyFamily::Flow(family) => flow.push(family),
+                    AnyFamily::Unicast(family) => unicast.push(family),
+                }
+            }
+        }
+    }
+    if validation == Some(Validation::Rfc9117) {
+        let needed = flow.iter().filter(|family| !family.is_vpn());
+        unicast.extend(needed.map(|family| UnicastFamily::of(*family)));
+        unicast.sort_unstable();
+        unicast.dedup();
+    }
+    (flow, unicast)
+}
+
+/// How Flow Specifications are validated.
+fn validation(value: &Value<'_, '_>) -> Result<Validation, String> {
+    match value.text()? {
+        "none" => Ok(Validation::None),
+        "destination" => Ok(Validation::Destination),
+        "rfc9117" => Ok(Validation::Rfc9117),
+        other => Err(format!(
+            "{other:?} is not a validation; there are \"none\", \"destination\" and \"rfc9117\""
+        )),
+    }
 }
 
 /// RFC 4271 §4.2: 0, or at least 3 seconds.

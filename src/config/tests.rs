@@ -50,6 +50,7 @@ fn defaults() {
                 crate::wire::iana::FlowFamily::Ipv4Flow,
                 crate::wire::iana::FlowFamily::Ipv6Flow
             ],
+            unicast: Vec::new(),
             hold_time_secs: 90,
             description: None,
             connect_retry: std::time::Duration::from_secs(10),
@@ -108,7 +109,7 @@ listn = []
 address = \"192.0.2.1\"
 remote_as = \"65070\"
 passive = false
-families = [\"ipv4-flow\", \"ipv4-unicast\"]
+families = [\"ipv4-flow\", \"ipv4-multicast\"]
 hold_time_secs = 2
 [neighbor.import]
 destinations = [\"203.0.113.7/24\"]
@@ -131,8 +132,8 @@ interfaces = [\"swp*\", \"much-too-long-a-name\"]
             "3:13 bgp.router_id: 0.0.0.0 is not a BGP identifier (RFC 6286)",
             "4:1 bgp.listn: unknown key; did you mean listen?",
             "8:13 neighbor[0].remote_as: must be an integer, not a string",
-            "10:26 neighbor[0].families[1]: \"ipv4-unicast\" is not one of ipv4-flow, ipv6-flow, \
-             ipv4-flow-vpn, ipv6-flow-vpn",
+            "10:26 neighbor[0].families[1]: \"ipv4-multicast\" is not one of ipv4-flow, ipv6-flow, \
+             ipv4-flow-vpn, ipv6-flow-vpn, ipv4-unicast, ipv6-unicast",
             "11:18 neighbor[0].hold_time_secs: 2 is neither 0 nor at least 3 (RFC 4271 section \
              4.2)",
             "13:17 neighbor[0].import.destinations[0]: 203.0.113.7/24 has bits set beyond its \

@@ -6,8 +6,11 @@ use std::time::Instant;
 
 use super::lifetime::Lifetimes;
 use super::notice::Notice;
-use super::policy::{ImportPolicy, LocalSpeaker, Overflow, TotalLimit, warning_threshold};
+use super::policy::{
+    ImportPolicy, LocalSpeaker, Overflow, TotalLimit, Validation, warning_threshold,
+};
 use super::shared::Shared;
+use super::validation::Validator;
 use crate::flowspec::action::TrafficFilteringActions;
 use crate::rib::{Freshness, Path, Peer, Refusal, RefusalKind, Rib, RouteKey, route_key};
 use crate::wire::attribute::Attributes;
@@ -19,8 +22,8 @@ use crate::wire::update::Update;
 const KEPT_OVER_LIMIT: usize = 1_000;
 
 /// What the verdict on a route depends on besides the route and its neighbor.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Surroundings {
+#[derive(Clone, Copy)]
+pub(super) struct Surroundings<'a> {
     /// The time.
     pub(super) now: Instant,
     /// This speaker.
@@ -29,6 +32,8 @@ pub(super) struct Surroundings {
     pub(super) others: usize,
     /// The limit on those and the neighbor's own.
     pub(super) total: TotalLimit,
+    /// The unicast routes.
+    pub(super) validator: &'a Validator,
 }
 
 /// What is known of one neighbor's routes besides the routes themselves, which stand in the [`Rib`].
@@ -159,7 +164,7 @@ impl AdjRibIn {
     /// Takes an UPDATE in; returns the places in the table that changed.
     pub(super) fn apply(
         &mut self,
-        around: Surroundings,
+        around: Surroundings<'_>,
         update: Update,
         rib: &mut Rib,
     ) -> BTreeSet<RouteKey> {
@@ -193,7 +198,7 @@ impl AdjRibIn {
 
     fn announce(
         &mut self,
-        around: Surroundings,
+        around: Surroundings<'_>,
         route: &Announcement,
         nlri: &Nlri,
         rib: &mut Rib,
@@ -207,7 +212,9 @@ impl AdjRibIn {
             Some(reason) => Some(Refusal::new(RefusalKind::Undecodable, reason.clone())),
             None => {
                 let (attributes, actions) = (&route.attributes, &route.reading.actions);
-                self.policy.refusal(around.local, nlri, attributes, actions)
+                self.policy
+                    .refusal(around.local, nlri, attributes, actions)
+                    .or_else(|| self.invalid(around, nlri, attributes))
             }
         };
         let limit = match refusal {
@@ -249,7 +256,7 @@ impl AdjRibIn {
     }
 
     /// The limit that one more route would exceed; `before` is what it replaces.
-    fn exceeded(&self, around: Surroundings, before: Standing) -> Option<RefusalKind> {
+    fn exceeded(&self, around: Surroundings<'_>, before: Standing) -> Option<RefusalKind> {
         let accepted = self
             .accepted
             .saturating_sub(usize::from(before == Standing::Accepted));
@@ -319,7 +326,7 @@ impl AdjRibIn {
     }
 
     /// Takes routes that were refused only for their number, while there is room; returns where they stand.
-    pub(super) fn fill_up(&mut self, around: Surroundings, rib: &mut Rib) -> Vec<RouteKey> {
+    pub(super) fn fill_up(&mut self, around: Surroundings<'_>, rib: &mut Rib) -> Vec<RouteKey> {
         let mut changed = Vec::new();
         while self.exceeded(around, Standing::Absent).is_none()
             && let Some(key) = self.over_limit.pop_front()
@@ -333,7 +340,7 @@ impl AdjRibIn {
     }
 
     /// Refuses what has not been announced for too long; returns where it stands.
-    pub(super) fn expire(&mut self, around: Surroundings, rib: &mut Rib) -> Vec<RouteKey> {
+    pub(super) fn expire(&mut self, around: Surroundings<'_>, rib: &mut Rib) -> Vec<RouteKey> {
         let ended = self.lifetimes.take_ended(around.now).into_iter();
         let mut changed: Vec<RouteKey> = ended
             .filter_map(|key| self.judge_again(around, &key, rib))
@@ -345,7 +352,7 @@ impl AdjRibIn {
     /// Applies a new policy to all routes; returns the places in the table that changed.
     pub(super) fn change_policy(
         &mut self,
-        around: Surroundings,
+        around: Surroundings<'_>,
         policy: ImportPolicy,
         rib: &mut Rib,
     ) -> BTreeSet<RouteKey> {
@@ -387,7 +394,7 @@ impl AdjRibIn {
     /// Judges a path anew; returns its place when it is there and the verdict is another one.
     fn judge_again(
         &mut self,
-        around: Surroundings,
+        around: Surroundings<'_>,
         key: &RouteKey,
         rib: &mut Rib,
     ) -> Option<RouteKey> {
@@ -400,6 +407,11 @@ impl AdjRibIn {
                 let (attributes, actions) = (&path.attributes, &path.actions);
                 self.policy
                     .refusal(around.local, &nlri, attributes, actions)
+                    .or_else(|| {
+                        // What is kept from before is judged when it is announced anew.
+                        let judged = !path.is_stale();
+                        judged.then(|| self.invalid(around, &nlri, attributes))?
+                    })
             })
             .or_else(|| self.expired(around.now, key));
         let limit = match refusal {
@@ -418,6 +430,62 @@ impl AdjRibIn {
             self.over_limit.push_back(key.clone());
         }
         changed.then(|| key.clone())
+    }
+
+    /// Why a route is not valid, if it is not.
+    fn invalid(
+        &self,
+        around: Surroundings<'_>,
+        nlri: &Nlri,
+        attributes: &Attributes,
+    ) -> Option<Refusal> {
+        let (validation, required) = (self.policy.validation, self.policy.destination_required);
+        let reason = around
+            .validator
+            .refusal(validation, required, &self.peer, nlri, attributes)?;
+        Some(Refusal::new(RefusalKind::Validation, reason))
+    }
+
+    /// True when routes are to be judged anew whenever unicast routes change.
+    pub(super) fn depends_on_unicast(&self) -> bool {
+        self.policy.validation == Validation::Rfc9117
+    }
+
+    /// Who the neighbor is.
+    pub(super) fn peer(&self) -> &Arc<Peer> {
+        &self.peer
+    }
+
+    /// The neighbor has more unicast routes than it may: its session is to be closed.
+    pub(super) fn unicast_overflow(&mut self) {
+        if !std::mem::replace(&mut self.closing, true) {
+            let max = self.policy.max_unicast_routes;
+            self.notices.push(Notice::CloseSession {
+                peer: self.peer.address,
+                restart: self.policy.restart(),
+                reason: format!("over import.max_unicast_routes = {max}"),
+            });
+        }
+    }
+
+    /// Unicast routes that the neighbor may have.
+    pub(super) fn max_unicast_routes(&self) -> usize {
+        self.policy.max_unicast_routes
+    }
+
+    /// Judges routes anew after a change of unicast routes; returns the places of those with another verdict.
+    pub(super) fn revalidate(
+        &mut self,
+        around: Surroundings<'_>,
+        keys: &[RouteKey],
+        rib: &mut Rib,
+    ) -> Vec<RouteKey> {
+        let keys = keys.iter();
+        let mut changed: Vec<RouteKey> = keys
+            .filter_map(|key| self.judge_again(around, key, rib))
+            .collect();
+        changed.extend(self.fill_up(around, rib));
+        changed
     }
 
     /// Why a route has expired, if it has.

@@ -10,6 +10,8 @@ pub mod memo;
 pub mod enforcement;
 mod adj_rib_in;
 mod lifetime;
+mod revalidation;
+mod validation;
 pub mod notice;
 mod report;
 pub mod orders;
@@ -40,10 +42,11 @@ use enforcement::{Desired, Enforcement};
 use lower::Lowered;
 use notice::Notice;
 use orders::Orders;
-use policy::{ImportPolicy, LocalSpeaker, TotalLimit, warning_threshold};
+use policy::{ImportPolicy, LocalSpeaker, TotalLimit, Validation, warning_threshold};
 use protection::Protection;
 use retention::Retention;
 use shared::Shared;
+use validation::Validator;
 
 /// What the engine is told.
 #[derive(Debug)]
@@ -139,6 +142,7 @@ pub struct Engine {
     retention: Retention,
     orders: Orders,
     protection: Protection,
+    validator: Validator,
     total: TotalLimit,
     /// A warning about all routes is out, and their number has not fallen since.
     warned: bool,
@@ -159,6 +163,7 @@ impl Engine {
             retention: Retention::default(),
             orders: Orders::default(),
             protection: Protection::default(),
+            validator: Validator::default(),
             total: TotalLimit::default(),
             warned: false,
             notices: VecDeque::new(),
@@ -177,6 +182,7 @@ impl Engine {
                 restart,
             } => {
                 self.await_resending(peer, &families, &restart);
+                self.validator.drop_peer(peer);
                 let identity = Peer {
                     address: peer,
                     router_id,
@@ -185,7 +191,10 @@ impl Engine {
                 self.peer_up(now, identity, policy);
             }
             Event::Update { peer, update } => self.update(now, peer, update),
-            Event::PeerDown { peer, retained } => self.lose_peer(now, peer, &retained),
+            Event::PeerDown { peer, retained } => {
+                self.validator.drop_peer(peer);
+                self.lose_peer(now, peer, &retained);
+            }
             Event::Refresh {
                 peer,
                 family,
@@ -219,6 +228,7 @@ impl Engine {
     /// nothing changed, and until [`Self::next_deadline`] after a failure and in a storm of changes.
     pub fn poll_commit(&mut self, now: Instant) -> Option<Changes> {
         self.sweep_expired(now);
+        self.revalidate(now);
         self.expire(now);
         self.enforcement.next_commit(now)
     }
@@ -244,16 +254,22 @@ impl Engine {
     }
 
     fn update(&mut self, now: Instant, peer: IpAddr, update: Update) {
-        let around = self.surroundings(now, peer);
-        let adj_rib_in = self.peers.get_mut(&peer);
+        let adj_rib_in = self.peers.get(&peer);
         let Some(adj_rib_in) = adj_rib_in.filter(|adj_rib_in| adj_rib_in.is_up) else {
             return;
         };
+        let depends_on_unicast = adj_rib_in.depends_on_unicast();
         let end_of_rib = update.end_of_rib.and_then(FlowFamily::from_afi_safi);
-        let changed = adj_rib_in.apply(around, update, &mut self.rib);
-        for key in changed {
-            self.route_changed(&key);
+        self.take_unicast(peer, &update);
+        let mut routes = Vec::new();
+        if depends_on_unicast {
+            self.file(peer, &update.announced);
+            routes = [&update.announced[..], &update.withdrawn].concat();
         }
+        self.judge(now, peer, |adj_rib_in, around, rib| {
+            adj_rib_in.apply(around, update, rib)
+        });
+        self.forget_absent(peer, routes.iter());
         if let Some(family) = end_of_rib {
             self.end_of_rib(peer, family);
         }
@@ -275,24 +291,10 @@ impl Engine {
     }
 
     fn change_policy(&mut self, now: Instant, peer: IpAddr, policy: ImportPolicy) {
-        let around = self.surroundings(now, peer);
-        let Some(adj_rib_in) = self.peers.get_mut(&peer) else {
-            return;
-        };
-        for key in adj_rib_in.change_policy(around, policy, &mut self.rib) {
-            self.route_changed(&key);
-        }
-    }
-
-    /// What the verdict on routes of `peer` depends on besides them.
-    fn surroundings(&self, now: Instant, peer: IpAddr) -> Surroundings {
-        let others = self.peers.iter().filter(|(address, _)| **address != peer);
-        Surroundings {
-            now,
-            local: self.local,
-            others: others.map(|(_, other)| other.accepted()).sum(),
-            total: self.total,
-        }
+        self.refile(peer, policy.validation == Validation::Rfc9117);
+        self.judge(now, peer, |adj_rib_in, around, rib| {
+            adj_rib_in.change_policy(around, policy, rib)
+        });
     }
 
     /// Refuses routes whose lifetime has ended.
@@ -337,13 +339,22 @@ impl Engine {
     }
 
     /// Has a neighbor's routes judged by `judge`, and derives anew what is wanted for those that changed.
-    fn judge(
+    fn judge<Changed>(
         &mut self,
         now: Instant,
         peer: IpAddr,
-        judge: impl FnOnce(&mut AdjRibIn, Surroundings, &mut Rib) -> Vec<RouteKey>,
-    ) {
-        let around = self.surroundings(now, peer);
+        judge: impl FnOnce(&mut AdjRibIn, Surroundings<'_>, &mut Rib) -> Changed,
+    ) where
+        Changed: IntoIterator<Item = RouteKey>,
+    {
+        let others = self.peers.iter().filter(|(address, _)| **address != peer);
+        let around = Surroundings {
+            now,
+            local: self.local,
+            others: others.map(|(_, other)| other.accepted()).sum(),
+            total: self.total,
+            validator: &self.validator,
+        };
         let Some(adj_rib_in) = self.peers.get_mut(&peer) else {
             return;
         };

@@ -160,6 +160,8 @@ impl Engine {
             }
         }
         counts.not_kept = self.peers.values().map(|peer| peer.not_kept).sum();
+        let unicast = self.peers.keys().map(|peer| self.validator.count_of(*peer));
+        counts.unicast = unicast.sum();
         counts
     }
 
@@ -180,6 +182,7 @@ impl Engine {
             }
         }
         counts.not_kept = self.peers.get(&peer).map_or(0, |peer| peer.not_kept);
+        counts.unicast = self.validator.count_of(peer);
         counts
     }
 

@@ -417,6 +417,9 @@ impl Engine {
         if let Some(adj_rib_in) = self.peers.get_mut(&peer) {
             adj_rib_in.forget(&gone);
         }
+        let rib = &self.rib;
+        self.validator
+            .retain(|key, other| other != peer || rib.path_at(peer, key).is_some());
         self.routes_changed(&gone);
     }
 

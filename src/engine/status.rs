@@ -80,6 +80,9 @@ pub struct RouteCounts {
     pub shadowed: usize,
     /// Enforced without their neighbor.
     pub stale: usize,
+    /// Unicast routes held for validation; not part of the other numbers.
+    #[serde(default)]
+    pub unicast: usize,
     /// Announcements refused for their number and not even kept for show; not part of the other numbers.
     pub not_kept: u64,
 }

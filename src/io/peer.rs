@@ -118,7 +118,10 @@ fn initial_status(address: IpAddr, neighbor: &Neighbor) -> NeighborStatus {
     NeighborStatus {
         address,
         state: format!("{:?}", State::Idle),
-        families: neighbor.families.iter().map(ToString::to_string).collect(),
+        families: neighbor
+            .afi_safis()
+            .map(|family| family.to_string())
+            .collect(),
         remote_as: neighbor.remote_as,
         description: neighbor.description.clone(),
         passive: neighbor.passive,
@@ -173,7 +176,7 @@ impl Peer {
             router_id: bgp.router_id,
             remote_as: neighbor.remote_as,
             remote_address: address,
-            unicast: Vec::new(),
+            unicast: neighbor.unicast.clone(),
             families: neighbor.families.clone(),
             hold_time_secs: neighbor.hold_time_secs,
             passive: neighbor.passive,
@@ -315,9 +318,8 @@ impl Peer {
     fn up(&mut self, negotiated: &Negotiated) {
         self.status.lock().up_since = Some(Instant::now());
         let families: Vec<_> = negotiated
-            .families
-            .iter()
-            .map(ToString::to_string)
+            .afi_safis()
+            .map(|family| family.to_string())
             .collect();
         tracing::info!(
             neighbor = %self.address,
@@ -384,9 +386,8 @@ impl Peer {
         tracing::warn!(neighbor = %self.address, up_secs, retained_secs, "session down: {reason}");
         let offered = self
             .neighbor
-            .families
-            .iter()
-            .map(ToString::to_string)
+            .afi_safis()
+            .map(|family| family.to_string())
             .collect();
         self.with_status(|status| {
             status.families = offered;

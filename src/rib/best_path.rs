@@ -3,36 +3,67 @@
 use std::cmp::Reverse;
 use std::net::Ipv4Addr;
 
-use super::{Freshness, Path};
+use super::{Freshness, Path, Peer};
 use crate::wire::attribute::{AsPathSegmentKind, Attributes, Origin};
 use crate::wire::community::LLGR_STALE;
 
 /// LOCAL_PREF of a path that carries none.
 const DEFAULT_LOCAL_PREF: u32 = 100;
 
-/// Index of the best path that policy accepts, or `None` when there is none.
+/// What the choice looks at.
+pub trait Candidate {
+    /// Who announced it.
+    fn peer(&self) -> &Peer;
+    /// Its attributes.
+    fn attributes(&self) -> &Attributes;
+    /// True when it can be chosen.
+    fn is_eligible(&self) -> bool;
+    /// RFC 9494 §4.3: the least preferred of all, marked by us or by whoever sent it.
+    fn is_long_lived_stale(&self) -> bool;
+}
+
+impl Candidate for Path {
+    fn peer(&self) -> &Peer {
+        &self.peer
+    }
+
+    fn attributes(&self) -> &Attributes {
+        &self.attributes
+    }
+
+    fn is_eligible(&self) -> bool {
+        self.rejected.is_none()
+    }
+
+    fn is_long_lived_stale(&self) -> bool {
+        self.freshness == Freshness::LongLivedStale
+            || self.attributes.communities.contains(&LLGR_STALE)
+    }
+}
+
+/// Index of the best path that is eligible, or `None` when there is none.
 ///
 /// Deterministic: does not depend on the order of `paths`, provided that no two come from one neighbor.
-pub fn best(paths: &[Path]) -> Option<usize> {
+pub fn best(paths: &[impl Candidate]) -> Option<usize> {
     let mut candidates: Vec<usize> = (0..paths.len())
-        .filter(|index| paths[*index].rejected.is_none())
+        .filter(|index| paths[*index].is_eligible())
         .collect();
     if candidates.len() > 1 {
-        keep_lowest(&mut candidates, |index| is_long_lived_stale(&paths[index]));
+        keep_lowest(&mut candidates, |index| paths[index].is_long_lived_stale());
         keep_lowest(&mut candidates, |index| {
-            Reverse(local_pref(&paths[index].attributes))
+            Reverse(local_pref(paths[index].attributes()))
         });
         keep_lowest(&mut candidates, |index| {
-            as_path_length(&paths[index].attributes)
+            as_path_length(paths[index].attributes())
         });
-        keep_lowest(&mut candidates, |index| origin(&paths[index].attributes));
+        keep_lowest(&mut candidates, |index| origin(paths[index].attributes()));
         drop_higher_med(&mut candidates, paths);
-        keep_lowest(&mut candidates, |index| paths[index].peer.ibgp);
+        keep_lowest(&mut candidates, |index| paths[index].peer().ibgp);
         keep_lowest(&mut candidates, |index| originator(&paths[index]));
         keep_lowest(&mut candidates, |index| {
-            paths[index].attributes.cluster_list.len()
+            paths[index].attributes().cluster_list.len()
         });
-        keep_lowest(&mut candidates, |index| paths[index].peer.address);
+        keep_lowest(&mut candidates, |index| paths[index].peer().address);
     }
     candidates.first().copied()
 }
@@ -40,7 +71,7 @@ pub fn best(paths: &[Path]) -> Option<usize> {
 /// Why `winner` was chosen over `loser`, in the operator's words.
 pub fn reason(winner: &Path, loser: &Path) -> &'static str {
     let (best, other) = (&winner.attributes, &loser.attributes);
-    if is_long_lived_stale(winner) != is_long_lived_stale(loser) {
+    if winner.is_long_lived_stale() != loser.is_long_lived_stale() {
         "the other is long-lived stale"
     } else if local_pref(best) != local_pref(other) {
         "higher LOCAL_PREF"
@@ -69,20 +100,15 @@ fn keep_lowest<R: Ord>(candidates: &mut Vec<usize>, rank: impl Fn(usize) -> R) {
 }
 
 /// RFC 4271 §9.1.2.2 c): MULTI_EXIT_DISC is comparable only between paths of one neighboring AS.
-fn drop_higher_med(candidates: &mut Vec<usize>, paths: &[Path]) {
+fn drop_higher_med(candidates: &mut Vec<usize>, paths: &[impl Candidate]) {
     let all = candidates.clone();
     candidates.retain(|index| {
-        let own = &paths[*index].attributes;
+        let own = paths[*index].attributes();
         !all.iter().any(|other| {
-            let other = &paths[*other].attributes;
+            let other = paths[*other].attributes();
             neighbor_as(other) == neighbor_as(own) && med(other) < med(own)
         })
     });
-}
-
-/// RFC 9494 §4.3: the least preferred of all, marked by us or by whoever sent it.
-fn is_long_lived_stale(path: &Path) -> bool {
-    path.freshness == Freshness::LongLivedStale || path.attributes.communities.contains(&LLGR_STALE)
 }
 
 fn local_pref(attributes: &Attributes) -> u32 {
@@ -112,7 +138,7 @@ fn as_path_length(attributes: &Attributes) -> usize {
 }
 
 /// The AS that the path came from, when it came from another one.
-fn neighbor_as(attributes: &Attributes) -> Option<u32> {
+pub fn neighbor_as(attributes: &Attributes) -> Option<u32> {
     attributes
         .as_path
         .iter()
@@ -121,14 +147,16 @@ fn neighbor_as(attributes: &Attributes) -> Option<u32> {
 }
 
 /// ORIGINATOR_ID stands for the identifier of a reflected path's speaker (RFC 4456 §9).
-fn originator(path: &Path) -> Ipv4Addr {
-    path.attributes.originator_id.unwrap_or(path.peer.router_id)
+fn originator(path: &impl Candidate) -> Ipv4Addr {
+    path.attributes()
+        .originator_id
+        .unwrap_or(path.peer().router_id)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::rib::{Peer, Refusal, RefusalKind};
+    use crate::rib::{Refusal, RefusalKind};
     use crate::wire::attribute::AsPathSegment;
     use std::net::IpAddr;
     use std::sync::Arc;

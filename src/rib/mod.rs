@@ -6,6 +6,7 @@
 pub mod best_path;
 mod refusal;
 mod table;
+mod unicast;
 
 use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
@@ -18,6 +19,7 @@ use dataplane::rule::OrderKey;
 
 pub use refusal::{Refusal, RefusalKind};
 pub use table::{Entry, Rib, route_key};
+pub use unicast::{BestChange, UnicastPath, UnicastRib};
 
 /// The place of an NLRI in the table: family, then precedence. Two NLRI are the same route when their keys are equal.
 pub type RouteKey = (FlowFamily, OrderKey);
@@ -31,6 +33,12 @@ pub struct Peer {
     pub router_id: Ipv4Addr,
     /// It is in our AS.
     pub ibgp: bool,
+}
+
+/// Who brought a route into our AS: ORIGINATOR_ID, or the neighbor itself (RFC 9117 §4.1).
+pub fn originator_address(peer: &Peer, attributes: &Attributes) -> IpAddr {
+    let reflected = attributes.originator_id.map(IpAddr::V4);
+    reflected.unwrap_or(peer.address)
 }
 
 /// One neighbor's path for an NLRI.

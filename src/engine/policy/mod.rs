@@ -22,6 +22,9 @@ pub use prefixes::MinLengths;
 /// Routes a neighbor may have in force when its policy names no number.
 pub const DEFAULT_MAX_ROUTES: usize = 100_000;
 
+/// Unicast routes that a neighbor may announce when its policy names no number: twice what the Internet has.
+pub const DEFAULT_MAX_UNICAST_ROUTES: usize = 2_500_000;
+
 /// Share of the limits at which a warning is logged when nobody says another.
 pub const DEFAULT_WARN_PERCENT: u8 = 80;
 
@@ -61,6 +64,11 @@ pub struct ImportPolicy {
     pub overflow: Overflow,
     /// How long a route stays in force without being announced anew; `None`: for ever.
     pub max_lifetime: Option<Duration>,
+    /// What a destination prefix is compared with.
+    pub validation: Validation,
+    /// Unicast routes at most, which serve validation. Beyond, the session is closed: with a part of them, what is not
+    /// valid could seem to be.
+    pub max_unicast_routes: usize,
 }
 
 impl Default for ImportPolicy {
@@ -81,8 +89,21 @@ impl Default for ImportPolicy {
             warn_percent: DEFAULT_WARN_PERCENT,
             overflow: Overflow::Refuse,
             max_lifetime: None,
+            validation: Validation::None,
+            max_unicast_routes: DEFAULT_MAX_UNICAST_ROUTES,
         }
     }
+}
+
+/// How routes are validated (RFC 8955 §6).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Validation {
+    /// Not at all: the neighbor is trusted.
+    None,
+    /// There must be a destination prefix.
+    Destination,
+    /// Against the unicast routes of all neighbors (RFC 9117).
+    Rfc9117,
 }
 
 /// What happens when a neighbor announces more than `max_routes`.
@@ -132,6 +153,14 @@ pub struct LocalSpeaker {
 }
 
 impl ImportPolicy {
+    /// How long a session that was closed for too many routes stays down.
+    pub fn restart(&self) -> Duration {
+        match self.overflow {
+            Overflow::Refuse => DEFAULT_RESTART,
+            Overflow::Close { restart } => restart,
+        }
+    }
+
     /// Why the route is refused, or `None`. Looks at nothing but the route: not at limits, which depend on other routes,
     /// nor at its age.
     pub fn refusal(
@@ -201,7 +230,7 @@ impl ImportPolicy {
 }
 
 /// RFC 4271 §9.1.2 for AS loops, RFC 4456 §8 for reflected routes.
-fn loop_refusal(local: LocalSpeaker, attributes: &Attributes) -> Option<String> {
+pub(super) fn loop_refusal(local: LocalSpeaker, attributes: &Attributes) -> Option<String> {
     if attributes.originator_id == Some(local.router_id) {
         return Some("ORIGINATOR_ID is this router: reflected back (RFC 4456 §8)".into());
     }
