@@ -11,7 +11,9 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio::time::{sleep, timeout};
 
 use super::flows::{self, Route};
-use crate::io::driver::{Driver, Happening, Target};
+use crate::config::Transport;
+use crate::io::connection::Target;
+use crate::io::driver::{Driver, Happening};
 use crate::io::words::describe_down;
 use crate::session::{Input, Negotiated, RestartConfig, SessionConfig, SessionEvent};
 use crate::wire::attribute::{AsPathSegment, AsPathSegmentKind, Attributes, Origin};
@@ -141,6 +143,7 @@ pub(super) async fn announce(
         Target {
             remote: arguments.to,
             local: arguments.from,
+            transport: Transport::default(),
         },
     );
     let negotiated = connect(arguments, &mut driver).await?;

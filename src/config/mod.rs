@@ -11,6 +11,7 @@ mod keys;
 mod neighbor;
 mod protect;
 mod reader;
+mod transport;
 
 use std::path::Path;
 
@@ -21,6 +22,7 @@ pub use error::{ConfigError, ConfigErrors};
 pub use keys::{KeyChange, Keys};
 pub use neighbor::Neighbor;
 pub use protect::Protect;
+pub use transport::{Distance, Password, Transport};
 
 use crate::engine::policy::{ImportPolicy, TotalLimit};
 use reader::{Reader, Section};

@@ -1,6 +1,6 @@
 //! `[[neighbor]]`: who may send us Flow Specifications, and which of them we take.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::ops::RangeInclusive;
 use std::time::Duration;
 
@@ -9,6 +9,7 @@ use ipnetwork::IpNetwork;
 use super::bgp::{self, Bgp};
 use super::import;
 use super::reader::{Section, Value};
+use super::transport::Transport;
 use crate::engine::policy::{ImportPolicy, Validation};
 use crate::wire::capability::MAX_STALE_TIME;
 use crate::wire::iana::{AfiSafi, FlowFamily, UnicastFamily};
@@ -36,6 +37,8 @@ pub struct Neighbor {
     pub connect_retry: Duration,
     /// The address to dial from; connections to any other of our addresses are refused.
     pub local_address: Option<IpAddr>,
+    /// How connections with it are made.
+    pub transport: Transport,
     /// Offer graceful restart (RFC 4724), so that its rules stay while it restarts.
     pub graceful_restart: bool,
     /// How long they stay at most until it has resent its routes.
@@ -99,7 +102,9 @@ impl Neighbor {
         global: &ImportPolicy,
         known: &mut Vec<IpNetwork>,
     ) -> Option<Self> {
-        let remote = section.required("address", |value| remote(value, known));
+        let transport = Transport::read(&mut section);
+        let bound = transport.interface.is_some();
+        let remote = section.required("address", |value| remote(value, bound, known));
         known.extend(remote);
         let remote_as = section.required("remote_as", bgp::autonomous_system);
         let validation = section.optional("validation", validation);
@@ -124,6 +129,7 @@ impl Neighbor {
                     .unwrap_or(10),
             ),
             local_address: section.optional("local_address", |value| local_address(value, remote)),
+            transport,
             graceful_restart: section
                 .optional("graceful_restart", Value::boolean)
                 .unwrap_or(true),
@@ -141,7 +147,8 @@ impl Neighbor {
             },
         };
         if let (Some(remote), Some(bgp)) = (remote, bgp) {
-            check_reachable(&mut section, remote, passive, bgp);
+            let listen = neighbor.transport.listen.as_ref().unwrap_or(&bgp.listen);
+            check_reachable(&mut section, remote, passive, listen);
         }
         section.finish();
         (remote.is_some() && remote_as.is_some()).then_some(neighbor)
@@ -164,7 +171,12 @@ fn seconds(
 }
 
 /// Checks that there is any way to have a session with the neighbor.
-fn check_reachable(section: &mut Section<'_, '_>, remote: IpNetwork, passive: bool, bgp: &Bgp) {
+fn check_reachable(
+    section: &mut Section<'_, '_>,
+    remote: IpNetwork,
+    passive: bool,
+    listen: &[SocketAddr],
+) {
     let place = section
         .value("passive")
         .or_else(|| section.value("address"));
@@ -175,22 +187,23 @@ fn check_reachable(section: &mut Section<'_, '_>, remote: IpNetwork, passive: bo
                 "{remote} is a prefix: flowacl cannot dial it, only be dialed"
             ));
         }
-    } else if bgp.listen.is_empty() {
+    } else if listen.is_empty() {
         place.error("the neighbor is passive, but bgp.listen is empty: nobody would ever connect");
-    } else if !bgp
-        .listen
+    } else if !listen
         .iter()
-        .any(|listen| listen.is_ipv4() == remote.is_ipv4())
+        .any(|address| address.is_ipv4() == remote.is_ipv4())
     {
         let family = if remote.is_ipv4() { "IPv4" } else { "IPv6" };
         place.error(format!(
-            "the neighbor is passive, but no address in bgp.listen is {family}: it could not connect"
+            "the neighbor is passive, but no address to listen on is {family}: it could not connect"
         ));
     }
 }
 
 /// The neighbor's address or prefix.
-fn remote(value: &Value<'_, '_>, known: &[IpNetwork]) -> Result<IpNetwork, String> {
+///
+/// A link-local address says who is meant only when its interface is `bound`.
+fn remote(value: &Value<'_, '_>, bound: bool, known: &[IpNetwork]) -> Result<IpNetwork, String> {
     let remote = value.prefix()?;
     let address = remote.ip();
     if is_host(remote) && (address.is_unspecified() || address.is_multicast()) {
@@ -198,11 +211,10 @@ fn remote(value: &Value<'_, '_>, known: &[IpNetwork]) -> Result<IpNetwork, Strin
             "{address} is not an address that a neighbor can have"
         ));
     }
-    if is_host(remote) && matches!(address, IpAddr::V6(address) if address.is_unicast_link_local())
-    {
+    let is_link_local = matches!(address, IpAddr::V6(address) if address.is_unicast_link_local());
+    if is_host(remote) && is_link_local && !bound {
         return Err(format!(
-            "{address} is a link-local address, which says nothing without its interface; \
-             use another address of the neighbor"
+            "{address} is a link-local address, which says nothing without `interface`"
         ));
     }
     if known.contains(&remote) {

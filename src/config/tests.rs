@@ -59,6 +59,7 @@ fn defaults() {
             graceful_restart_max: std::time::Duration::from_secs(180),
             long_lived_stale: std::time::Duration::ZERO,
             hold_rules: std::time::Duration::ZERO,
+            transport: Transport::default(),
             import: crate::engine::policy::ImportPolicy::default(),
         }]
     );
@@ -214,7 +215,7 @@ fn bad_neighbor() {
             "link-local",
             "address = \"fe80::1\"\nremote_as = 1".into(),
             "6:11 neighbor[0].address: fe80::1 is a link-local address, which says nothing \
-             without its interface; use another address of the neighbor",
+             without `interface`",
         ),
         (
             "name",
@@ -260,6 +261,48 @@ fn bad_neighbor() {
              different families",
         ),
         (
+            "empty password",
+            format!("{v4}md5_password = \"\""),
+            "8:16 neighbor[0].md5_password: the password is empty",
+        ),
+        (
+            "long password",
+            format!("{v4}md5_password = \"{}\"", "x".repeat(81)),
+            "8:16 neighbor[0].md5_password: the password has 81 octets; TCP takes 80",
+        ),
+        (
+            "password file with a relative path",
+            format!("{v4}md5_password_file = \"secret\""),
+            "8:21 neighbor[0].md5_password_file: secret is not an absolute path",
+        ),
+        (
+            "no password file",
+            format!("{v4}md5_password_file = \"/nonexistent/secret\""),
+            "8:21 neighbor[0].md5_password_file: cannot read /nonexistent/secret: No such file \
+             or directory (os error 2)",
+        ),
+        (
+            "near and far",
+            format!("{v4}ttl_security = 1\nmultihop = 2"),
+            "9:12 neighbor[0].multihop: ttl_security says already how far away the neighbor \
+             may be (RFC 5082)",
+        ),
+        (
+            "hops",
+            format!("{v4}ttl_security = 255"),
+            "8:16 neighbor[0].ttl_security: 255 is not in the range 1 to 254",
+        ),
+        (
+            "several interfaces",
+            format!("{v4}interface = \"swp*\""),
+            "8:13 neighbor[0].interface: \"swp\" is not the name of one interface",
+        ),
+        (
+            "nowhere to connect to",
+            format!("{v4}listen = []"),
+            "8:10 neighbor[0].listen: is empty: the neighbor could not connect",
+        ),
+        (
             "passive as text",
             format!("{v4}passive = \"no\""),
             "8:11 neighbor[0].passive: must be true or false, not a string",
@@ -286,7 +329,7 @@ fn a_passive_neighbor_needs_a_listener() {
         (
             "other family",
             "listen = [\"[::1]:179\"]",
-            "the neighbor is passive, but no address in bgp.listen is IPv4: it could not connect",
+            "the neighbor is passive, but no address to listen on is IPv4: it could not connect",
         ),
     ];
     for (name, listen, reason) in rows {
@@ -463,5 +506,47 @@ fn what_is_protected() {
         let errors = errors(&text(&format!("[[protect]]\n{lines}\n")));
         assert_eq!(errors.len(), 1, "{name}: {errors:?}");
         assert!(errors[0].contains(wanted), "{name}: {errors:?}");
+    }
+}
+
+#[test]
+fn a_password_comes_from_a_file_that_is_not_for_everybody() {
+    use std::os::unix::fs::PermissionsExt;
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("md5");
+    let text = format!(
+        "{BASE}[[neighbor]]\naddress = \"192.0.2.1\"\nremote_as = 1\nmd5_password_file = {path:?}\n"
+    );
+    let rows = [
+        ("a line", "rosebud\n", 0o640, Ok("rosebud")),
+        ("no line", "rosebud", 0o600, Ok("rosebud")),
+        (
+            "lines of another system",
+            "rose bud\r\nmore",
+            0o600,
+            Ok("rose bud"),
+        ),
+        ("nothing", "\n", 0o600, Err("the password is empty")),
+        (
+            "for everybody",
+            "rosebud\n",
+            0o644,
+            Err("everybody may use"),
+        ),
+    ];
+    for (name, content, mode, wanted) in rows {
+        std::fs::write(&path, content).unwrap();
+        std::fs::set_permissions(&path, std::fs::Permissions::from_mode(mode)).unwrap();
+        match (Config::parse(&text), wanted) {
+            (Ok(config), Ok(password)) => {
+                let md5 = config.neighbors[0].transport.md5.as_ref().unwrap();
+                assert_eq!(md5.octets(), password.as_bytes(), "{name}");
+                assert!(!format!("{config:?}").contains(password), "{name}: shown");
+            }
+            (Err(errors), Err(reason)) => {
+                assert!(errors.to_string().contains(reason), "{name}: {errors}");
+            }
+            (found, _) => panic!("{name}: {found:?}"),
+        }
     }
 }

@@ -1,16 +1,17 @@
 //! One TCP connection: octets in, octets out, both bounded.
 
 use std::io;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
-use socket2::SockRef;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::net::{TcpSocket, TcpStream};
 use tokio::sync::mpsc;
 use tokio::time::timeout;
 
+use super::socket;
+use crate::config::{Distance, Transport};
 use crate::session::ConnectionId;
 
 /// Octets taken from the socket at once.
@@ -36,33 +37,45 @@ pub(super) enum Arrival {
 /// Where connections report. Bounded: a connection whose report is not taken stops reading.
 pub(super) type Inbox = mpsc::Sender<(ConnectionId, Arrival)>;
 
-/// Dials `remote`, from `local` where that is given. `send_hold` as for [`run`].
-pub(super) async fn dial(
-    remote: SocketAddr,
-    local: Option<std::net::IpAddr>,
-    send_hold: Duration,
-) -> io::Result<TcpStream> {
-    let socket = if remote.is_ipv4() {
-        TcpSocket::new_v4()?
-    } else {
-        TcpSocket::new_v6()?
-    };
-    if let Some(local) = local {
-        socket.bind((local, 0).into())?;
+/// Where to dial, and how connections are made.
+#[derive(Clone, Debug)]
+pub(crate) struct Target {
+    /// The neighbor's address and port.
+    pub(crate) remote: SocketAddr,
+    /// Our address, where it matters.
+    pub(crate) local: Option<IpAddr>,
+    /// Options of the connections.
+    pub(crate) transport: Transport,
+}
+
+impl Target {
+    /// What an operator should look at first when dialing fails like this.
+    pub(super) fn hint(&self, error: &io::Error) -> &'static str {
+        let no_answer = matches!(
+            error.kind(),
+            io::ErrorKind::TimedOut | io::ErrorKind::HostUnreachable
+        );
+        match (&self.transport.md5, self.transport.distance) {
+            (Some(_), _) if no_answer => " (has the neighbor the same MD5 password?)",
+            (None, Distance::Secured(_)) if no_answer => " (is it as near as ttl_security says?)",
+            _ => "",
+        }
     }
+}
+
+/// Dials. `send_hold` as for [`run`].
+pub(super) async fn dial(target: &Target, send_hold: Duration) -> io::Result<TcpStream> {
+    let (socket, remote) = socket::to_dial(target.remote, target.local, &target.transport)?;
+    let socket = TcpSocket::from_std_stream(socket.into());
     let stream = socket.connect(remote).await?;
-    prepare(&stream, send_hold)?;
+    prepare(&stream, target, send_hold)?;
     Ok(stream)
 }
 
-/// Sets the options that every BGP connection has.
-///
-/// BGP has its own keep-alives, and octets that are not acknowledged for as long as `send_hold` mean a dead neighbor.
-pub(super) fn prepare(stream: &TcpStream, send_hold: Duration) -> io::Result<()> {
-    stream.set_nodelay(true)?;
-    let socket = SockRef::from(stream);
-    socket.set_keepalive(false)?;
-    socket.set_tcp_user_timeout(Some(send_hold))
+/// Sets the options of a connection that is open.
+pub(super) fn prepare(stream: &TcpStream, target: &Target, send_hold: Duration) -> io::Result<()> {
+    let remote = target.remote.ip();
+    socket::prepare(stream.into(), remote, &target.transport, send_hold)
 }
 
 /// Moves octets between `stream` and the driver until either side ends.
@@ -155,10 +168,13 @@ mod tests {
     async fn pair() -> (TcpStream, TcpStream) {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
-        let (dialed, accepted) = tokio::join!(
-            dial(address, None, Duration::from_secs(5)),
-            listener.accept()
-        );
+        let target = Target {
+            remote: address,
+            local: None,
+            transport: Transport::default(),
+        };
+        let (dialed, accepted) =
+            tokio::join!(dial(&target, Duration::from_secs(5)), listener.accept());
         (dialed.unwrap(), accepted.unwrap().0)
     }
 

@@ -222,7 +222,8 @@ impl Doors {
             Some(Metrics { listen }) => {
                 let address = *listen;
                 let listener = TcpListener::bind(address).await;
-                Some(listener.map_err(|cause| DaemonError::Listen { address, cause })?)
+                let place = address.to_string();
+                Some(listener.map_err(|cause| DaemonError::Listen { place, cause })?)
             }
             None => None,
         };

@@ -1,7 +1,7 @@
 //! Drives one sans-IO [`Session`]: carries out its effects on real connections and feeds it what they report.
 
 use std::collections::{HashMap, VecDeque};
-use std::net::{IpAddr, SocketAddr};
+use std::io;
 use std::time::{Duration, Instant};
 
 use tokio::net::TcpStream;
@@ -9,7 +9,7 @@ use tokio::sync::mpsc;
 use tokio::task::{AbortHandle, JoinSet};
 use tokio::time::{sleep_until, timeout};
 
-use super::connection::{self, Arrival, Inbox, OUTBOX_MESSAGES};
+use super::connection::{self, Arrival, Inbox, OUTBOX_MESSAGES, Target};
 use crate::session::{
     ConnectionId, DownReason, Effect, Input, Negotiated, RefreshMarker, Retained, Session,
     SessionConfig, SessionEvent,
@@ -41,15 +41,6 @@ pub(crate) enum Happening {
     Event(SessionEvent),
     /// TCP failed: the neighbor cannot be reached, or a connection broke.
     Transport(String),
-}
-
-/// Where to dial.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Target {
-    /// The neighbor's address and port.
-    pub(crate) remote: SocketAddr,
-    /// Our address, where it matters.
-    pub(crate) local: Option<IpAddr>,
 }
 
 /// A session with its connections.
@@ -109,7 +100,7 @@ impl Driver {
 
     /// Hands over a connection that the neighbor opened.
     pub(crate) fn accept(&mut self, stream: TcpStream) {
-        if let Err(error) = connection::prepare(&stream, self.send_hold) {
+        if let Err(error) = connection::prepare(&stream, &self.target, self.send_hold) {
             self.trouble(format!("cannot set the options of a connection: {error}"));
             return;
         }
@@ -188,7 +179,11 @@ impl Driver {
                 self.input(Input::Connected(id));
             }
             Arrival::Dialed(Err(error)) => {
-                self.trouble(format!("cannot connect to {}: {error}", self.target.remote));
+                let hint = self.target.hint(&error);
+                self.trouble(format!(
+                    "cannot connect to {}: {error}{hint}",
+                    self.target.remote
+                ));
                 self.input(Input::ConnectFailed(id));
             }
             Arrival::Octets(octets) if self.outboxes.contains_key(&id) => {
@@ -209,12 +204,21 @@ impl Driver {
 
     /// Carries out all effects that the session has ready.
     fn carry_out_effects(&mut self) {
+        let mut given_up = false;
         while let Some(effect) = self.session.poll_effect() {
             match effect {
-                Effect::Connect(id) => self.dial(id),
+                Effect::Connect(id) => {
+                    // A dial in place of another: nobody answers.
+                    if given_up {
+                        let hint = self.target.hint(&io::ErrorKind::TimedOut.into());
+                        self.trouble(format!("no answer from {}{hint}", self.target.remote));
+                    }
+                    self.dial(id);
+                }
                 Effect::CancelConnect(id) => {
                     if let Some(dial) = self.dials.remove(&id) {
                         dial.abort();
+                        given_up = true;
                     }
                 }
                 Effect::Send(id, octets) => self.send(id, octets),
@@ -237,9 +241,10 @@ impl Driver {
 
     /// Starts to dial.
     fn dial(&mut self, id: ConnectionId) {
-        let (inbox, target, send_hold) = (self.inbox_sender.clone(), self.target, self.send_hold);
+        let (inbox, send_hold) = (self.inbox_sender.clone(), self.send_hold);
+        let target = self.target.clone();
         let dial = self.tasks.spawn(async move {
-            let result = connection::dial(target.remote, target.local, send_hold).await;
+            let result = connection::dial(&target, send_hold).await;
             // The driver may have gone: then nobody wants the connection.
             let _ = inbox.send((id, Arrival::Dialed(result))).await;
         });

@@ -2,7 +2,6 @@
 
 use std::fmt;
 use std::io;
-use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use dataplane::backend::BackendError;
@@ -14,10 +13,10 @@ pub enum DaemonError {
     #[error("cannot start: {0}")]
     Runtime(io::Error),
     /// A BGP or metrics address is taken or not ours.
-    #[error("cannot listen on {address}: {cause}")]
+    #[error("cannot listen on {place}: {cause}")]
     Listen {
-        /// The address.
-        address: SocketAddr,
+        /// The address, and the interface if it is bound to one.
+        place: String,
         /// What the kernel said.
         cause: io::Error,
     },

@@ -1,44 +1,56 @@
 //! Accepts connections on one address, come what may.
 
+use std::fmt;
 use std::fs::File;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use socket2::{Domain, Protocol, Socket, Type};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::mpsc;
 
 use super::rate_limit::RateLimit;
 
-/// Connections that the kernel keeps for us.
-const BACKLOG: i32 = 128;
-
 /// How long to wait when the machine cannot accept for lack of memory.
 const PAUSE: Duration = Duration::from_millis(100);
 
-/// A connection, and the address it comes from.
-pub(super) type Accepted = (TcpStream, IpAddr);
+/// Where connections are accepted: an address, and the interface that it is bound to, if any.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(super) struct Place {
+    /// The address and port.
+    pub(super) address: SocketAddr,
+    /// The VRF or interface.
+    pub(super) interface: Option<String>,
+}
 
-/// Opens a listening socket. An IPv6 one takes IPv6 only, so that both families can listen on one port.
-pub(super) fn bind(address: SocketAddr) -> io::Result<TcpListener> {
-    let socket = Socket::new(
-        Domain::for_address(address),
-        Type::STREAM,
-        Some(Protocol::TCP),
-    )?;
-    if address.is_ipv6() {
-        socket.set_only_v6(true)?;
+/// `192.0.2.2:179`, `192.0.2.2:179%vrf-blue`.
+impl fmt::Display for Place {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.interface {
+            Some(interface) => write!(f, "{}%{interface}", self.address),
+            None => write!(f, "{}", self.address),
+        }
     }
-    socket.set_reuse_address(true)?;
-    socket.set_nonblocking(true)?;
-    socket.bind(&address.into())?;
-    socket.listen(BACKLOG)?;
-    TcpListener::from_std(socket.into())
+}
+
+/// A connection.
+#[derive(Debug)]
+pub(super) struct Accepted {
+    /// It.
+    pub(super) stream: TcpStream,
+    /// The address it comes from.
+    pub(super) remote: IpAddr,
+    /// Where it was accepted.
+    pub(super) place: Arc<Place>,
 }
 
 /// Accepts until nobody takes the connections any more.
-pub(super) async fn run(listener: TcpListener, accepted: mpsc::Sender<Accepted>) {
+pub(super) async fn run(
+    listener: TcpListener,
+    place: Arc<Place>,
+    accepted: mpsc::Sender<Accepted>,
+) {
     let mut reserve = Reserve::new();
     let mut log = RateLimit::new(1, Duration::from_secs(60));
     loop {
@@ -47,7 +59,11 @@ pub(super) async fn run(listener: TcpListener, accepted: mpsc::Sender<Accepted>)
             return;
         };
         match listener.accept().await {
-            Ok((stream, remote)) => permit.send((stream, remote.ip().to_canonical())),
+            Ok((stream, remote)) => permit.send(Accepted {
+                stream,
+                remote: remote.ip().to_canonical(),
+                place: place.clone(),
+            }),
             Err(error) => {
                 if let Some(left_out) = log.admit(Instant::now()) {
                     tracing::warn!(%error, left_out, "cannot accept a connection");

@@ -5,7 +5,7 @@
 //! packet filter. What is not taken further along the way is not read from the socket.
 
 pub mod backends;
-mod connection;
+pub(crate) mod connection;
 pub mod control;
 mod daemon;
 mod dataplane_thread;
@@ -16,6 +16,7 @@ mod links;
 mod offloads;
 pub mod orders;
 mod listener;
+mod listeners;
 mod metrics;
 mod neighbors;
 mod peer;
@@ -23,6 +24,7 @@ mod rate_limit;
 pub mod report;
 pub mod service;
 mod settings;
+mod socket;
 mod takeover;
 mod web;
 pub(crate) mod words;

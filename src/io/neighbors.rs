@@ -1,16 +1,17 @@
 //! Who may have a session: starts, stops and replaces the tasks of all neighbors, and refuses everybody else.
 
 use std::collections::{BTreeMap, HashMap};
-use std::net::{IpAddr, SocketAddr};
+use std::net::IpAddr;
 use std::time::{Duration, Instant};
 
 use tokio::net::TcpStream;
 use tokio::sync::{mpsc, oneshot};
-use tokio::task::{JoinError, JoinHandle, JoinSet};
+use tokio::task::{JoinError, JoinSet};
 
 use super::DaemonError;
 use super::engine_task::EngineInput;
-use super::listener::{self, Accepted};
+use super::listener::Accepted;
+use super::listeners::{Listeners, may_connect};
 use super::peer::{
     CEASE_CONFIGURATION_CHANGE, CEASE_DECONFIGURED, CEASE_SHUTDOWN, Command, Peer, SharedStatus,
 };
@@ -113,9 +114,8 @@ pub(super) struct Neighbors {
     running: HashMap<IpAddr, Running>,
     /// Each returns its address and the commands that it has not taken.
     tasks: JoinSet<(IpAddr, mpsc::Receiver<Command>)>,
-    listeners: HashMap<SocketAddr, JoinHandle<()>>,
+    listeners: Listeners,
     accepted: mpsc::Receiver<Accepted>,
-    accepted_sender: mpsc::Sender<Accepted>,
     strangers_refused: u64,
     stranger_log: RateLimit,
     /// Until when we say that we have restarted and kept the rules; `None`: we have kept none.
@@ -134,15 +134,13 @@ impl Neighbors {
             engine,
             running: HashMap::new(),
             tasks: JoinSet::new(),
-            listeners: HashMap::new(),
+            listeners: Listeners::new(accepted_sender),
             accepted,
-            accepted_sender,
             strangers_refused: 0,
             stranger_log: RateLimit::new(STRANGER_LINES.0, STRANGER_LINES.1),
             restarting_until: None,
         };
-        let listen = neighbors.config.bgp.listen.clone();
-        neighbors.listen(&listen)?;
+        neighbors.listeners.update(&neighbors.config)?;
         Ok(neighbors)
     }
 
@@ -177,7 +175,7 @@ impl Neighbors {
                     Some(Request::Stop(answer)) => break Some(answer),
                     None => break None,
                 },
-                Some((stream, address)) = self.accepted.recv() => self.accepted(stream, address),
+                Some(accepted) = self.accepted.recv() => self.accepted(accepted),
                 Some(ended) = self.tasks.join_next(), if !self.tasks.is_empty() => match ended {
                     Ok((address, commands)) => self.ended(address, commands),
                     Err(error) => self.failed(&error).await,
@@ -188,30 +186,6 @@ impl Neighbors {
         if let Some(answer) = answer {
             let _ = answer.send(());
         }
-    }
-
-    /// Opens those of `addresses` that are not open; opens none if one cannot be opened.
-    fn listen(&mut self, addresses: &[SocketAddr]) -> Result<(), DaemonError> {
-        let mut opened = Vec::new();
-        for address in addresses.iter().copied() {
-            if self.listeners.contains_key(&address) {
-                continue;
-            }
-            match listener::bind(address) {
-                Ok(listener) => opened.push((address, listener)),
-                // A machine without IPv6 can live with the default of listening on both families.
-                Err(error) if is_no_ipv6(&error) && addresses.len() > 1 => {
-                    tracing::warn!(%address, "not listening: this machine has no IPv6");
-                }
-                Err(cause) => return Err(DaemonError::Listen { address, cause }),
-            }
-        }
-        for (address, listener) in opened {
-            tracing::info!(%address, "listening");
-            let task = tokio::spawn(listener::run(listener, self.accepted_sender.clone()));
-            self.listeners.insert(address, task);
-        }
-        Ok(())
     }
 
     /// Starts the configured neighbors that have no task.
@@ -264,7 +238,7 @@ impl Neighbors {
         self.start_configured();
         while let Ok(command) = commands.try_recv() {
             match command {
-                Command::Accept(stream) => self.accepted(stream, address),
+                Command::Accept(stream) => self.hand_over(stream, address),
                 Command::Import(_) | Command::Close { .. } | Command::Stop { .. } => {}
             }
         }
@@ -289,7 +263,17 @@ impl Neighbors {
     }
 
     /// Hands a connection to the neighbor it belongs to, or closes it.
-    fn accepted(&mut self, stream: TcpStream, address: IpAddr) {
+    fn accepted(&mut self, accepted: Accepted) {
+        let address = accepted.remote;
+        let neighbor = self.config.neighbor_for(address);
+        match neighbor.map(|neighbor| may_connect(&self.config, neighbor, &accepted.place)) {
+            Some(false) => self.refuse(address, "the neighbor may not connect here"),
+            Some(true) | None => self.hand_over(accepted.stream, address),
+        }
+    }
+
+    /// Hands a connection that came to the right place to the neighbor it belongs to, or closes it.
+    fn hand_over(&mut self, stream: TcpStream, address: IpAddr) {
         let Some(neighbor) = self.config.neighbor_for(address).cloned() else {
             return self.refuse(address, "no such neighbor is configured");
         };
@@ -331,15 +315,7 @@ impl Neighbors {
 
     /// Takes over another configuration. Neighbors that are the same in both keep their sessions.
     async fn reload(&mut self, config: Config) -> Result<Effects, DaemonError> {
-        self.listen(&config.bgp.listen)?;
-        self.listeners.retain(|address, task| {
-            let keep = config.bgp.listen.contains(address);
-            if !keep {
-                tracing::info!(%address, "no longer listening");
-                task.abort();
-            }
-            keep
-        });
+        self.listeners.update(&config)?;
         let effects = self.effects(&config);
         self.config = config;
         let judged = effects
@@ -442,9 +418,7 @@ impl Neighbors {
 
     /// Ends all sessions and waits for them.
     async fn stop_all(&mut self) {
-        for (_, listener) in self.listeners.drain() {
-            listener.abort();
-        }
+        self.listeners.close();
         let addresses: Vec<_> = self.running.keys().copied().collect();
         for address in addresses {
             self.stop(address, CEASE_SHUTDOWN).await;
@@ -495,13 +469,4 @@ impl Neighbors {
             strangers_refused: self.strangers_refused,
         }
     }
-}
-
-/// True when the machine has no IPv6.
-fn is_no_ipv6(error: &std::io::Error) -> bool {
-    let number = error.raw_os_error().map(nix::errno::Errno::from_raw);
-    matches!(
-        number,
-        Some(nix::errno::Errno::EAFNOSUPPORT | nix::errno::Errno::EADDRNOTAVAIL)
-    )
 }

@@ -8,7 +8,8 @@ use std::time::{Duration, Instant};
 use tokio::net::TcpStream;
 use tokio::sync::mpsc;
 
-use super::driver::{Driver, Happening, Target, at};
+use super::connection::Target;
+use super::driver::{Driver, Happening, at};
 use super::engine_task::EngineInput;
 use super::rate_limit::RateLimit;
 use super::report::NeighborStatus;
@@ -194,6 +195,7 @@ impl Peer {
         let target = Target {
             remote: (address, neighbor.port).into(),
             local: neighbor.local_address,
+            transport: neighbor.transport.clone(),
         };
         Self {
             address,

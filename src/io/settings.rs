@@ -38,6 +38,7 @@ pub(super) fn settings(config: &Config, suspended: bool) -> Settings {
 
 /// The sessions with a neighbor: to the ports that we listen on, and to the one that we dial.
 fn sessions(neighbor: &Neighbor, listen: &[SocketAddr]) -> Vec<Guard> {
+    let listen = neighbor.transport.listen.as_deref().unwrap_or(listen);
     let mut ports: Vec<u16> = listen.iter().map(SocketAddr::port).collect();
     ports.extend((!neighbor.passive).then_some(neighbor.port));
     ports.sort_unstable();

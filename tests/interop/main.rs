@@ -9,6 +9,7 @@ mod network;
 mod program;
 mod restarts;
 mod router;
+mod transport;
 
 use std::time::{Duration, Instant};
 

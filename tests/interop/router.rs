@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::fs;
+use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
@@ -9,6 +10,9 @@ use super::controllers::Flow;
 use super::network::{CONTROLLER, CONTROLLER_AS, Network, ROUTER, ROUTER_AS};
 use super::program::{Program, eventually, try_run};
 use super::{Dialer, HOLD_TIME};
+
+/// How long a session that must not come up is watched: it would after the second attempt, a second after the first.
+const STAYS_DOWN: Duration = Duration::from_millis(2_500);
 
 /// A running daemon.
 pub struct Router<'network> {
@@ -76,6 +80,23 @@ impl<'network> Router<'network> {
                 _ => Err(neighbors.to_string()),
             }
         });
+    }
+
+    /// Looks for some seconds: the session must not come up. Returns the last error of the neighbor.
+    pub fn stays_down(&self) -> String {
+        let end = Instant::now() + STAYS_DOWN;
+        loop {
+            let neighbors = self.show("neighbors").unwrap_or_default();
+            let neighbor = &neighbors["neighbors"][0];
+            assert_ne!(neighbor["state"], "Established", "{neighbors}");
+            if Instant::now() > end {
+                return neighbor["last_error"]
+                    .as_str()
+                    .unwrap_or_default()
+                    .to_owned();
+            }
+            std::thread::sleep(Duration::from_millis(50));
+        }
     }
 
     /// Waits until these flows and no others are in force, in `show rules` and in the kernel.

@@ -74,6 +74,8 @@ pub struct Bird<'network> {
     program: Program,
     dialer: Dialer,
     restart: Restart,
+    /// Lines of the session's configuration.
+    more: &'static str,
     routes: Vec<&'static str>,
 }
 
@@ -90,9 +92,29 @@ impl<'network> Bird<'network> {
         restart: Restart,
         flows: &[Flow],
     ) -> Self {
+        Self::begin(network, dialer, restart, "", flows)
+    }
+
+    /// As [`Self::start`], with more lines in the session's configuration.
+    pub fn start_connecting(
+        network: &'network Network,
+        dialer: Dialer,
+        more: &'static str,
+    ) -> Self {
+        Self::begin(network, dialer, Restart::default(), more, &[])
+    }
+
+    /// Starts it with all of this.
+    fn begin(
+        network: &'network Network,
+        dialer: Dialer,
+        restart: Restart,
+        more: &'static str,
+        flows: &[Flow],
+    ) -> Self {
         let (configuration, socket) = (network.path("bird.conf"), network.path("bird.ctl"));
         let routes: Vec<&'static str> = flows.iter().map(|flow| flow.words).collect();
-        fs::write(&configuration, configured(dialer, restart, &routes)).unwrap();
+        fs::write(&configuration, configured(dialer, restart, more, &routes)).unwrap();
         let mut command = network.on_controller("bird");
         command
             .arg("-f")
@@ -119,6 +141,7 @@ impl<'network> Bird<'network> {
             program,
             dialer,
             restart,
+            more,
             routes,
         }
     }
@@ -126,7 +149,7 @@ impl<'network> Bird<'network> {
     /// Takes up the routes as they are now.
     fn configure(&self) {
         let path = self.network.path("bird.conf");
-        let text = configured(self.dialer, self.restart, &self.routes);
+        let text = configured(self.dialer, self.restart, self.more, &self.routes);
         fs::write(&path, text).unwrap();
         let mut command = self.network.on_controller("birdc");
         let output = run(command
@@ -158,7 +181,7 @@ impl Controller for Bird<'_> {
 }
 
 /// The configuration with these routes.
-fn configured(dialer: Dialer, restart: Restart, routes: &[&str]) -> String {
+fn configured(dialer: Dialer, restart: Restart, more: &str, routes: &[&str]) -> String {
     let mut restarts = String::new();
     if let Some(secs) = restart.graceful_secs {
         restarts += &format!("graceful restart on; graceful restart time {secs};");
@@ -185,6 +208,7 @@ fn configured(dialer: Dialer, restart: Restart, routes: &[&str]) -> String {
             neighbor {ROUTER} as {ROUTER_AS};
             passive {passive};
             {restarts}
+            {more}
             hold time 9; connect delay time 1; connect retry time 1; error wait time 1, 2;
             flow4 {{ table flows4; import none; export all; }};
             flow6 {{ table flows6; import none; export all; }};

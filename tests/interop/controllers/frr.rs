@@ -28,6 +28,15 @@ pub struct Frr {
 impl Frr {
     /// Starts both.
     pub fn start(network: &Network, dialer: Dialer) -> Self {
+        Self::start_with(network, dialer, "")
+    }
+
+    /// The same with more words about the router as a neighbor.
+    pub fn start_with(network: &Network, dialer: Dialer, more: &str) -> Self {
+        let more = match more {
+            "" => String::new(),
+            more => format!("neighbor {ROUTER} {more}"),
+        };
         let passive = if !dialer.controller_dials() {
             format!("neighbor {ROUTER} passive")
         } else {
@@ -46,6 +55,7 @@ router bgp {CONTROLLER_AS}
  neighbor {ROUTER} timers connect 1
  neighbor {ROUTER} advertisement-interval 0
  {passive}
+ {more}
  address-family ipv4 flowspec
   neighbor {FEEDER} activate
   neighbor {ROUTER} activate

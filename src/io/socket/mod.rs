@@ -1,0 +1,147 @@
+//! The options of BGP's sockets, for connections that are dialed and those that are accepted.
+
+mod sys;
+
+use std::io;
+use std::net::{IpAddr, SocketAddr, SocketAddrV6};
+use std::os::fd::AsFd;
+use std::time::Duration;
+
+use ipnetwork::IpNetwork;
+use socket2::{Domain, Protocol, SockRef, Socket, Type};
+
+use crate::config::{Distance, Password, Transport};
+
+/// DSCP CS6, network control (RFC 4594 §3.2), in its octet: sessions outlive full queues.
+const NETWORK_CONTROL: u32 = 0xc0;
+
+/// Connections that the kernel keeps until they are accepted.
+const BACKLOG: i32 = 128;
+
+/// A socket to dial a neighbor with, bound as its configuration says, and the address to connect it to.
+pub(super) fn to_dial(
+    remote: SocketAddr,
+    local: Option<IpAddr>,
+    transport: &Transport,
+) -> io::Result<(Socket, SocketAddr)> {
+    let socket = new(remote)?;
+    apply(&socket, remote.ip(), transport)?;
+    if let Some(interface) = &transport.interface {
+        socket.bind_device(Some(interface.as_bytes()))?;
+    }
+    if let Some(password) = &transport.md5 {
+        sys::set_md5(socket.as_fd(), remote.ip().into(), Some(password.octets()))?;
+    }
+    if let Some(local) = local {
+        socket.bind(&SocketAddr::from((local, 0)).into())?;
+    }
+    Ok((socket, scoped(remote, transport)?))
+}
+
+/// Sets the options of a connection with a neighbor that do not have to be there before it: what it does to
+/// the network, and when it is dead.
+///
+/// BGP has its own keep-alives, and octets that are not acknowledged for as long as `send_hold` mean a dead neighbor.
+pub(super) fn prepare(
+    socket: SockRef<'_>,
+    remote: IpAddr,
+    transport: &Transport,
+    send_hold: Duration,
+) -> io::Result<()> {
+    socket.set_tcp_nodelay(true)?;
+    socket.set_keepalive(false)?;
+    socket.set_tcp_user_timeout(Some(send_hold))?;
+    apply(&socket, remote, transport)
+}
+
+/// A socket that listens on an address, and on an interface if one is given.
+///
+/// An IPv6 one takes IPv6 only, so that both families can listen on one port. With `shared` the same address may be
+/// listened on once more, by an interface.
+pub(super) fn to_listen(
+    address: SocketAddr,
+    interface: Option<&str>,
+    shared: bool,
+) -> io::Result<Socket> {
+    let socket = new(address)?;
+    if address.is_ipv6() {
+        socket.set_only_v6(true)?;
+    }
+    socket.set_reuse_address(true)?;
+    if shared {
+        socket.set_reuse_port(true)?;
+    }
+    if let Some(interface) = interface {
+        socket.bind_device(Some(interface.as_bytes()))?;
+    }
+    // A neighbor that looks at our TTL (RFC 5082) looks at the answer to its SYN, too, and nobody else does.
+    set_ttl(&socket, address.ip(), u8::MAX)?;
+    set_class(&socket, address.ip())?;
+    socket.bind(&address.into())?;
+    socket.listen(BACKLOG)?;
+    Ok(socket)
+}
+
+/// Wants connections from `remote` to be signed with this password (RFC 2385), or no longer.
+pub(super) fn sign(
+    listener: SockRef<'_>,
+    remote: IpNetwork,
+    password: Option<&Password>,
+) -> io::Result<()> {
+    let key = password.map(Password::octets);
+    sys::set_md5(listener.as_fd(), remote, key)
+}
+
+/// A TCP socket of an address's family.
+fn new(address: SocketAddr) -> io::Result<Socket> {
+    let socket = Socket::new(
+        Domain::for_address(address),
+        Type::STREAM,
+        Some(Protocol::TCP),
+    )?;
+    socket.set_nonblocking(true)?;
+    Ok(socket)
+}
+
+/// Sets how far packets go, and how far those may have gone that are taken.
+fn apply(socket: &Socket, remote: IpAddr, transport: &Transport) -> io::Result<()> {
+    let Transport { distance, .. } = transport;
+    set_class(socket, remote)?;
+    if let Some(ttl) = distance.ttl() {
+        set_ttl(socket, remote, ttl)?;
+    }
+    match distance {
+        Distance::Secured(_) => {
+            let least = distance.least_ttl().unwrap_or(u8::MAX);
+            sys::set_least_ttl(socket.as_fd(), remote, least)
+        }
+        Distance::Any | Distance::AtMost(_) => Ok(()),
+    }
+}
+
+/// Sets the TTL, or hop limit, of what is sent.
+fn set_ttl(socket: &Socket, address: IpAddr, ttl: u8) -> io::Result<()> {
+    match address {
+        IpAddr::V4(_) => socket.set_ttl_v4(ttl.into()),
+        IpAddr::V6(_) => socket.set_unicast_hops_v6(ttl.into()),
+    }
+}
+
+/// Sets the class of service.
+fn set_class(socket: &Socket, address: IpAddr) -> io::Result<()> {
+    match address {
+        IpAddr::V4(_) => socket.set_tos_v4(NETWORK_CONTROL),
+        IpAddr::V6(_) => socket.set_tclass_v6(NETWORK_CONTROL),
+    }
+}
+
+/// The address with the interface that a link-local one belongs to.
+fn scoped(remote: SocketAddr, transport: &Transport) -> io::Result<SocketAddr> {
+    match (remote, &transport.interface) {
+        (SocketAddr::V6(v6), Some(interface)) if v6.ip().is_unicast_link_local() => {
+            let index = nix::net::if_::if_nametoindex(interface.as_str())?;
+            Ok(SocketAddrV6::new(*v6.ip(), v6.port(), 0, index).into())
+        }
+        _ => Ok(remote),
+    }
+}

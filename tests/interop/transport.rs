@@ -1,0 +1,179 @@
+//! How connections are made: signed, from near only, bound to an interface, at other places.
+
+use crate::Dialer;
+use crate::controllers::{bird, frr};
+use crate::network::{CONTROLLER, Network, ROUTER};
+use crate::router::Router;
+
+/// One way to make connections, on both sides.
+struct Row {
+    name: &'static str,
+    /// In the words of BIRD.
+    bird: &'static str,
+    /// Ours.
+    router: &'static str,
+    dialer: Dialer,
+    /// Whether there is a session, and if not a part of what `show neighbors` says.
+    outcome: Result<(), &'static str>,
+}
+
+const ROWS: &[Row] = &[
+    Row {
+        name: "signed, accepted",
+        bird: "password \"rosebud\";",
+        router: "md5_password = \"rosebud\"",
+        dialer: Dialer::Controller,
+        outcome: Ok(()),
+    },
+    Row {
+        name: "signed, dialed",
+        bird: "password \"rosebud\";",
+        router: "md5_password = \"rosebud\"",
+        dialer: Dialer::Router,
+        outcome: Ok(()),
+    },
+    Row {
+        name: "another password, dialed",
+        bird: "password \"rosebud\";",
+        router: "md5_password = \"rosebush\"",
+        dialer: Dialer::Router,
+        outcome: Err("has the neighbor the same MD5 password?"),
+    },
+    Row {
+        name: "another password, accepted",
+        bird: "password \"rosebud\";",
+        router: "md5_password = \"rosebush\"",
+        dialer: Dialer::Controller,
+        outcome: Err(""),
+    },
+    Row {
+        name: "not signed, accepted",
+        bird: "",
+        router: "md5_password = \"rosebud\"",
+        dialer: Dialer::Controller,
+        outcome: Err(""),
+    },
+    Row {
+        name: "near, accepted",
+        bird: "ttl security yes;",
+        router: "ttl_security = 1",
+        dialer: Dialer::Controller,
+        outcome: Ok(()),
+    },
+    Row {
+        name: "near, dialed",
+        bird: "ttl security yes;",
+        router: "ttl_security = 1",
+        dialer: Dialer::Router,
+        outcome: Ok(()),
+    },
+    Row {
+        name: "seems far, accepted: a direct neighbor of BIRD sends with TTL 1",
+        bird: "",
+        router: "ttl_security = 1",
+        dialer: Dialer::Controller,
+        outcome: Err(""),
+    },
+    Row {
+        name: "seems far, dialed",
+        bird: "",
+        router: "ttl_security = 1",
+        dialer: Dialer::Router,
+        outcome: Err("timed out"),
+    },
+    Row {
+        name: "one hop is enough on the link",
+        bird: "",
+        router: "multihop = 1",
+        dialer: Dialer::Both,
+        outcome: Ok(()),
+    },
+    Row {
+        name: "bound to the link, accepted",
+        bird: "",
+        router: "interface = \"to-controller\"",
+        dialer: Dialer::Controller,
+        outcome: Ok(()),
+    },
+    Row {
+        name: "bound to the link, dialed",
+        bird: "",
+        router: "interface = \"to-controller\"",
+        dialer: Dialer::Router,
+        outcome: Ok(()),
+    },
+    Row {
+        name: "bound to another interface, accepted",
+        bird: "",
+        router: "interface = \"lo\"",
+        dialer: Dialer::Controller,
+        outcome: Err(""),
+    },
+    Row {
+        name: "bound to another interface, dialed",
+        bird: "",
+        router: "interface = \"lo\"",
+        dialer: Dialer::Router,
+        outcome: Err("no answer"),
+    },
+    Row {
+        name: "at a place of its own, signed",
+        bird: "neighbor port 1790; password \"rosebud\";",
+        router: "listen = [\"192.0.2.2:1790\"]\nmd5_password = \"rosebud\"",
+        dialer: Dialer::Controller,
+        outcome: Ok(()),
+    },
+    Row {
+        name: "at the place of the others",
+        bird: "",
+        router: "listen = [\"192.0.2.2:1790\"]",
+        dialer: Dialer::Controller,
+        outcome: Err(""),
+    },
+    Row {
+        name: "from another address of ours",
+        bird: "",
+        router: "local_address = \"192.0.2.2\"",
+        dialer: Dialer::Router,
+        outcome: Ok(()),
+    },
+];
+
+#[test]
+fn bird_connects_as_configured() {
+    for row in ROWS {
+        let Some(network) = Network::new(bird::PROGRAMS) else {
+            return;
+        };
+        let _bird = bird::Bird::start_connecting(&network, row.dialer, row.bird);
+        let router = Router::start_with(&network, row.dialer, row.router);
+        match row.outcome {
+            Ok(()) => router.established(),
+            Err(wanted) => {
+                let found = router.stays_down();
+                assert!(found.contains(wanted), "{}: {found:?}", row.name);
+            }
+        }
+        println!("{}: as it should be", row.name);
+    }
+}
+
+#[test]
+fn frr_connects_as_configured() {
+    let rows = [
+        ("signed", "password rosebud", "md5_password = \"rosebud\""),
+        ("near", "ttl-security hops 1", "ttl_security = 1"),
+        ("far", "ebgp-multihop 3", "multihop = 3"),
+    ];
+    for (name, words, router) in rows {
+        for dialer in [Dialer::Controller, Dialer::Router] {
+            let Some(network) = Network::new(frr::PROGRAMS) else {
+                return;
+            };
+            let _frr = frr::Frr::start_with(&network, dialer, words);
+            let router = Router::start_with(&network, dialer, router);
+            router.established();
+            println!("{name}, {dialer:?}: {CONTROLLER} and {ROUTER} have a session");
+        }
+    }
+}
