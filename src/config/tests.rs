@@ -295,7 +295,7 @@ fn bad_neighbor() {
         (
             "several interfaces",
             format!("{v4}interface = \"swp*\""),
-            "8:13 neighbor[0].interface: \"swp\" is not the name of one interface",
+            "8:13 neighbor[0].interface: \"swp*\" is not the name of one interface",
         ),
         (
             "nowhere to connect to",
