@@ -292,7 +292,7 @@ impl<'c> Decoder<'c> {
         let takes_prefixes = self.context.unicast.contains(&UnicastFamily::Ipv4Unicast);
         let has_reachable = has_prefixes || reach.as_ref().is_some_and(|r| r.octets > 0);
         if has_reachable {
-            self.check_mandatory(has_prefixes && takes_prefixes);
+            self.check_mandatory(has_prefixes);
         } else if let Some(error) = self.escalated() {
             return Err(error);
         }
@@ -353,7 +353,8 @@ impl<'c> Decoder<'c> {
         Ok(self.update)
     }
 
-    /// Well-known attributes that must be there (RFC 7606 §3(d)).
+    /// Well-known attributes that must be there (RFC 7606 §3(d)): NEXT_HOP beside IPv4 unicast routes, also when those
+    /// are not taken.
     fn check_mandatory(&mut self, with_next_hop: bool) {
         let local_pref = self.context.ibgp.then_some(code::LOCAL_PREF);
         let next_hop = with_next_hop.then_some(code::NEXT_HOP);

@@ -3,7 +3,9 @@ use proptest::prelude::*;
 
 use super::encode::end_of_rib;
 use super::{DecodeContext, Update, decode};
-use crate::wire::attribute::{AsPathSegment, AsPathSegmentKind, Attributes, Origin, code};
+use crate::wire::attribute::{
+    AsPathSegment, AsPathSegmentKind, Attributes, Origin, RawAttribute, code,
+};
 use crate::wire::community::{ExtendedCommunity, Ipv6ExtendedCommunity, LargeCommunity};
 use crate::wire::error::{Consequence, WireError};
 use crate::wire::iana::{AfiSafi, FlowFamily};
@@ -205,6 +207,120 @@ fn errors_have_their_consequence_and_place() {
         let kept = expected.0 == "attribute-discard";
         assert_eq!(update.announced.len(), usize::from(kept), "{name}");
         assert_eq!(update.withdrawn.len(), usize::from(!kept), "{name}");
+    }
+}
+
+/// RFC 7606 §3(c): optional and transitive bits of every attribute that we know, with a value that is right.
+#[test]
+fn wrong_flags_have_their_consequence() {
+    let (withdraw, discard) = ("treat-as-withdraw", "attribute-discard");
+    let rows = [
+        (code::ORIGIN, "00", withdraw),
+        (code::AS_PATH, "", withdraw),
+        (code::NEXT_HOP, "c0000201", withdraw),
+        (code::MULTI_EXIT_DISC, "00000000", withdraw),
+        (code::LOCAL_PREF, "00000064", withdraw),
+        (code::ATOMIC_AGGREGATE, "", withdraw),
+        (code::AGGREGATOR, "0000fde9c0000201", withdraw),
+        (code::COMMUNITIES, "00010002", withdraw),
+        (code::ORIGINATOR_ID, "c0000201", withdraw),
+        (code::CLUSTER_LIST, "c0000201", withdraw),
+        (code::MP_REACH_NLRI, "0001850000 03038106", "3/4"),
+        (code::MP_UNREACH_NLRI, "000185 03038106", "3/4"),
+        (code::EXTENDED_COMMUNITIES, "8006000000000000", withdraw),
+        (
+            code::IPV6_EXTENDED_COMMUNITIES,
+            "000c20010db80000000000000000000000010000",
+            withdraw,
+        ),
+        (code::AIGP, "01000b0000000000000000", discard),
+        (code::LINK_STATE, "", discard),
+        (code::LARGE_COMMUNITY, "0000000a000000140000001e", withdraw),
+        (code::ONLY_TO_CUSTOMER, "0000fde9", withdraw),
+        (code::PREFIX_SID, "", discard),
+    ];
+    for (code, value, expected) in rows {
+        let right = code::expected_flags(code).unwrap();
+        for wrong in [0x00, 0x40, 0x80, 0xc0]
+            .into_iter()
+            .filter(|flags| *flags != right)
+        {
+            // The others that are needed, each unless it is the one in question.
+            let mut attributes = MANDATORY
+                .split("  ")
+                .chain([REACH])
+                .filter(|other| other[2..4] != format!("{code:02x}"))
+                .collect::<Vec<_>>();
+            let length = octets(value).len();
+            let attribute = format!("{wrong:02x}{code:02x}{length:02x}{value}");
+            attributes.push(&attribute);
+            let found = match decode(&body(&attributes), &internal()) {
+                Ok(update) => {
+                    let kept = usize::from(expected == discard);
+                    assert_eq!(
+                        update.announced.len(),
+                        kept,
+                        "{} {wrong:02x}",
+                        code::name(code)
+                    );
+                    assert_eq!(update.announced.len() + update.withdrawn.len(), 1);
+                    errors(&update)[0].0.to_owned()
+                }
+                Err(WireError {
+                    consequence: Consequence::SessionReset(reset),
+                    ..
+                }) => {
+                    format!("{}/{}", reset.code, reset.subcode)
+                }
+                Err(error) => panic!("{error}"),
+            };
+            assert_eq!(
+                found,
+                expected,
+                "{} with flags {wrong:02x}",
+                code::name(code)
+            );
+        }
+    }
+}
+
+#[test]
+fn ipv4_unicast_routes_need_a_next_hop_whether_they_are_taken_or_not() {
+    let mut with_prefix = body(&[REACH, MANDATORY]);
+    with_prefix.extend([8, 10]);
+    let update = decode(&with_prefix, &internal()).unwrap();
+    assert_eq!(update.errors[0].reason, "NEXT_HOP missing");
+    assert_eq!(update.withdrawn, [protocol(6)]);
+    let mut with_next_hop = body(&[REACH, MANDATORY, "400304 c0000201"]);
+    with_next_hop.extend([8, 10]);
+    let update = decode(&with_next_hop, &internal()).unwrap();
+    assert_eq!(
+        (update.errors, update.announced),
+        (vec![], vec![protocol(6)])
+    );
+}
+
+#[test]
+fn an_aggregator_beyond_two_octets_goes_beside_as_trans() {
+    let two_octets = DecodeContext {
+        four_octet_as: false,
+        ..internal()
+    };
+    for (name, asn) in [("fits", 65001), ("does not fit", 65536)] {
+        let attributes = Attributes {
+            origin: Some(Origin::Igp),
+            local_pref: Some(100),
+            aggregator: Some((asn, [192, 0, 2, 1].into())),
+            ..Attributes::default()
+        };
+        let update = Update {
+            announced: vec![protocol(6)],
+            attributes,
+            ..Update::default()
+        };
+        let (messages, _) = update.encode(&two_octets, MAX_MESSAGE_LENGTH);
+        let decoded = decode(&messages[0][HEADER_LENGTH..], &two_octets);
+        assert_eq!(decoded, Ok(update), "{name}");
     }
 }
 
@@ -547,6 +663,17 @@ fn routes_are_spread_over_messages_that_fit() {
     assert_eq!((messages.len(), left_out), (0, routes));
 }
 
+/// An attribute that is carried without being understood, in the middle of those that are.
+fn option_of_unknown() -> impl Strategy<Value = Option<RawAttribute>> {
+    let value = vec(any::<u8>(), 0..300);
+    let attribute = value.prop_map(|value| RawAttribute {
+        flags: if value.len() > 255 { 0xf0 } else { 0xe0 },
+        code: 21,
+        value,
+    });
+    proptest::option::of(attribute)
+}
+
 /// What an announcement can carry and survive [`Update::encode`].
 fn arbitrary_attributes() -> impl Strategy<Value = Attributes> {
     let segment = (any::<bool>(), vec(1u32.., 1..4)).prop_map(|(set, asns)| AsPathSegment {
@@ -575,6 +702,11 @@ fn arbitrary_attributes() -> impl Strategy<Value = Attributes> {
         vec(extended, 0..3),
         vec(any::<[u8; 20]>(), 0..2),
         vec(large, 0..2),
+        (
+            any::<bool>(),
+            any::<Option<(u32, [u8; 4])>>(),
+            option_of_unknown(),
+        ),
     )
         .prop_map(
             |(
@@ -587,8 +719,12 @@ fn arbitrary_attributes() -> impl Strategy<Value = Attributes> {
                 extended,
                 ipv6,
                 large,
+                (atomic_aggregate, aggregator, unknown),
             )| {
                 Attributes {
+                    atomic_aggregate,
+                    aggregator: aggregator.map(|(asn, address)| (asn, address.into())),
+                    unknown: unknown.into_iter().collect(),
                     origin: Some(Origin::Egp),
                     as_path,
                     med,
