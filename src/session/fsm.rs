@@ -52,7 +52,7 @@ pub struct Session {
     /// For all timers.
     jitter: Jitter,
     /// Number of the next connection.
-    next_connection: u64,
+    pub(super) next_connection: u64,
     /// State last told to the driver.
     reported: State,
     /// Not yet taken by the driver.

@@ -76,7 +76,17 @@ impl Monitor {
                 assert!(self.up.is_some(), "an UPDATE while the session is down");
                 self.updates += 1;
             }
-            Effect::Down(..) => assert!(self.up.take().is_some(), "down without up"),
+            Effect::Down(reason, retained) => {
+                assert!(self.up.take().is_some(), "down without up");
+                for retained in retained {
+                    assert!(!retained.time.is_zero() || !retained.long_lived.is_zero());
+                    assert!(retained.at_most >= retained.time);
+                    let held = retained.cause == Cause::Hold;
+                    let stopped = matches!(reason, DownReason::Stopped(_));
+                    assert!(!(held && stopped), "held although somebody stopped it");
+                    assert!(!held || retained.long_lived.is_zero());
+                }
+            }
             Effect::Refresh(..) => assert!(self.up.is_some(), "a refresh while it is down"),
             Effect::Event(_) => {}
         }
@@ -90,8 +100,13 @@ impl Monitor {
             session.negotiated().map(|negotiated| negotiated.connection)
         );
         assert!(self.open.len() <= 2, "{:?} are open", self.open);
-        if self.up.is_some() {
-            assert_eq!(self.open.len(), 1, "an established connection is alone");
+        if let Some(negotiated) = session.negotiated() {
+            let may_have_restarted = !negotiated.restart.families.is_empty();
+            let most = if may_have_restarted { 2 } else { 1 };
+            assert!(
+                self.open.len() <= most,
+                "an established connection is alone"
+            );
             assert!(self.dialing.is_empty(), "dials while it is up");
         }
     }

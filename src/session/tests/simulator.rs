@@ -1,4 +1,5 @@
-//! Two sessions over a network of virtual time that delays, fragments, loses and refuses.
+//! Two sessions over a network of virtual time that delays, fragments, loses and refuses; their processes are killed
+//! and begin anew, with graceful restart and without.
 //!
 //! A seed decides everything. `FLOWACL_SIMULATOR_SEEDS=100000` runs more of them,
 //! `FLOWACL_SIMULATOR_SEED=17` runs one.
@@ -17,6 +18,8 @@ const TROUBLE: Duration = Duration::from_secs(600);
 /// How long the sessions may take to agree afterwards: the hold time of OpenSent, back-off and
 /// retries.
 const RECOVERY: Duration = Duration::from_secs(420);
+/// Bound on stale routes.
+const STALE_MAX: Duration = Duration::from_secs(180);
 /// How long they must then stay up.
 const QUIET: Duration = Duration::from_secs(600);
 
@@ -68,6 +71,8 @@ enum Happening {
     Stop(usize),
     /// The operator starts it.
     Start(usize),
+    /// Its process is killed and begins anew.
+    Restart(usize),
 }
 
 /// One end as the network sees it.
@@ -77,6 +82,8 @@ struct Wire {
     last_arrival: Instant,
     /// Nothing arrives here any more, and nobody is told.
     silent: bool,
+    /// What was on its way when the connection broke is lost, at whatever octet; the end of it arrives.
+    lossy: bool,
 }
 
 /// One session with its driver.
@@ -107,6 +114,7 @@ impl World {
         let ibgp = random.one_in(3);
         let identical = !ibgp && random.one_in(4);
         let passive = random.below(3) as usize;
+        let graceful = [random.one_in(2), random.one_in(2)];
         let sides = [0, 1].map(|side: usize| {
             let asn = |side: usize| if ibgp { 65000 } else { 65000 + side as u32 };
             let session = Session::new(SessionConfig {
@@ -118,6 +126,13 @@ impl World {
                 connect_retry: Duration::from_secs([1, 5, 30][random.below(3) as usize]),
                 jitter_seed: random.below(u64::MAX),
                 announces: random.one_in(2),
+                restart: RestartConfig {
+                    graceful: graceful[side],
+                    stale_max: STALE_MAX,
+                    long_lived_max: Duration::from_secs(random.below(2) * 1000),
+                    hold: Duration::from_secs(random.below(2) * 30),
+                    restarting: false,
+                },
                 ..config()
             });
             Side {
@@ -146,6 +161,10 @@ impl World {
                 let start = stop + world.random.millis(90_000);
                 world.schedule(stop, Happening::Stop(side));
                 world.schedule(start, Happening::Start(side));
+            }
+            for _ in 0..world.random.below(4) {
+                let restart = now + world.random.millis(550_000);
+                world.schedule(restart, Happening::Restart(side));
             }
         }
         world
@@ -262,6 +281,7 @@ impl World {
                     message: String::new(),
                 },
             ),
+            Happening::Restart(side) => self.restart(side),
             Happening::Timer(side, deadline) => {
                 if self.timers[side] == Some(deadline) {
                     self.timers[side] = None;
@@ -277,6 +297,7 @@ impl World {
                     other,
                     last_arrival: self.now,
                     silent: false,
+                    lossy: false,
                 };
                 let (near, far) = (wire((acceptor, id)), wire(dialer));
                 self.wires.insert(dialer, near);
@@ -295,7 +316,8 @@ impl World {
                 }
             }
             Happening::Octets(end, octets) => {
-                if self.wires.get(&end).is_some_and(|wire| !wire.silent) {
+                let arrives = |wire: &Wire| !wire.silent && !wire.lossy;
+                if self.wires.get(&end).is_some_and(arrives) {
                     self.feed(end.0, Input::Received(end.1, octets));
                 }
             }
@@ -321,6 +343,7 @@ impl World {
                 .is_none_or(|n| n.hold_time_secs > 0)
         };
         let silently = self.random.one_in(2) && self.sides.iter().all(hold);
+        let lossy = self.random.one_in(2);
         for end in [end, other] {
             let Some(wire) = self.wires.get_mut(&end) else {
                 continue;
@@ -328,10 +351,50 @@ impl World {
             if silently {
                 wire.silent = true;
             } else {
+                wire.lossy = lossy;
                 let at = self.now + self.latency();
                 self.schedule(at, Happening::Fin(end));
             }
         }
+    }
+
+    /// Kills a process: its connections end, with a reset or, where a hold time will notice, in silence, and a new one
+    /// knows nothing of them.
+    fn restart(&mut self, side: usize) {
+        let hold = |side: &Side| side.session.config.hold_time_secs > 0;
+        let silently = self.random.one_in(2) && self.sides.iter().all(hold);
+        let ends: Vec<End> = self
+            .wires
+            .keys()
+            .copied()
+            .filter(|end| end.0 == side)
+            .collect();
+        for end in ends {
+            let other = self.wires.remove(&end).map(|wire| wire.other);
+            let Some(wire) = other.and_then(|other| self.wires.get_mut(&other)) else {
+                continue;
+            };
+            wire.silent = silently;
+            if !silently {
+                let at = self.now + self.latency();
+                self.schedule(at, Happening::Fin(other.expect("it has just been found")));
+            }
+        }
+        let killed = &self.sides[side].session;
+        let mut config = killed.config.clone();
+        config.restart.restarting = config.restart.graceful;
+        config.jitter_seed = self.random.below(u64::MAX);
+        let mut session = Session::new(config);
+        // Numbers of connections are not used again, so that what is on its way to the old ones finds nobody.
+        session.next_connection = killed.next_connection;
+        self.sides[side] = Side {
+            session,
+            monitor: Monitor::default(),
+            sent_updates: 0,
+        };
+        self.timers[side] = None;
+        let at = self.now + self.random.millis(20_000);
+        self.schedule(at, Happening::Start(side));
     }
 
     /// Sends an UPDATE now and then.
