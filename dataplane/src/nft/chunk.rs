@@ -11,7 +11,8 @@ use super::frame::class_chain;
 use super::installed::Installed;
 use super::object::NftRule;
 use super::section::Section;
-use super::unit::{Unit, UnitKey};
+use super::structure::jump_to_unit;
+use super::unit::UnitKey;
 use crate::rule::{Family, OrderKey};
 
 /// Items in a chunk that has just been cut.
@@ -34,8 +35,8 @@ pub(super) type ItemKey = (OrderKey, OrderKey);
 pub(super) enum Item {
     /// One rule.
     Rule(Arc<Installed>),
-    /// All rules of the unit with this id.
-    Unit(UnitKey, u64),
+    /// All rules of a unit, by its chain.
+    Unit(UnitKey, String),
 }
 
 impl Item {
@@ -51,10 +52,7 @@ impl Item {
     pub(super) fn compile(&self, class: Class, context: &Context) -> Vec<NftRule> {
         match self {
             Self::Rule(installed) => installed.compile(class, context),
-            Self::Unit(key, id) => {
-                let (id, rules) = (*id, 0);
-                Unit { id, rules }.compile(key, context)
-            }
+            Self::Unit(unit, chain) => vec![jump_to_unit(unit, chain)],
         }
     }
 }

@@ -75,16 +75,26 @@ pub(super) enum Objects {
         /// The maps of limits, in the order in which they are charged.
         limits: Vec<String>,
     },
+    /// The same for some of the rules, whose counters have counted the packet already.
+    Chosen {
+        /// What is looked up.
+        key: Key,
+        /// The set or map that has their keys; `None` for all that are left.
+        members: Option<String>,
+        /// The maps of limits, in the order in which they are charged.
+        limits: Vec<String>,
+    },
 }
 
 impl Objects {
-    /// Counts the packet. With maps also the condition that there is a rule for its key.
-    fn count(&self) -> Statement {
+    /// Counts the packet, or finds the rules by its key, or both.
+    fn count(&self) -> Option<Statement> {
         match self {
-            Self::Named { counter, .. } => Statement::Counter(counter.clone()),
+            Self::Named { counter, .. } => Some(Statement::Counter(counter.clone())),
             Self::Mapped { key, counters, .. } => {
-                Statement::CounterIn(key.clone(), counters.clone())
+                Some(Statement::CounterIn(key.clone(), counters.clone()))
             }
+            Self::Chosen { .. } => self.condition(),
         }
     }
 
@@ -95,7 +105,7 @@ impl Objects {
                 .iter()
                 .map(|limit| Statement::OverLimit(limit.clone()))
                 .collect(),
-            Self::Mapped { key, limits, .. } => limits
+            Self::Mapped { key, limits, .. } | Self::Chosen { key, limits, .. } => limits
                 .iter()
                 .map(|limits| Statement::OverLimitIn(key.clone(), limits.clone()))
                 .collect(),
@@ -108,6 +118,10 @@ impl Objects {
             Self::Named { .. } => None,
             Self::Mapped { key, counters, .. } => {
                 Some(Statement::In(key.clone(), counters.clone()))
+            }
+            Self::Chosen { key, members, .. } => {
+                let members = members.clone()?;
+                Some(Statement::In(key.clone(), members))
             }
         }
     }
@@ -171,27 +185,27 @@ pub(super) fn can_match(rule: &Rule, class: Class) -> bool {
 }
 
 /// The nft rules for all rules of a family that are nothing but keys, the same in all of them, and
-/// whose actions differ in rates only. `objects` are mapped.
+/// whose actions differ in rates only. `objects` are not those of one rule; `condition` holds for all of them.
 pub(super) fn compile_keyed(
     family: Family,
-    key: &Key,
+    condition: &[Statement],
     action: &Action,
     context: &Context,
     objects: &Objects,
 ) -> Vec<NftRule> {
-    let mut condition = vec![Statement::Family(family)];
-    if key.lacks_protocol() {
-        condition.push(Statement::Match(Field::TransportProtocol, Test::HasPorts));
-    }
     let rule = |mut tail: Vec<Statement>| {
         // A tail that counts has looked the key up.
-        if !matches!(tail.first(), Some(Statement::CounterIn(..))) {
+        if !matches!(
+            tail.first(),
+            Some(Statement::CounterIn(..) | Statement::In(..))
+        ) {
             tail.splice(0..0, objects.condition());
         }
-        NftRule::of_frame([condition.clone(), tail].concat(), "")
+        NftRule::of_frame([condition.to_vec(), tail].concat(), "")
     };
     tails(family, action, context, objects)
         .into_iter()
+        .filter(|tail| !matches!(tail.as_slice(), [Statement::In(..)]))
         .map(rule)
         .collect()
 }
@@ -219,7 +233,7 @@ fn tails(
             tail.push(log);
         }
     }
-    tail.insert(0, objects.count());
+    tail.splice(0..0, objects.count());
     if buckets(action).is_none() {
         tail.push(Statement::Verdict(Verdict::Drop));
         tails.push(tail);

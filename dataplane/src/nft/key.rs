@@ -21,11 +21,14 @@ pub(super) struct KeyValue {
     pub(super) key: Key,
     /// Their values, right-aligned.
     values: Vec<u128>,
+    /// The protocol, where it is no field of the key.
+    pub(super) protocol: Option<u8>,
 }
 
 impl KeyValue {
     /// Takes a match apart when it is nothing but a key: addresses, and one value each of protocol and
-    /// ports. `None` when it says anything else, or nothing at all.
+    /// ports. `None` when it says anything else, or nothing at all. A protocol beside other fields is kept apart:
+    /// there are few, and packets of another one need not look anything up.
     pub(super) fn of(family: Family, matches: &Match) -> Option<Self> {
         let Match {
             destination,
@@ -45,6 +48,7 @@ impl KeyValue {
         let mut whole = Self {
             key: Key(Vec::new()),
             values: Vec::new(),
+            protocol: None,
         };
         whole.push_address(Field::Destination(family), destination.as_ref())?;
         whole.push_address(Field::Source(family), source.as_ref())?;
@@ -52,9 +56,15 @@ impl KeyValue {
             Family::Ipv4 if !matches.needs_transport_header() => Field::Ipv4Protocol,
             Family::Ipv4 | Family::Ipv6 => Field::TransportProtocol,
         };
-        whole.push_number(protocol_field, protocol.as_ref())?;
         whole.push_number(Field::SourcePort, source_port.as_ref())?;
         whole.push_number(Field::DestinationPort, destination_port.as_ref())?;
+        match protocol {
+            Some(protocol) if !whole.values.is_empty() => {
+                let single = single_value(protocol_field, protocol)?;
+                whole.protocol = u8::try_from(single).ok();
+            }
+            protocol => whole.push_number(protocol_field, protocol.as_ref())?,
+        }
         (!whole.values.is_empty()).then_some(whole)
     }
 
@@ -73,14 +83,17 @@ impl KeyValue {
 
     fn push_number(&mut self, field: Field, set: Option<&IntervalSet>) -> Option<()> {
         let Some(set) = set else { return Some(()) };
-        match set.ranges() {
-            [(first, last)] if first == last && u64::from(*first) >> field.bits() == 0 => {
-                self.key.0.push((field, all_bits(field)));
-                self.values.push(u128::from(*first));
-                Some(())
-            }
-            _ => None,
-        }
+        let value = single_value(field, set)?;
+        self.key.0.push((field, all_bits(field)));
+        self.values.push(u128::from(value));
+        Some(())
+    }
+
+    /// The value of a field of the key, left-aligned.
+    pub(super) fn value_of(&self, field: Field) -> Option<u128> {
+        let mut fields = self.key.fields();
+        let index = fields.position(|other| other == field)?;
+        Some(self.values[index] << (128 - field.bits()))
     }
 
     /// The values as the kernel compares them.
@@ -125,25 +138,18 @@ impl Key {
         KeyValue {
             key: self.clone(),
             values: self.0.iter().zip(prefixes).map(value).collect(),
+            protocol: None,
         }
     }
 
     /// True when it has a field that only packets with a transport header have.
     pub(super) fn needs_transport_header(&self) -> bool {
-        self.has_ports()
+        self.has(Field::SourcePort) || self.has(Field::DestinationPort)
     }
 
-    /// True when it has ports, but not the protocol that they belong to.
-    pub(super) fn lacks_protocol(&self) -> bool {
-        let protocol = |(field, _): &(Field, u128)| *field == Field::TransportProtocol;
-        self.has_ports() && !self.0.iter().any(protocol)
-    }
-
-    fn has_ports(&self) -> bool {
-        let port = |(field, _): &(Field, u128)| {
-            matches!(field, Field::SourcePort | Field::DestinationPort)
-        };
-        self.0.iter().any(port)
+    /// True when the field is part of it.
+    pub(super) fn has(&self, field: Field) -> bool {
+        self.fields().any(|other| other == field)
     }
 
     /// The instructions that load the fields side by side.
@@ -214,6 +220,14 @@ impl fmt::Display for Key {
             }
         }
         Ok(())
+    }
+}
+
+/// The only value of a set, as far as it fits the field.
+fn single_value(field: Field, set: &IntervalSet) -> Option<u32> {
+    match set.ranges() {
+        [(first, last)] if first == last && u64::from(*first) >> field.bits() == 0 => Some(*first),
+        _ => None,
     }
 }
 

@@ -8,12 +8,13 @@
 
 mod guard;
 mod lists;
+mod sizes;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use super::chunk::{Chunk, Item, ItemKey, ListKey, chain_names, take_id};
-use super::compile::{Class, Context, collects_marks};
+use super::compile::{Context, collects_marks};
 use super::installed::{Installed, KnownObjects};
 use super::journal::Journal;
 use super::message::Message;
@@ -21,13 +22,14 @@ use super::object::{Element, NamedObject, NamedSet, NftRule};
 use super::plan::Plan;
 use super::section::Section;
 use super::statement::ScratchMark;
-use super::unit::{Unit, UnitKey, UnitPlace};
+use super::unit::{Kind, Unit, UnitKey, UnitPlace};
 use crate::desired::{Changes, Sample};
 use crate::rule::{Family, OrderKey, Rule, RuleId};
-pub(super) use guard::Guard;
+pub(super) use guard::{Guard, PortProtocol};
 use guard::{NodeKey, node_element};
 pub(super) use guard::{listed_map, number_of};
 use lists::Place;
+use sizes::Fill;
 
 /// Units in a section. Rules that would need more are listed: every unit is one more lookup for
 /// packets of the nodes.
@@ -59,11 +61,11 @@ pub(super) struct Layout {
     /// Rules that are in lists.
     listed: Journal<(Family, OrderKey), ()>,
     units: Journal<UnitKey, Unit>,
-    /// Nodes in each guard.
-    guards: Journal<(Family, Section, Guard), usize>,
     lists: Journal<ListKey, Arc<Vec<Arc<Chunk>>>>,
-    /// Nodes that have a list.
-    listed_nodes: Journal<(Family, Section, Class), usize>,
+    /// How full each named set is, by the name that it has while it is small.
+    fills: Journal<String, Fill>,
+    /// Sets that have given way to larger ones, to be deleted by the next commit.
+    retired: Journal<String, ()>,
     /// The chains that lead to units and lists.
     chains: Journal<String, Arc<Vec<NftRule>>>,
     /// Rules that collect this mark.
@@ -84,34 +86,39 @@ struct Edit {
 /// What there is before and after.
 type Change<T> = (Option<T>, Option<T>);
 
+/// What happens to elements of one set, by the octets of their keys.
+type ElementChanges = BTreeMap<Vec<u8>, Change<Element>>;
+
 /// What a commit changes, while it is being found out.
 #[derive(Debug, Default)]
 struct Draft {
     /// For each set: what happens to elements, by the octets of their keys.
-    elements: BTreeMap<String, BTreeMap<Vec<u8>, Change<Element>>>,
+    elements: BTreeMap<String, (NamedSet, ElementChanges)>,
     /// Where rules came or went.
     places: BTreeSet<Place>,
     /// For each place: listed rules before and after.
     items: BTreeMap<Place, BTreeMap<ItemKey, Change<Item>>>,
     /// Units before, of those that are touched.
     units: BTreeMap<UnitKey, Option<Unit>>,
-    /// Guards before, of those that are touched.
-    guards: BTreeMap<(Family, Section, Guard), usize>,
-    /// Numbers of nodes that have a list before, where they are touched.
-    listed_nodes: BTreeMap<(Family, Section, Class), usize>,
 }
 
 impl Draft {
-    fn remove_element(&mut self, set: &str, element: Element) {
-        let changes = self.elements.entry(set.into()).or_default();
+    /// What happens to the elements of a set.
+    fn changes_of(&mut self, set: NamedSet) -> &mut ElementChanges {
+        let changes = self.elements.entry(set.name.clone());
+        &mut changes.or_insert_with(|| (set, BTreeMap::new())).1
+    }
+
+    fn remove_element(&mut self, set: NamedSet, element: Element) {
+        let changes = self.changes_of(set);
         changes
             .entry(element.value.octets())
             .and_modify(|(_, after)| *after = None)
             .or_insert((Some(element), None));
     }
 
-    fn add_element(&mut self, set: &str, element: Element) {
-        let changes = self.elements.entry(set.into()).or_default();
+    fn add_element(&mut self, set: NamedSet, element: Element) {
+        let changes = self.changes_of(set);
         let change = changes.entry(element.value.octets()).or_default();
         change.1 = Some(element);
     }
@@ -148,9 +155,9 @@ impl Layout {
             node_units: Journal::default(),
             listed: Journal::default(),
             units: Journal::default(),
-            guards: Journal::default(),
             lists: Journal::default(),
-            listed_nodes: Journal::default(),
+            fills: Journal::default(),
+            retired: Journal::default(),
             chains: Journal::default(),
             marks: Journal::default(),
             collecting: Journal::default(),
@@ -187,9 +194,9 @@ impl Layout {
             &mut self.node_units,
             &mut self.listed,
             &mut self.units,
-            &mut self.guards,
             &mut self.lists,
-            &mut self.listed_nodes,
+            &mut self.fills,
+            &mut self.retired,
             &mut self.chains,
             &mut self.marks,
             &mut self.collecting,
@@ -307,45 +314,47 @@ impl Layout {
         self.units.map().range(least..).take_while(is_here)
     }
 
-    /// Every named set with its elements.
+    /// Every named set that is in use, with its elements.
     pub(super) fn sets(&self) -> BTreeMap<NamedSet, Vec<Element>> {
-        let mut sets: BTreeMap<NamedSet, Vec<Element>> = BTreeMap::new();
+        let mut sets: BTreeMap<String, (NamedSet, Vec<Element>)> = BTreeMap::new();
+        self.each_element(|set, element| {
+            let name = set.name.clone();
+            sets.entry(name)
+                .or_insert((set, Vec::new()))
+                .1
+                .push(element);
+        });
+        let sets = sets.into_values();
+        sets.map(|(set, elements)| (self.sized(set), elements))
+            .collect()
+    }
+
+    /// Hands out every element with its set.
+    fn each_element(&self, mut to: impl FnMut(NamedSet, Element)) {
         for (family, section, guard, addresses) in self.nodes.map().keys() {
             let set = guard.set(*family, *section).expect("the section has nodes");
             let element = node_element(&set, addresses);
-            sets.entry(set).or_default().push(element);
+            to(set, element);
         }
         for (map, element) in self.listed_elements() {
-            sets.entry(map).or_default().push(element);
+            to(map, element);
         }
         for installed in self.installed() {
             let Some(place) = self.unit_place(installed) else {
                 continue;
             };
             let unit = &self.units.map()[&place.unit];
-            for (map, element) in unit
-                .maps(&place.unit)
-                .into_iter()
-                .zip(place.elements(installed))
-            {
-                sets.entry(map).or_default().push(element);
+            for (set, element) in place.elements(unit.id, installed) {
+                to(set, element);
             }
         }
-        sets
     }
 
-    /// Names of all named sets.
+    /// Names of all named sets in the table.
     pub(super) fn set_names(&self) -> BTreeSet<String> {
-        let guards = self.guards.map().keys();
-        let guards = guards.filter_map(|(family, section, guard)| guard.set(*family, *section));
-        let listed = self.listed_nodes.map().keys();
-        let listed = listed.filter_map(|(family, section, class)| {
-            listed_map(*family, *section, *class, self.first_number())
-        });
-        let units = self.units.map().iter();
-        let units = units.flat_map(|(key, unit)| unit.maps(key));
-        let sets = guards.chain(listed).chain(units);
-        sets.map(|set| set.name).collect()
+        let mut names: BTreeSet<String> = self.retired.map().keys().cloned().collect();
+        names.extend(self.fills.map().iter().map(|(name, fill)| fill.name(name)));
+        names
     }
 
     /// Names of all chains but those of the frame.
@@ -445,9 +454,9 @@ impl Layout {
         self.place_all(edits, &mut draft);
         let mut plan = Plan::new(self.numbers.last_set);
         objects(edits, known, &mut plan);
-        let units_changed = self.plan_units(&draft, &mut plan);
+        let units_changed = self.sweep_units(&draft);
         let lists_changed = self.plan_lists(&mut draft, before, &mut plan);
-        let guards_changed = self.plan_sets(&draft, &mut plan);
+        let sets_changed = self.plan_sets(&draft, &mut plan);
         // The chain that ends evaluation knows the marks that rules collect.
         let mark = |installed: &Option<Arc<Installed>>| {
             installed
@@ -457,7 +466,7 @@ impl Layout {
         let marks_changed = before.collect_marks.is_some()
             && edits.iter().any(|edit| mark(&edit.old) != mark(&edit.new));
         let context_changed = before != self.context();
-        if units_changed || lists_changed || guards_changed || marks_changed || context_changed {
+        if units_changed || lists_changed || sets_changed || marks_changed || context_changed {
             self.plan_structure(&mut plan);
         }
         let (messages, last_set) = plan.into_messages();
@@ -494,17 +503,10 @@ impl Layout {
         let (family, section, guard, addresses) = key;
         let set = guard.set(family, section).expect("the section has nodes");
         let element = node_element(&set, &addresses);
-        let key = (family, section, guard);
-        let count = self.guards.get(&key).copied().unwrap_or(0);
-        draft.guards.entry(key).or_insert(count);
-        let count = if comes {
-            draft.add_element(&set.name, element);
-            count + 1
-        } else {
-            draft.remove_element(&set.name, element);
-            count - 1
-        };
-        self.guards.set(key, Some(count).filter(|count| *count > 0));
+        match comes {
+            true => draft.add_element(set, element),
+            false => draft.remove_element(set, element),
+        }
     }
 
     /// True when the section has the unit, or room for it.
@@ -534,18 +536,13 @@ impl Layout {
             .units
             .entry(place.unit.clone())
             .or_insert(before.clone());
-        let unit = match before {
-            Some(unit) => Unit {
-                rules: unit.rules + 1,
-                ..unit
-            },
-            None => Unit {
-                id: take_id(&mut self.numbers.next_unit),
-                rules: 1,
-            },
-        };
-        for (map, element) in unit.maps(&place.unit).iter().zip(place.elements(installed)) {
-            draft.add_element(&map.name, element);
+        let mut unit = before.unwrap_or_else(|| Unit {
+            id: take_id(&mut self.numbers.next_unit),
+            ..Unit::default()
+        });
+        unit.count(&place.kind, true);
+        for (set, element) in place.elements(unit.id, installed) {
+            draft.add_element(set, element);
         }
         self.count_unit(at, unit.id, true);
         self.units.set(place.unit, Some(unit));
@@ -574,13 +571,14 @@ impl Layout {
             .units
             .entry(place.unit.clone())
             .or_insert(Some(unit.clone()));
-        for (map, element) in unit.maps(&place.unit).iter().zip(place.elements(installed)) {
-            draft.remove_element(&map.name, element);
+        for (set, element) in place.elements(unit.id, installed) {
+            draft.remove_element(set, element);
         }
         self.count_unit(at, unit.id, false);
-        // A unit that loses its last rule keeps its maps until all edits are placed.
-        let rules = unit.rules - 1;
-        self.units.set(place.unit, Some(Unit { rules, ..unit }));
+        // A unit that loses its last rule stays until all edits are placed.
+        let mut unit = unit;
+        unit.count(&place.kind, false);
+        self.units.set(place.unit, Some(unit));
     }
 
     /// Counts a rule that comes to a unit, or goes.
@@ -594,66 +592,18 @@ impl Layout {
         }
     }
 
-    /// Plans guards, the maps that lead to lists, and all elements; says whether sets came or went.
-    fn plan_sets(&mut self, draft: &Draft, plan: &mut Plan) -> bool {
-        let mut structure_changed = false;
-        for ((family, section, class), before) in &draft.listed_nodes {
-            let key = (*family, *section, *class);
-            let after = self.listed_nodes.get(&key).copied().unwrap_or(0);
-            let map = listed_map(*family, *section, *class, self.numbers.first)
-                .expect("the section has nodes");
-            match (before, after) {
-                (0, 1..) => plan.create_set(map),
-                (1.., 0) => plan.delete_set(map),
-                _ => continue,
-            }
-            structure_changed = true;
-        }
-        for ((family, section, guard), before) in &draft.guards {
-            let after = self
-                .guards
-                .get(&(*family, *section, *guard))
-                .copied()
-                .unwrap_or(0);
-            let set = guard.set(*family, *section).expect("the section has nodes");
-            match (before, after) {
-                (0, 1..) => plan.create_set(set),
-                (1.., 0) => plan.delete_set(set),
-                _ => continue,
-            }
-            structure_changed = true;
-        }
-        for (set, changes) in &draft.elements {
-            for (before, after) in changes.values() {
-                plan.change_element(set, before.as_ref(), after.as_ref());
-            }
-        }
-        structure_changed
-    }
-
-    /// Plans the maps of units; says whether units came or went.
-    fn plan_units(&mut self, draft: &Draft, plan: &mut Plan) -> bool {
+    /// Drops units that have lost all rules; says whether units came or went, or do other things than before.
+    fn sweep_units(&mut self, draft: &Draft) -> bool {
         let mut structure_changed = false;
         for (key, before) in &draft.units {
-            let after = self.units.get(key).cloned();
-            let is_gone = after.as_ref().is_none_or(|unit| unit.rules == 0);
-            if is_gone {
+            let after = self.units.get(key).filter(|unit| !unit.kinds.is_empty());
+            let kinds = |unit: Option<&Unit>| -> Option<(u64, Vec<Kind>)> {
+                unit.map(|unit| (unit.id, unit.kinds.keys().cloned().collect()))
+            };
+            structure_changed |= kinds(before.as_ref()) != kinds(after);
+            if after.is_none() {
                 self.units.set(key.clone(), None);
             }
-            match (before, after) {
-                (None, Some(unit)) if !is_gone => {
-                    unit.maps(key)
-                        .into_iter()
-                        .for_each(|map| plan.create_set(map));
-                }
-                (Some(unit), _) if is_gone => {
-                    unit.maps(key)
-                        .into_iter()
-                        .for_each(|map| plan.delete_set(map));
-                }
-                _ => continue,
-            }
-            structure_changed = true;
         }
         structure_changed
     }

@@ -307,6 +307,8 @@ pub(super) struct NamedSet {
     pub(super) key: Key,
     /// What it maps to; `None` for a set.
     pub(super) values: Option<Values>,
+    /// The most elements that it can have; `None`: any number. The kernel finds elements faster where it knows.
+    pub(super) size: Option<u32>,
 }
 
 /// What a map maps to.
@@ -346,17 +348,15 @@ impl NamedSet {
             .u32(5, width)
             .u32(10, id)
             .bytes(13, &byte_order);
+        if let Some(size) = self.size {
+            attributes = attributes.nested(9, Attributes::new().u32(1, size));
+        }
         attributes = match self.values {
             None => attributes,
             Some(Values::Objects(kind)) => attributes.u32(15, kind as u32),
             Some(Values::Chains) => attributes.u32(6, VERDICT),
         };
         Message::new(Kind::NewSet, NLM_F_CREATE, attributes)
-    }
-
-    /// The message that deletes it, when no rule refers to it any more.
-    pub(super) fn delete(&self) -> Message {
-        delete_set(&self.name)
     }
 }
 

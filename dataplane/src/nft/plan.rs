@@ -10,7 +10,7 @@ use super::compile::Context;
 use super::message::Message;
 use super::object::{
     Element, NamedObject, NamedSet, NftRule, add_elements, create_chain, delete_chain,
-    delete_elements, flush_chain,
+    delete_elements, delete_set, flush_chain,
 };
 use crate::rule::Rule;
 
@@ -24,7 +24,7 @@ pub(super) struct Plan {
     elements: Vec<(String, Vec<Element>, Vec<Element>)>,
     new_rules: Vec<Message>,
     gone_chains: Vec<String>,
-    gone_sets: BTreeSet<NamedSet>,
+    gone_sets: BTreeSet<String>,
     gone_objects: Vec<Message>,
     /// Number of the last set.
     last_set: u32,
@@ -53,8 +53,8 @@ impl Plan {
     }
 
     /// Deletes a set and its elements.
-    pub(super) fn delete_set(&mut self, set: NamedSet) {
-        self.gone_sets.insert(set);
+    pub(super) fn delete_set(&mut self, set: &str) {
+        self.gone_sets.insert(set.into());
     }
 
     /// Creates an object of a rule.
@@ -129,19 +129,14 @@ impl Plan {
         let mut messages = self.new_sets;
         messages.extend(self.new_objects);
         messages.extend(self.new_chains);
-        let gone_sets: BTreeSet<&str> =
-            self.gone_sets.iter().map(|set| set.name.as_str()).collect();
         for (set, gone, new) in &self.elements {
-            // A set that goes takes its elements with it.
-            if !gone_sets.contains(set.as_str()) {
-                delete_elements(set, gone, &mut messages);
-                add_elements(set, new, &mut messages);
-            }
+            delete_elements(set, gone, &mut messages);
+            add_elements(set, new, &mut messages);
         }
         messages.extend(self.new_rules);
         messages.extend(self.gone_chains.iter().map(|chain| flush_chain(chain)));
         // Rules refer to sets, and maps to chains.
-        messages.extend(self.gone_sets.iter().map(NamedSet::delete));
+        messages.extend(self.gone_sets.iter().map(|set| delete_set(set)));
         messages.extend(self.gone_chains.iter().map(|chain| delete_chain(chain)));
         messages.extend(self.gone_objects);
         (messages, self.last_set)

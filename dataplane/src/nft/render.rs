@@ -62,7 +62,8 @@ pub(super) fn text(settings: &Settings, links: &[Link], layout: &Layout) -> Stri
          \t\telements = {{ tcp, udp }}\n\t}}\n"
     );
     // What is named must be known before: the frame comes last.
-    let (finish, structure) = layout.finish_and_structure();
+    let units = layout.unit_chains();
+    let structure = layout.class_chains();
     let sets = layout.sets();
     let (to_lists, others): (Vec<_>, Vec<_>) = sets
         .iter()
@@ -70,7 +71,7 @@ pub(super) fn text(settings: &Settings, links: &[Link], layout: &Layout) -> Stri
     for (set, elements) in others {
         let _ = write!(out, "\n{}", set_text(set, elements));
     }
-    for chain in finish.iter().chain(&layout.list_chains()) {
+    for chain in units.iter().chain(&layout.list_chains()) {
         let _ = write!(out, "\n{}", chain_text(chain));
     }
     for (set, elements) in to_lists {
@@ -117,6 +118,10 @@ fn set_text(set: &NamedSet, elements: &[Element]) -> String {
         set.name,
         set.key.type_name()
     );
+    if let Some(size) = set.size {
+        // Writing to a string cannot fail.
+        let _ = writeln!(out, "\t\tsize {size}");
+    }
     out.push_str("\t\telements = { ");
     for (index, element) in elements.iter().enumerate() {
         if index > 0 {

@@ -22,6 +22,12 @@ const LEVELS: usize = 4;
 /// for sources alone, since most packets of a destination are done with them after these.
 const SOURCE_LEVELS: [u8; 2] = [1, 3];
 
+/// The level of [`SOURCE_LEVELS`] with the shortest prefixes.
+pub(super) const WIDEST_SOURCE: u8 = 3;
+
+/// The last level whose sections are near: packets to (or from) a prefix of its length without nodes skip them all.
+const LAST_NEAR: u8 = 2;
+
 /// The address that a section goes by.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Side {
@@ -40,12 +46,6 @@ pub(super) struct Section {
 }
 
 impl Section {
-    /// All sections, in the order in which a packet goes through them.
-    pub(super) fn all() -> impl Iterator<Item = Section> {
-        let levels = |side| (0..=LEVELS as u8).map(move |level| Section { side, level });
-        levels(Side::To).chain(levels(Side::From))
-    }
-
     /// The section of a match, and the node there, left-aligned; `None` when it has none.
     pub(super) fn of(family: Family, matches: &Match) -> (Self, Option<u128>) {
         let (side, pattern) = match (&matches.destination, &matches.source) {
@@ -68,6 +68,22 @@ impl Section {
             }
             None => (other, None),
         }
+    }
+
+    /// The sections of a side, in order.
+    pub(super) fn of_side(side: Side) -> impl Iterator<Item = Section> {
+        (0..=LEVELS as u8).map(move |level| Section { side, level })
+    }
+
+    /// True when one lookup says that a packet need not look at it, nor at any other near section of its side.
+    pub(super) fn is_near(self) -> bool {
+        self.level <= LAST_NEAR
+    }
+
+    /// The node here in which a longer prefix lies; both are left-aligned.
+    pub(super) fn node_of(self, family: Family, longer: u128) -> u128 {
+        let length = self.node_length(family).unwrap_or(0);
+        AddressPattern::new(longer, 0, length).value()
     }
 
     /// The prefix length of its nodes; `None` when it has none.
@@ -104,11 +120,7 @@ impl Section {
         }
         let source = matches.source?;
         let level = source_level(family, source.prefix_length()?)?;
-        let length = levels(family)[usize::from(level)];
-        Some((
-            level,
-            AddressPattern::new(source.value(), 0, length).value(),
-        ))
+        Some((level, source_node(family, source.value(), level)))
     }
 
     /// What packets look up to find their node together with that of their source.
@@ -124,8 +136,7 @@ impl Section {
     /// Its name in those of chains and sets: `to-32`, `from-24`, `to-other`, `other`.
     pub(super) fn name(self, family: Family) -> String {
         match (self.side, self.node_length(family)) {
-            (Side::To, Some(length)) => format!("to-{length}"),
-            (Side::From, Some(length)) => format!("from-{length}"),
+            (side, Some(length)) => format!("{}-{length}", side.name()),
             (Side::To, None) => "to-other".into(),
             (Side::From, None) => "other".into(),
         }
@@ -133,6 +144,25 @@ impl Section {
 }
 
 impl Side {
+    /// Both, in the order in which packets meet them.
+    pub(super) const ALL: [Side; 2] = [Side::To, Side::From];
+
+    /// The last near section.
+    pub(super) fn near(self) -> Section {
+        Section {
+            side: self,
+            level: LAST_NEAR,
+        }
+    }
+
+    /// Its name in those of chains and sets.
+    pub(super) fn name(self) -> &'static str {
+        match self {
+            Self::To => "to",
+            Self::From => "from",
+        }
+    }
+
     /// The field of the address.
     pub(super) fn field(self, family: Family) -> Field {
         match self {
@@ -154,6 +184,11 @@ impl Side {
 pub(super) fn source_level(family: Family, length: u8) -> Option<u8> {
     let reaches = |level: &u8| levels(family)[usize::from(*level)] <= length;
     SOURCE_LEVELS.into_iter().find(reaches)
+}
+
+/// The node of a source at a level; both are left-aligned.
+pub(super) fn source_node(family: Family, source: u128, level: u8) -> u128 {
+    AddressPattern::new(source, 0, source_length(family, level)).value()
 }
 
 /// The prefix length of the nodes of sources at a level.

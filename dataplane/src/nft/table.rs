@@ -429,11 +429,9 @@ impl Table {
             return Ok(false);
         }
         let sets = self.layout.sets();
-        let names = sets
-            .keys()
-            .map(|set| set.name.as_str())
-            .chain([PORT_PROTOCOLS]);
-        if names.collect::<BTreeSet<_>>() != contents.sets.iter().map(String::as_str).collect() {
+        let mut names = self.layout.set_names();
+        names.insert(PORT_PROTOCOLS.into());
+        if names != contents.sets {
             return Ok(false);
         }
         for (set, wanted) in &sets {

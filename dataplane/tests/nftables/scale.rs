@@ -124,3 +124,54 @@ fn rules_beyond_the_send_buffer_are_installed_in_parts() {
         },
     );
 }
+
+/// Rules of one tier, so that one map has them.
+fn of_one_tier(count: u64) -> Vec<Arc<Rule>> {
+    let rule = |rule: &Arc<Rule>| {
+        let mut rule = Rule::clone(rule);
+        rule.tier = [1].into();
+        rule.matches.rare = RareFields::default().into();
+        Arc::new(rule)
+    };
+    many(count).iter().map(rule).collect()
+}
+
+#[test]
+fn maps_grow_with_their_rules_and_shed_those_that_go() {
+    in_namespace(|| {
+        let rules = of_one_tier(300);
+        let mut backend = Nftables::new();
+        backend.start(&Settings::default(), &[]).unwrap();
+        let exchange = |backend: &mut Nftables, put: &[Arc<Rule>], remove: &[Arc<Rule>]| {
+            let keys = remove.iter().map(|rule| (rule.family, rule.order.clone()));
+            backend
+                .commit(&Changes {
+                    put: put.to_vec(),
+                    remove: keys.collect(),
+                })
+                .unwrap();
+        };
+        let maps = || {
+            let sizes = ["", "-of-1024"].map(|size| format!("map ipv4-1-counters{size} {{"));
+            sizes.map(|map| listing().contains(&map))
+        };
+        exchange(&mut backend, &rules[..200], &[]);
+        assert_eq!(maps(), [true, false]);
+        // What goes takes up room until the commit is over: 300 for a moment.
+        exchange(&mut backend, &rules[200..300], &rules[..100]);
+        assert_eq!(
+            maps(),
+            [true, true],
+            "packets on their way find the old one"
+        );
+        for rule in rules[..100].chunks(1) {
+            exchange(&mut backend, rule, &[]);
+        }
+        assert_eq!(maps(), [false, true]);
+        assert!(backend.audit().unwrap().is_none(), "nothing to repair");
+        assert_eq!(backend.counters().unwrap().len(), 300);
+        exchange(&mut backend, &[], &rules);
+        assert!(!listing().contains("ipv4-1-counters"), "{}", listing());
+        backend.stop().unwrap();
+    });
+}

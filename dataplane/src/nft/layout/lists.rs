@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use super::{Draft, Layout, listed_map, node_element};
 use crate::nft::chunk::{Chunk, Item, ItemKey, ListKey, arrange, chains};
-use crate::nft::compile::{Class, Context, FINISH_CHAIN};
+use crate::nft::compile::{Class, Context};
 use crate::nft::object::{Element, NamedSet, Target};
 use crate::nft::plan::Plan;
 use crate::nft::section::Section;
@@ -123,7 +123,7 @@ impl Layout {
         let (family, section, node) = place;
         let item = |(key, unit): (&UnitKey, &Unit)| {
             let item_key = (key.tier.clone(), unit.id.to_be_bytes().into());
-            (item_key, Item::Unit(key.clone(), unit.id))
+            (item_key, Item::Unit(key.clone(), unit.chain(key)))
         };
         let is_here = |(_, unit): &(&UnitKey, &Unit)| match node {
             Some(node) => self
@@ -143,18 +143,10 @@ impl Layout {
         let Some((map, element)) = self.listed_element(list) else {
             return;
         };
-        let key = (list.family, list.section, list.class);
-        let count = self.listed_nodes.get(&key).copied().unwrap_or(0);
-        draft.listed_nodes.entry(key).or_insert(count);
-        let count = if is_there {
-            draft.add_element(&map.name, element);
-            count + 1
-        } else {
-            draft.remove_element(&map.name, element);
-            count - 1
-        };
-        self.listed_nodes
-            .set(key, Some(count).filter(|count| *count > 0));
+        match is_there {
+            true => draft.add_element(map, element),
+            false => draft.remove_element(map, element),
+        }
     }
 
     /// The elements that lead to lists, by their maps.
@@ -182,22 +174,15 @@ impl Layout {
         chains.map(|chain| (chain.name, chain.rules)).collect()
     }
 
-    /// The chain that ends evaluation, if any, and those that lead to units and lists.
-    pub(in crate::nft) fn finish_and_structure(&self) -> (Vec<Chain>, Vec<Chain>) {
-        let structure = self.structure().into_iter();
-        structure.partition(|(name, _)| name == FINISH_CHAIN)
-    }
-
     /// True when packets of a class may find a list in a section.
     pub(in crate::nft) fn has_lists(&self, family: Family, section: Section, class: Class) -> bool {
-        let node = None;
         let list = ListKey {
             family,
             section,
-            node,
+            node: None,
             class,
         };
-        self.listed_nodes.get(&(family, section, class)).is_some()
-            || self.lists.get(&list).is_some()
+        let map = listed_map(family, section, class, self.first_number());
+        map.is_some_and(|map| self.has_set(&map)) || self.lists.get(&list).is_some()
     }
 }
