@@ -50,10 +50,6 @@ use validation::Validator;
 
 /// What the engine is told.
 #[derive(Debug)]
-#[expect(
-    clippy::large_enum_variant,
-    reason = "an event is moved a few times and never kept"
-)]
 pub enum Event {
     /// The session with a neighbor is up; its routes may follow.
     PeerUp {

@@ -193,7 +193,8 @@ fn each_rule_of_rfc_9117() {
         ..attributes(&[])
     };
     type Unicast<'a> = (u8, &'a [&'a str], Attributes);
-    let rows: Vec<(&str, Vec<Unicast<'_>>, u8, Attributes, Option<&str>)> = vec![
+    type Row<'a> = (&'a str, Vec<Unicast<'a>>, u8, Attributes, Option<&'a str>);
+    let rows: Vec<Row<'_>> = vec![
         (
             "no unicast route",
             vec![],

@@ -53,8 +53,8 @@ fn restricts_nothing(matches: &Match, family: Family) -> bool {
         flow_label,
     } = &**rare;
     let prefixes = [destination, source].into_iter().flatten();
-    let octets = [protocol, icmp_type, icmp_code].into_iter().flatten();
-    let ports = [port, destination_port, source_port].into_iter().flatten();
+    let mut octets = [protocol, icmp_type, icmp_code].into_iter().flatten();
+    let mut ports = [port, destination_port, source_port].into_iter().flatten();
     let (shortest, longest) = match family {
         Family::Ipv4 => (MIN_IPV4_PACKET, lower::MAX_IPV4_PACKET),
         Family::Ipv6 => (MIN_IPV6_PACKET, lower::MAX_IPV6_PACKET),
@@ -64,8 +64,8 @@ fn restricts_nothing(matches: &Match, family: Family) -> bool {
             .is_none_or(|set| holds_all(set, least, greatest))
     };
     prefixes.map(AddressPattern::mask).all(|mask| mask == 0)
-        && octets.fold(true, |all, set| all && holds_all(set, 0, u8::MAX.into()))
-        && ports.fold(true, |all, set| all && holds_all(set, 0, u16::MAX.into()))
+        && octets.all(|set| holds_all(set, 0, u8::MAX.into()))
+        && ports.all(|set| holds_all(set, 0, u16::MAX.into()))
         && is_full(packet_length, shortest, longest)
         && is_full(dscp, 0, lower::MAX_DSCP)
         && is_full(flow_label, 0, lower::MAX_FLOW_LABEL)
