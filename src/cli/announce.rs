@@ -11,7 +11,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio::time::{sleep, timeout};
 
 use super::flows::{self, Route};
-use crate::config::Transport;
+use crate::config::{Distance, Password, Transport};
 use crate::io::connection::Target;
 use crate::io::driver::{Driver, Happening};
 use crate::io::words::describe_down;
@@ -52,6 +52,12 @@ pub(super) struct Arguments {
     /// Dial from this address
     #[arg(long, value_name = "ADDR")]
     from: Option<IpAddr>,
+    /// Sign with the TCP MD5 password in the first line of this file (RFC 2385)
+    #[arg(long, value_name = "FILE")]
+    md5_password_file: Option<PathBuf>,
+    /// TTL of the packets sent; 255 for a speaker with TTL security (RFC 5082)
+    #[arg(long, value_name = "HOPS", value_parser = clap::value_parser!(u8).range(1..))]
+    ttl: Option<u8>,
     /// Withdraw everything after so many seconds; the session stays
     #[arg(long, value_name = "SECS", conflicts_with = "hold")]
     withdraw_after: Option<u64>,
@@ -70,6 +76,17 @@ pub(super) struct Arguments {
     /// Flows in the text form of ExaBGP
     #[arg(value_name = "FLOW", required_unless_present = "file")]
     flows: Vec<String>,
+}
+
+/// How the connection is made.
+fn transport(arguments: &Arguments) -> anyhow::Result<Transport> {
+    let path = arguments.md5_password_file.as_deref();
+    let md5 = path.map(|path| Password::read(path).map_err(anyhow::Error::msg));
+    Ok(Transport {
+        md5: md5.transpose()?,
+        distance: arguments.ttl.map_or(Distance::Any, Distance::AtMost),
+        ..Transport::default()
+    })
 }
 
 /// An address with or without a port; without: 179.
@@ -143,7 +160,7 @@ pub(super) async fn announce(
         Target {
             remote: arguments.to,
             local: arguments.from,
-            transport: Transport::default(),
+            transport: transport(arguments)?,
         },
     );
     let negotiated = connect(arguments, &mut driver).await?;

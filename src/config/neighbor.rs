@@ -88,10 +88,40 @@ pub(super) fn read_all(
     import: &ImportPolicy,
 ) -> Vec<Neighbor> {
     let mut known = Vec::new();
-    let sections = root.tables("neighbor").into_iter();
-    sections
-        .filter_map(|section| Neighbor::read(section, bgp, import, &mut known))
-        .collect()
+    let mut neighbors = Vec::new();
+    let mut places = Vec::new();
+    for mut section in root.tables("neighbor") {
+        let place = section.value("address");
+        if let Some(neighbor) = Neighbor::read(section, bgp, import, &mut known) {
+            neighbors.push(neighbor);
+            places.push(place);
+        }
+    }
+    check_passwords(&neighbors, &places);
+    neighbors
+}
+
+/// Notes neighbors of which the kernel would demand a password that they do not have: it asks all addresses of a prefix
+/// for the password of the prefix.
+fn check_passwords(neighbors: &[Neighbor], places: &[Option<Value<'_, '_>>]) {
+    let signed = neighbors
+        .iter()
+        .filter(|neighbor| neighbor.transport.md5.is_some());
+    for (neighbor, place) in neighbors.iter().zip(places) {
+        let remote = neighbor.remote;
+        let around = signed.clone().find(|other| {
+            other.remote.is_ipv4() == remote.is_ipv4()
+                && other.remote.prefix() < remote.prefix()
+                && other.remote.contains(remote.ip())
+        });
+        if let (None, Some(around), Some(place)) = (&neighbor.transport.md5, around, place) {
+            place.error(format!(
+                "lies in {}, whose MD5 password the kernel would demand here, too: \
+                 give it a password of its own",
+                around.remote
+            ));
+        }
+    }
 }
 
 impl Neighbor {
@@ -102,11 +132,14 @@ impl Neighbor {
         global: &ImportPolicy,
         known: &mut Vec<IpNetwork>,
     ) -> Option<Self> {
-        let transport = Transport::read(&mut section);
+        let mut transport = Transport::read(&mut section);
         let bound = transport.interface.is_some();
         let remote = section.required("address", |value| remote(value, bound, known));
         known.extend(remote);
         let remote_as = section.required("remote_as", bgp::autonomous_system);
+        if bgp.map(|bgp| bgp.local_as) != remote_as {
+            transport.keep_to_the_link();
+        }
         let validation = section.optional("validation", validation);
         let (families, unicast) = families_of(&mut section, validation);
         let import = section

@@ -59,7 +59,10 @@ fn defaults() {
             graceful_restart_max: std::time::Duration::from_secs(180),
             long_lived_stale: std::time::Duration::ZERO,
             hold_rules: std::time::Duration::ZERO,
-            transport: Transport::default(),
+            transport: Transport {
+                distance: Distance::AtMost(1),
+                ..Transport::default()
+            },
             import: crate::engine::policy::ImportPolicy::default(),
         }]
     );
@@ -291,6 +294,14 @@ fn bad_neighbor() {
             "hops",
             format!("{v4}ttl_security = 255"),
             "8:16 neighbor[0].ttl_security: 255 is not in the range 1 to 254",
+        ),
+        (
+            "a prefix's password that the kernel would demand",
+            format!(
+                "{v4}[[neighbor]]\naddress = \"192.0.2.0/24\"\nremote_as = 1\nmd5_password = \"a\""
+            ),
+            "6:11 neighbor[0].address: lies in 192.0.2.0/24, whose MD5 password the kernel would demand \
+             here, too: give it a password of its own",
         ),
         (
             "several interfaces",
@@ -548,5 +559,34 @@ fn a_password_comes_from_a_file_that_is_not_for_everybody() {
             }
             (found, _) => panic!("{name}: {found:?}"),
         }
+    }
+}
+
+#[test]
+fn how_far_a_neighbor_may_be() {
+    let rows = [
+        ("another AS", 65070, "", Distance::AtMost(1)),
+        ("our AS", 65140, "", Distance::Any),
+        ("some hops", 65070, "multihop = 5", Distance::AtMost(5)),
+        (
+            "some hops in our AS",
+            65140,
+            "multihop = 5",
+            Distance::AtMost(5),
+        ),
+        (
+            "on the link, proven",
+            65070,
+            "ttl_security = 1",
+            Distance::Secured(1),
+        ),
+    ];
+    for (name, remote_as, line, distance) in rows {
+        let text = format!(
+            "{BASE}[[neighbor]]\naddress = \"192.0.2.1\"\nremote_as = {remote_as}\n{line}\n\
+             [[neighbor]]\naddress = \"192.0.2.0/24\"\nremote_as = 1\n"
+        );
+        let config = Config::parse(&text).unwrap();
+        assert_eq!(config.neighbors[0].transport.distance, distance, "{name}");
     }
 }

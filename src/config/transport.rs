@@ -72,6 +72,16 @@ impl Password {
         }
     }
 
+    /// Reads the first line of a file. Fails with the reason.
+    pub fn read(path: &Path) -> Result<Self, String> {
+        let text = std::fs::read(path)
+            .map_err(|error| format!("cannot read {}: {error}", path.display()))?;
+        let line = text.split(|octet| *octet == b'\n').next();
+        let line = line.unwrap_or_default();
+        Self::new(line.strip_suffix(b"\r").unwrap_or(line))
+            .map_err(|reason| format!("{}: {reason}", path.display()))
+    }
+
     /// The octets.
     pub fn octets(&self) -> &[u8] {
         &self.0
@@ -85,6 +95,13 @@ impl fmt::Debug for Password {
 }
 
 impl Transport {
+    /// Of a neighbor of another AS, unless something else was said: it is on the same link, as most routers have it.
+    pub(super) fn keep_to_the_link(&mut self) {
+        if self.distance == Distance::Any {
+            self.distance = Distance::AtMost(1);
+        }
+    }
+
     /// Reads the keys of a neighbor.
     pub(super) fn read(section: &mut Section<'_, '_>) -> Self {
         let password = section.optional("md5_password", |value| {
@@ -128,7 +145,7 @@ impl Transport {
     }
 }
 
-/// The password in a file: its first line.
+/// The password in a file that not everybody may use.
 fn password_file(value: &Value<'_, '_>) -> Result<Password, String> {
     let path = Path::new(value.text()?);
     if !path.is_absolute() {
@@ -142,11 +159,7 @@ fn password_file(value: &Value<'_, '_>) -> Result<Password, String> {
             path.display()
         ));
     }
-    let text = std::fs::read(path).map_err(readable)?;
-    let line = text.split(|octet| *octet == b'\n').next();
-    let line = line.unwrap_or_default();
-    Password::new(line.strip_suffix(b"\r").unwrap_or(line))
-        .map_err(|reason| format!("{}: {reason}", path.display()))
+    Password::read(path)
 }
 
 /// The name of one interface.

@@ -265,7 +265,8 @@ impl Running {
             .await
             .map_err(|error| DaemonError::Links(error.to_string()))?;
         let (inputs_sender, inputs) = mpsc::channel(INPUTS);
-        let neighbors = Neighbors::start(config.clone(), inputs_sender.clone())?;
+        let neighbors =
+            Neighbors::start(config.clone(), first_links.clone(), inputs_sender.clone())?;
         let mut backend = backends::create(config.dataplane.backend);
         let (store, standing) = Store::load(&config.control.state_directory);
         let settings = settings(&config, standing.suspended);
@@ -344,6 +345,8 @@ impl Running {
                 links = self.links.changed() => match links {
                     Some(links) => {
                         self.links_now.clone_from(&links);
+                        // Neighbors that have gone listen to nothing.
+                        let _ = self.neighbors.send(Request::Links(links.clone())).await;
                         self.dataplane.links(links);
                         self.tell_protection().await;
                     }

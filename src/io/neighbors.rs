@@ -4,19 +4,20 @@ use std::collections::{BTreeMap, HashMap};
 use std::net::IpAddr;
 use std::time::{Duration, Instant};
 
+use dataplane::desired::Link;
 use tokio::net::TcpStream;
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::{JoinError, JoinSet};
 
-use super::DaemonError;
 use super::engine_task::EngineInput;
 use super::listener::Accepted;
-use super::listeners::{Listeners, may_connect};
+use super::listeners::Listeners;
 use super::peer::{
     CEASE_CONFIGURATION_CHANGE, CEASE_DECONFIGURED, CEASE_SHUTDOWN, Command, Peer, SharedStatus,
 };
 use super::rate_limit::RateLimit;
 use super::report::{DynamicStatus, NeighborStatus};
+use super::{DaemonError, socket};
 use crate::config::{Config, Neighbor};
 use crate::engine::Event;
 
@@ -48,6 +49,8 @@ pub(super) enum Request {
         /// The limit, in words.
         reason: String,
     },
+    /// The interfaces of the machine have changed.
+    Links(Vec<Link>),
     /// Who is there.
     List(oneshot::Sender<Listing>),
     /// Answer.
@@ -126,6 +129,7 @@ impl Neighbors {
     /// Opens all listening sockets.
     pub(super) fn start(
         config: Config,
+        links: Vec<Link>,
         engine: mpsc::Sender<EngineInput>,
     ) -> Result<Self, DaemonError> {
         let (accepted_sender, accepted) = mpsc::channel(ACCEPTED);
@@ -134,7 +138,7 @@ impl Neighbors {
             engine,
             running: HashMap::new(),
             tasks: JoinSet::new(),
-            listeners: Listeners::new(accepted_sender),
+            listeners: Listeners::new(links, accepted_sender),
             accepted,
             strangers_refused: 0,
             stranger_log: RateLimit::new(STRANGER_LINES.0, STRANGER_LINES.1),
@@ -168,6 +172,9 @@ impl Neighbors {
                             // An error means that the session is about to end.
                             let _ = running.commands.send(Command::Close { restart, reason }).await;
                         }
+                    }
+                    Some(Request::Links(links)) => {
+                        self.listeners.links_changed(links, &self.config);
                     }
                     Some(Request::List(answer)) => {
                         let _ = answer.send(self.list());
@@ -266,10 +273,24 @@ impl Neighbors {
     fn accepted(&mut self, accepted: Accepted) {
         let address = accepted.remote;
         let neighbor = self.config.neighbor_for(address);
-        match neighbor.map(|neighbor| may_connect(&self.config, neighbor, &accepted.place)) {
-            Some(false) => self.refuse(address, "the neighbor may not connect here"),
-            Some(true) | None => self.hand_over(accepted.stream, address),
+        match neighbor.map(|neighbor| self.check_way(&accepted, neighbor)) {
+            Some(Err(reason)) => {
+                if let Some(running) = self.running.get(&address) {
+                    running.status.refused(&reason);
+                }
+                self.refuse(address, &reason);
+            }
+            Some(Ok(())) | None => self.hand_over(accepted.stream, address),
         }
+    }
+
+    /// Checks that a connection came to the right place, and not from too far. Fails with the reason.
+    fn check_way(&self, accepted: &Accepted, neighbor: &Neighbor) -> Result<(), String> {
+        let place = &accepted.place;
+        if !self.listeners.admits(&self.config, neighbor, place) {
+            return Err(format!("the neighbor may not connect to {place}"));
+        }
+        socket::check_distance(&accepted.stream, neighbor.transport.distance)
     }
 
     /// Hands a connection that came to the right place to the neighbor it belongs to, or closes it.

@@ -93,6 +93,11 @@ impl SharedStatus {
         self.lock().status.description = description;
     }
 
+    /// Notes that a connection of the neighbor was closed at once.
+    pub(super) fn refused(&self, reason: &str) {
+        self.lock().status.last_error = Some(format!("connection refused: {reason}"));
+    }
+
     /// Exclusive access.
     fn lock(&self) -> std::sync::MutexGuard<'_, Live> {
         self.0.lock().expect("nobody panics while holding it")

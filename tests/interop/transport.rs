@@ -72,7 +72,7 @@ const ROWS: &[Row] = &[
         bird: "",
         router: "ttl_security = 1",
         dialer: Dialer::Controller,
-        outcome: Err(""),
+        outcome: Err("arrive with TTL 1, and ttl_security asks for 255"),
     },
     Row {
         name: "seems far, dialed",
@@ -128,7 +128,7 @@ const ROWS: &[Row] = &[
         bird: "",
         router: "listen = [\"192.0.2.2:1790\"]",
         dialer: Dialer::Controller,
-        outcome: Err(""),
+        outcome: Err("may not connect to 0.0.0.0:179"),
     },
     Row {
         name: "from another address of ours",

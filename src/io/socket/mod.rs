@@ -8,7 +8,8 @@ use std::os::fd::AsFd;
 use std::time::Duration;
 
 use ipnetwork::IpNetwork;
-use socket2::{Domain, Protocol, SockRef, Socket, Type};
+use socket2::{Domain, Protocol, SockRef, Socket, TcpKeepalive, Type};
+use tokio::net::TcpStream;
 
 use crate::config::{Distance, Password, Transport};
 
@@ -16,7 +17,14 @@ use crate::config::{Distance, Password, Transport};
 const NETWORK_CONTROL: u32 = 0xc0;
 
 /// Connections that the kernel keeps until they are accepted.
-const BACKLOG: i32 = 128;
+const BACKLOG: i32 = 1024;
+
+/// A connection on which nothing has moved for so long is asked whether it is alive. BGP's own keep-alives come more
+/// often, unless the hold time is 0.
+const KEEPALIVE: Duration = Duration::from_secs(60);
+
+/// Room for the headers of a connection's first packet.
+const FIRST_PACKET_ROOM: usize = 256;
 
 /// A socket to dial a neighbor with, bound as its configuration says, and the address to connect it to.
 pub(super) fn to_dial(
@@ -33,15 +41,16 @@ pub(super) fn to_dial(
         sys::set_md5(socket.as_fd(), remote.ip().into(), Some(password.octets()))?;
     }
     if let Some(local) = local {
-        socket.bind(&SocketAddr::from((local, 0)).into())?;
+        let local = scoped((local, 0).into(), transport.interface.as_deref())?;
+        socket.bind(&local.into())?;
     }
-    Ok((socket, scoped(remote, transport)?))
+    Ok((socket, scoped(remote, transport.interface.as_deref())?))
 }
 
 /// Sets the options of a connection with a neighbor that do not have to be there before it: what it does to
 /// the network, and when it is dead.
 ///
-/// BGP has its own keep-alives, and octets that are not acknowledged for as long as `send_hold` mean a dead neighbor.
+/// Octets that are not acknowledged for as long as `send_hold` mean a dead neighbor.
 pub(super) fn prepare(
     socket: SockRef<'_>,
     remote: IpAddr,
@@ -49,15 +58,15 @@ pub(super) fn prepare(
     send_hold: Duration,
 ) -> io::Result<()> {
     socket.set_tcp_nodelay(true)?;
-    socket.set_keepalive(false)?;
+    socket.set_tcp_keepalive(&TcpKeepalive::new().with_time(KEEPALIVE))?;
     socket.set_tcp_user_timeout(Some(send_hold))?;
     apply(&socket, remote, transport)
 }
 
 /// A socket that listens on an address, and on an interface if one is given.
 ///
-/// An IPv6 one takes IPv6 only, so that both families can listen on one port. With `shared` the same address may be
-/// listened on once more, by an interface.
+/// An IPv6 one takes IPv6 only, so that both families can listen on one port. `shared`: we listen on the port already, at
+/// an interface or at all of them. Whoever is first does not share it: a port that another program has is not taken from it.
 pub(super) fn to_listen(
     address: SocketAddr,
     interface: Option<&str>,
@@ -68,23 +77,24 @@ pub(super) fn to_listen(
         socket.set_only_v6(true)?;
     }
     socket.set_reuse_address(true)?;
-    if shared {
-        socket.set_reuse_port(true)?;
-    }
+    socket.set_reuse_port(shared)?;
     if let Some(interface) = interface {
         socket.bind_device(Some(interface.as_bytes()))?;
     }
     // A neighbor that looks at our TTL (RFC 5082) looks at the answer to its SYN, too, and nobody else does.
     set_ttl(&socket, address.ip(), u8::MAX)?;
     set_class(&socket, address.ip())?;
-    socket.bind(&address.into())?;
+    sys::keep_first_packets(socket.as_fd())?;
+    socket.bind(&scoped(address, interface)?.into())?;
     socket.listen(BACKLOG)?;
+    // From now on others of ours may come beside it.
+    socket.set_reuse_port(true)?;
     Ok(socket)
 }
 
 /// Wants connections from `remote` to be signed with this password (RFC 2385), or no longer.
 pub(super) fn sign(
-    listener: SockRef<'_>,
+    listener: &SockRef<'_>,
     remote: IpNetwork,
     password: Option<&Password>,
 ) -> io::Result<()> {
@@ -136,12 +146,41 @@ fn set_class(socket: &Socket, address: IpAddr) -> io::Result<()> {
 }
 
 /// The address with the interface that a link-local one belongs to.
-fn scoped(remote: SocketAddr, transport: &Transport) -> io::Result<SocketAddr> {
-    match (remote, &transport.interface) {
+fn scoped(address: SocketAddr, interface: Option<&str>) -> io::Result<SocketAddr> {
+    match (address, interface) {
         (SocketAddr::V6(v6), Some(interface)) if v6.ip().is_unicast_link_local() => {
-            let index = nix::net::if_::if_nametoindex(interface.as_str())?;
+            let index = nix::net::if_::if_nametoindex(interface)?;
             Ok(SocketAddrV6::new(*v6.ip(), v6.port(), 0, index).into())
         }
-        _ => Ok(remote),
+        _ => Ok(address),
     }
 }
+
+/// Checks that the packet that opened an accepted connection does not come from too far; from [`prepare`] on the kernel
+/// checks the others. Fails with the reason.
+pub(super) fn check_distance(stream: &TcpStream, distance: Distance) -> Result<(), String> {
+    let Some(least) = distance.least_ttl() else {
+        return Ok(());
+    };
+    match first_ttl(stream) {
+        Ok(ttl) if ttl >= least => Ok(()),
+        Ok(ttl) => Err(format!(
+            "its packets arrive with TTL {ttl}, and ttl_security asks for {least} at least (RFC 5082)"
+        )),
+        Err(error) => Err(format!("cannot tell how far away it is: {error}")),
+    }
+}
+
+/// TTL or hop limit of the packet that opened an accepted connection. The kernel tells it once.
+fn first_ttl(stream: &TcpStream) -> io::Result<u8> {
+    let mut headers = [0; FIRST_PACKET_ROOM];
+    let length = sys::first_packet(stream.as_fd(), &mut headers)?;
+    match (length, headers[0] >> 4) {
+        (20.., 4) => Ok(headers[8]),
+        (40.., 6) => Ok(headers[7]),
+        _ => Err(io::Error::other("the kernel has not kept its first packet")),
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -62,6 +62,33 @@ pub(super) fn set_least_ttl(socket: BorrowedFd<'_>, remote: IpAddr, ttl: u8) -> 
     }
 }
 
+/// Has a listening socket keep the headers of the packets that open connections, until they are asked for.
+pub(super) fn keep_first_packets(listener: BorrowedFd<'_>) -> io::Result<()> {
+    let on: libc::c_int = 1;
+    set(listener, libc::IPPROTO_TCP, libc::TCP_SAVE_SYN, &on)
+}
+
+/// The headers of the packet that opened an accepted connection, from the IP header on; returns how many octets they
+/// have, 0 when they were not kept or have been asked for before.
+pub(super) fn first_packet(socket: BorrowedFd<'_>, headers: &mut [u8]) -> io::Result<usize> {
+    let mut length = libc::socklen_t::try_from(headers.len()).unwrap_or(libc::socklen_t::MAX);
+    // SAFETY: the pointer is to at least `length` octets that are ours and initialized; the kernel writes no more than
+    // those, any octets are valid in them, and it sets `length`; the descriptor is open as long as it is borrowed.
+    let status = unsafe {
+        libc::getsockopt(
+            socket.as_raw_fd(),
+            libc::IPPROTO_TCP,
+            libc::TCP_SAVED_SYN,
+            headers.as_mut_ptr().cast(),
+            &raw mut length,
+        )
+    };
+    match status {
+        0 => Ok(length as usize),
+        _ => Err(io::Error::last_os_error()),
+    }
+}
+
 /// Writes an address as `struct sockaddr_in` or `sockaddr_in6` has it, with port 0.
 fn put_address(room: &mut [u8; ADDRESS_ROOM], address: IpAddr) {
     let (family, at) = match address {
