@@ -10,6 +10,7 @@ mod program;
 mod restarts;
 mod router;
 mod transport;
+mod validation;
 
 use std::time::{Duration, Instant};
 

@@ -180,6 +180,27 @@ impl<'network> Router<'network> {
         reason.unwrap_or_default().to_owned()
     }
 
+    /// Waits until a flow is refused for a reason with these words, and the kernel holds nothing.
+    pub fn refuses(&self, flow: &Flow, words: &str) {
+        eventually("the refusal", || {
+            let rules = self.rules()?;
+            let rule = rules.iter().find(|rule| rule["nlri"] == flow.nlri);
+            let rule = rule.ok_or_else(|| format!("{rules:#?}"))?;
+            let reason = rule["reason"].as_str().unwrap_or_default();
+            match rule["state"] == "rejected" && reason.contains(words) {
+                true => Ok(()),
+                false => Err(rule.to_string()),
+            }
+        });
+        eventually("the table in the kernel", || {
+            let table = self.table()?;
+            match table.contains(&flow.comment()) {
+                true => Err(table),
+                false => Ok(()),
+            }
+        });
+    }
+
     /// A field of the neighbor.
     pub fn neighbor(&self, field: &str) -> Value {
         self.show("neighbors").unwrap()["neighbors"][0][field].clone()
