@@ -4,6 +4,8 @@
 mod scale;
 #[path = "daemon/operator.rs"]
 mod operator;
+#[path = "daemon/policy.rs"]
+mod policy;
 #[path = "daemon/permissions.rs"]
 mod permissions;
 #[path = "daemon/reload.rs"]
@@ -165,6 +167,19 @@ impl Daemon {
     /// As [`Self::try_show`], which must work.
     fn show(&self, what: &str) -> Value {
         self.try_show(what).unwrap()
+    }
+
+    /// What decides a packet.
+    fn explain(&self, packet: &str) -> Value {
+        let socket = self.path("flowacl.sock");
+        let socket = socket.to_str().unwrap();
+        let output = Command::new(env!("CARGO_BIN_EXE_flowacl"))
+            .args(["explain", "--json", "--socket", socket, packet])
+            .output()
+            .unwrap();
+        let error = String::from_utf8_lossy(&output.stderr);
+        assert!(output.status.success(), "{error}");
+        serde_json::from_slice(&output.stdout).unwrap()
     }
 
     /// NLRI, neighbor and state of all rules.
@@ -528,25 +543,7 @@ fn explain_names_the_deciding_rule() {
     let daemon = Daemon::start(ANYBODY);
     let _controller = daemon.announce("127.0.0.2", &[FLOW]);
     daemon.has_rules(&[(NLRI, "127.0.0.2", "installed")]);
-    let socket = daemon.path("flowacl.sock");
-    let explain = |packet: &str| {
-        let output = Command::new(env!("CARGO_BIN_EXE_flowacl"))
-            .args([
-                "explain",
-                "--json",
-                "--socket",
-                socket.to_str().unwrap(),
-                packet,
-            ])
-            .output()
-            .unwrap();
-        assert!(
-            output.status.success(),
-            "{}",
-            String::from_utf8_lossy(&output.stderr)
-        );
-        serde_json::from_slice::<Value>(&output.stdout).unwrap()
-    };
+    let explain = |packet: &str| daemon.explain(packet);
     let hit = explain("udp 198.51.100.7:123 > 203.0.113.5:4444 len 468");
     assert_eq!(hit["verdict"], "discard");
     assert_eq!(hit["matched"][0]["nlri"], NLRI);

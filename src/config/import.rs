@@ -168,3 +168,7 @@ fn overflow(
     }
     Overflow::Refuse
 }
+
+#[cfg(test)]
+#[path = "import_tests.rs"]
+mod tests;

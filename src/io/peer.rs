@@ -104,6 +104,12 @@ impl SharedStatus {
     }
 }
 
+/// A session that stays down for a while: it has brought too many routes.
+struct Closed {
+    until: Instant,
+    reason: String,
+}
+
 /// One neighbor.
 pub(super) struct Peer {
     address: IpAddr,
@@ -113,8 +119,8 @@ pub(super) struct Peer {
     /// What the engine has not taken yet. While there is any, nothing more is read from the neighbor.
     pending: VecDeque<Event>,
     status: SharedStatus,
-    /// Until when the session stays down for having brought too many routes.
-    reopens: Option<Instant>,
+    /// Why the session stays down.
+    closed: Option<Closed>,
     malformed_log: RateLimit,
     trouble_log: RateLimit,
 }
@@ -209,7 +215,7 @@ impl Peer {
             engine,
             pending: VecDeque::new(),
             status,
-            reopens: None,
+            closed: None,
             malformed_log: RateLimit::new(MALFORMED_LINES.0, MALFORMED_LINES.1),
             trouble_log: RateLimit::new(TROUBLE_LINES.0, TROUBLE_LINES.1),
         }
@@ -239,8 +245,8 @@ impl Peer {
                     // The engine has gone, and the daemon with it.
                     _ => break (CEASE_SHUTDOWN, "flowacl ends"),
                 },
-                () = at(self.reopens) => {
-                    self.reopens = None;
+                () = at(self.closed.as_ref().map(|closed| closed.until)) => {
+                    self.closed = None;
                     self.driver.input(Input::Start);
                 }
                 happening = self.driver.next(may_read) => self.happened(happening),
@@ -265,7 +271,7 @@ impl Peer {
     /// True when a neighbor of a prefix has no connection any more and nothing is left to do for it.
     fn has_gone(&self, commands: &mpsc::Receiver<Command>) -> bool {
         self.driver.is_unconnected()
-            && self.reopens.is_none()
+            && self.closed.is_none()
             && self.pending.is_empty()
             && commands.is_empty()
             && self.driver.session().statistics().accepted > 0
@@ -273,18 +279,16 @@ impl Peer {
 
     /// Closes the session and keeps it down for a while (RFC 4486 §4).
     fn close(&mut self, restart: Duration, reason: &str) {
-        tracing::error!(
-            neighbor = %self.address,
-            restart_secs = restart.as_secs(),
-            "closing the session: {reason}"
-        );
+        let reason = format!("closed for {} s: {reason}", restart.as_secs());
+        self.trouble(&reason);
+        self.closed = Some(Closed {
+            until: Instant::now() + restart,
+            reason,
+        });
         self.driver.input(Input::Stop {
             subcode: CEASE_MAX_PREFIXES,
             message: String::new(),
         });
-        self.reopens = Some(Instant::now() + restart);
-        let restart_secs = restart.as_secs();
-        self.trouble(&format!("closed for {restart_secs} s: {reason}"));
     }
 
     /// Tells the engine of another import policy.
@@ -383,7 +387,10 @@ impl Peer {
         if let DownReason::Received(notification) = reason {
             self.note_shutdown(notification);
         }
-        let reason = describe_down(reason);
+        let reason = match &self.closed {
+            Some(closed) => closed.reason.clone(),
+            None => describe_down(reason),
+        };
         let up_since = self.status.lock().up_since.take();
         let up_secs = up_since.map(|since| since.elapsed().as_secs());
         let retained_secs = retained

@@ -70,7 +70,7 @@ impl RawController {
 
 impl Daemon {
     /// Memory that the daemon occupies, in KiB.
-    fn rss_kib(&self) -> u64 {
+    pub(super) fn rss_kib(&self) -> u64 {
         let path = format!("/proc/{}/status", self.program.0.id());
         let status = fs::read_to_string(path).unwrap();
         let mut lines = status.lines();
