@@ -9,7 +9,7 @@ use super::field::{Field, Test};
 use super::key::Key;
 use super::limit::{Bucket, Enforcement};
 use super::object::NftRule;
-use super::statement::{ScratchMark, Statement};
+use super::statement::{ScratchMark, Statement, implies_family};
 use crate::desired::Sample;
 use crate::interval::IntervalSet;
 use crate::rule::{
@@ -160,7 +160,11 @@ pub(super) fn compile(
     let mut rules = Vec::with_capacity(alternatives.0.len() * tails.len());
     for condition in &alternatives.0 {
         for tail in &tails {
-            let statements = condition.iter().chain(tail).cloned().collect();
+            let mut statements: Vec<Statement> = condition.iter().chain(tail).cloned().collect();
+            // The list has packets of one family only: said again only where nft could not name a field else.
+            if !implies_family(&statements, rule.family) {
+                statements.retain(|statement| !matches!(statement, Statement::Family(_)));
+            }
             let comment = Some(rule.label.to_string().into());
             rules.push(NftRule {
                 statements,

@@ -262,26 +262,28 @@ fn padded_name(name: &str) -> Vec<u8> {
     octets
 }
 
+/// True when some of the statements is about a field that only packets of this family have.
+pub(super) fn implies_family(statements: &[Statement], family: Family) -> bool {
+    statements.iter().any(|statement| match statement {
+        Statement::Match(field, _) => field.implies(family),
+        Statement::SetDscp(own, _) | Statement::ToOneOf(own, _) => *own == family,
+        Statement::In(key, _)
+        | Statement::GoOnIn(key, _)
+        | Statement::CounterIn(key, _)
+        | Statement::OverLimitIn(key, _) => key.fields().any(|field| field.implies(family)),
+        _ => false,
+    })
+}
+
 /// The statements as one line in nft's language; what nft would infer is left out, as it does.
 pub(super) fn write_statements(
     statements: &[Statement],
     f: &mut fmt::Formatter<'_>,
 ) -> fmt::Result {
-    let implied = |family| {
-        statements.iter().any(|other| match other {
-            Statement::Match(field, _) => field.implies(family),
-            Statement::SetDscp(own, _) | Statement::ToOneOf(own, _) => *own == family,
-            Statement::In(key, _)
-            | Statement::GoOnIn(key, _)
-            | Statement::CounterIn(key, _)
-            | Statement::OverLimitIn(key, _) => key.fields().any(|field| field.implies(family)),
-            _ => false,
-        })
-    };
     let mut transport = None;
     let mut separator = "";
     for (index, statement) in statements.iter().enumerate() {
-        if matches!(statement, Statement::Family(family) if implied(*family)) {
+        if matches!(statement, Statement::Family(family) if implies_family(statements, *family)) {
             continue;
         }
         if let Statement::Match(Field::TransportProtocol, Test::Is(protocol)) = statement {

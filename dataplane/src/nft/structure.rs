@@ -13,7 +13,7 @@ use super::frame::{CLASS_CHAINS, class_chain};
 use super::layout::{Guard, Layout, PortProtocol, listed_map};
 use super::object::{NamedSet, NftRule};
 use super::section::{Section, Side, WIDEST_SOURCE};
-use super::statement::Statement;
+use super::statement::{Statement, implies_family};
 use super::unit::{Unit, UnitKey};
 use crate::rule::Family;
 
@@ -101,7 +101,10 @@ fn splits(unit: &UnitKey) -> bool {
 
 /// The rule of a list that goes to the chain of a unit, for packets that may match.
 pub(super) fn jump_to_unit(unit: &UnitKey, chain: &str) -> NftRule {
-    let mut statements: Vec<Statement> = unit.protocol_condition().into_iter().collect();
+    let mut statements = unit.condition();
+    if !implies_family(&statements, unit.family) {
+        statements.remove(0);
+    }
     if let [protocol] = PortProtocol::of(unit.protocol)
         && unit.section.is_near()
     {
