@@ -26,6 +26,9 @@ pub(super) struct Arguments {
 
 /// Carries out the command.
 pub(super) fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
+    // Gives memory back while nothing happens; where there is no such thread the next commits do. No other command
+    // has it: only a process of one thread may move into a user namespace of its own.
+    let _ = tikv_jemalloc_ctl::background_thread::write(true);
     service::run(&arguments.config)?;
     Ok(ExitCode::SUCCESS)
 }

@@ -7,7 +7,7 @@ use flowacl::wire::nlri::Nlri;
 use flowacl::wire::update::{DecodeContext, Update};
 
 /// What a rule may cost, in octets.
-const OCTETS_PER_RULE: u64 = 1220;
+const OCTETS_PER_RULE: u64 = 1024;
 
 /// What a daemon may need beside its rules, in KiB.
 const BASE_KIB: u64 = 20 * 1024;
