@@ -2,6 +2,8 @@
 
 #[path = "daemon/scale.rs"]
 mod scale;
+#[path = "daemon/crowds.rs"]
+mod crowds;
 #[path = "daemon/operator.rs"]
 mod operator;
 #[path = "daemon/policy.rs"]

@@ -12,6 +12,7 @@ mod dataplane_thread;
 pub(crate) mod driver;
 mod engine_task;
 mod error;
+mod kernel_drops;
 mod links;
 mod offloads;
 pub mod orders;

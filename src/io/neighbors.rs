@@ -10,6 +10,7 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::task::{JoinError, JoinSet};
 
 use super::engine_task::EngineInput;
+use super::kernel_drops::KernelDrops;
 use super::listener::Accepted;
 use super::listeners::Listeners;
 use super::peer::{
@@ -108,6 +109,8 @@ struct Running {
     status: SharedStatus,
     /// It was told to stop. Its successor starts when it has ended, so that the engine sees one after the other.
     leaving: bool,
+    /// What the kernel had dropped when the task started.
+    drops: KernelDrops,
 }
 
 /// The task.
@@ -235,6 +238,7 @@ impl Neighbors {
                 commands,
                 status,
                 leaving: false,
+                drops: KernelDrops::read(),
             },
         );
     }
@@ -450,6 +454,7 @@ impl Neighbors {
     /// Who is there.
     fn list(&self) -> Listing {
         let now = Instant::now();
+        let drops = KernelDrops::read();
         let place = |address: IpAddr| {
             let neighbors = self.config.neighbors.iter();
             neighbors
@@ -459,7 +464,13 @@ impl Neighbors {
         let mut neighbors: Vec<_> = self
             .running
             .values()
-            .map(|running| running.status.report(now))
+            .map(|running| {
+                let mut status = running.status.report(now);
+                if !status.is_established() && status.last_error.is_none() {
+                    status.last_error = drops.explain(running.drops, &running.neighbor);
+                }
+                status
+            })
             .collect();
         neighbors.sort_by_key(|neighbor| {
             let place = if neighbor.dynamic {

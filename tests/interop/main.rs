@@ -7,6 +7,7 @@
 mod controllers;
 mod network;
 mod program;
+mod reflector;
 mod restarts;
 mod router;
 mod transport;

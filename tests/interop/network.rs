@@ -13,6 +13,10 @@ use super::program::{run, try_run};
 pub const CONTROLLER: &str = "192.0.2.1";
 /// Address of the router.
 pub const ROUTER: &str = "192.0.2.2";
+/// Address of the controller on a link to the router of another network.
+pub const SECOND_CONTROLLER: &str = "198.51.100.1";
+/// Address of that router.
+pub const SECOND_ROUTER: &str = "198.51.100.2";
 /// AS of the controller.
 pub const CONTROLLER_AS: u32 = 65070;
 /// AS of the router.
@@ -184,6 +188,30 @@ impl Network {
             "via",
             "198.51.100.2",
         ]);
+    }
+
+    /// Joins the router of another network to this one's controller, which is then [`SECOND_CONTROLLER`] for it, as it is
+    /// [`SECOND_ROUTER`] for the controller.
+    pub fn join_router_of(&self, other: &Self) {
+        let (controller, router) = (self.controller.as_str(), other.router.as_str());
+        let peer = [
+            "type",
+            "veth",
+            "peer",
+            "name",
+            SECOND_LINK,
+            "netns",
+            controller,
+        ];
+        ip(&[&["-n", router, "link", "add", "to-second"][..], &peer].concat());
+        for (namespace, link, address) in [
+            (controller, SECOND_LINK, SECOND_CONTROLLER),
+            (router, "to-second", SECOND_ROUTER),
+        ] {
+            let address = format!("{address}/24");
+            ip(&["-n", namespace, "address", "add", &address, "dev", link]);
+            ip(&["-n", namespace, "link", "set", link, "up"]);
+        }
     }
 
     /// Takes it away again.

@@ -60,6 +60,11 @@ impl<'network> Router<'network> {
             hold_time_secs = HOLD_TIME.as_secs(),
             socket = network.path("flowacl.sock"),
         );
+        Self::start_configured(network, &configuration)
+    }
+
+    /// Starts the daemon with a configuration, whose control socket is `flowacl.sock` of the network.
+    pub fn start_configured(network: &'network Network, configuration: &str) -> Self {
         let path = network.path("flowacl.toml");
         fs::write(&path, configuration).unwrap();
         let mut command = network.on_router(env!("CARGO_BIN_EXE_flowacl"));
@@ -78,6 +83,17 @@ impl<'network> Router<'network> {
             match &neighbors["neighbors"][0]["state"] {
                 state if state == "Established" => Ok(()),
                 _ => Err(neighbors.to_string()),
+            }
+        });
+    }
+
+    /// Waits until there is no session any more.
+    pub fn lost(&self) {
+        eventually("the session ends", || {
+            let neighbors = self.show("neighbors")?;
+            match &neighbors["neighbors"][0]["state"] {
+                state if state == "Established" => Err(neighbors.to_string()),
+                _ => Ok(()),
             }
         });
     }

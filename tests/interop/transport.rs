@@ -1,9 +1,11 @@
 //! How connections are made: signed, from near only, bound to an interface, at other places.
 
-use crate::Dialer;
+use std::time::{Duration, Instant};
+
 use crate::controllers::{bird, frr};
 use crate::network::{CONTROLLER, Network, ROUTER};
 use crate::router::Router;
+use crate::{Dialer, HOLD_TIME};
 
 /// One way to make connections, on both sides.
 struct Row {
@@ -44,14 +46,29 @@ const ROWS: &[Row] = &[
         bird: "password \"rosebud\";",
         router: "md5_password = \"rosebush\"",
         dialer: Dialer::Controller,
-        outcome: Err(""),
+        outcome: Err("has the neighbor the same MD5 password?"),
     },
     Row {
         name: "not signed, accepted",
         bird: "",
         router: "md5_password = \"rosebud\"",
         dialer: Dialer::Controller,
-        outcome: Err(""),
+        outcome: Err("has the neighbor the same MD5 password?"),
+    },
+    Row {
+        name: "signed, and no password here",
+        bird: "password \"rosebud\";",
+        router: "",
+        dialer: Dialer::Controller,
+        outcome: Err("There is no MD5 password for it here"),
+    },
+    Row {
+        name: "signed by everybody of a prefix",
+        bird: "password \"rosebud\";",
+        router: "md5_password = \"rosebud\"\n[[neighbor]]\naddress = \"192.0.2.0/24\"\n\
+                 remote_as = 65070\nmd5_password = \"another\"",
+        dialer: Dialer::Controller,
+        outcome: Ok(()),
     },
     Row {
         name: "near, accepted",
@@ -128,7 +145,7 @@ const ROWS: &[Row] = &[
         bird: "",
         router: "listen = [\"192.0.2.2:1790\"]",
         dialer: Dialer::Controller,
-        outcome: Err("may not connect to 0.0.0.0:179"),
+        outcome: Err("may not connect to 192.0.2.2:179"),
     },
     Row {
         name: "from another address of ours",
@@ -176,4 +193,19 @@ fn frr_connects_as_configured() {
             println!("{name}, {dialer:?}: {CONTROLLER} and {ROUTER} have a session");
         }
     }
+}
+
+#[test]
+fn a_cut_link_ends_the_session_within_the_hold_time() {
+    let Some(network) = Network::new(bird::PROGRAMS) else {
+        return;
+    };
+    let _bird = bird::Bird::start_connecting(&network, Dialer::Controller, "");
+    let router = Router::start(&network, Dialer::Controller);
+    router.established();
+    let cut = Instant::now();
+    network.set_link("down");
+    router.lost();
+    let took = cut.elapsed();
+    assert!(took <= HOLD_TIME + Duration::from_secs(1), "{took:?}");
 }

@@ -1,0 +1,141 @@
+//! GoBGP as route reflector between ExaBGP, the controller, and two routers.
+
+use std::fs;
+
+use crate::HOLD_TIME;
+use crate::controllers::{Flow, exabgp};
+use crate::network::{
+    CONTROLLER, CONTROLLER_AS, Network, ROUTER, SECOND_CONTROLLER, SECOND_ROUTER,
+};
+use crate::program::Program;
+use crate::router::Router;
+
+/// What must be installed.
+const PROGRAMS: &[&str] = &["gobgpd", "exabgp", "mkfifo"];
+
+/// Where ExaBGP speaks to GoBGP from.
+const FEEDER: &str = "127.0.0.9";
+
+/// ExaBGP's flows that GoBGP passes on as they are.
+const FLOWS: usize = 4;
+
+/// GoBGP's side of one session: a client that it reflects routes to, if it is in the same AS.
+fn neighbor(address: &str, asn: u32) -> String {
+    let reflects = match asn {
+        CONTROLLER_AS => {
+            "[neighbors.route-reflector.config]\n\
+             route-reflector-client = true\n\
+             route-reflector-cluster-id = \"192.0.2.1\"\n"
+        }
+        _ => "",
+    };
+    format!(
+        r#"
+[[neighbors]]
+[neighbors.config]
+neighbor-address = "{address}"
+peer-as = {asn}
+{reflects}
+[neighbors.transport.config]
+passive-mode = true
+[neighbors.timers.config]
+hold-time = 9
+[[neighbors.afi-safis]]
+[neighbors.afi-safis.config]
+afi-safi-name = "ipv4-flowspec"
+[[neighbors.afi-safis]]
+[neighbors.afi-safis.config]
+afi-safi-name = "ipv6-flowspec"
+"#
+    )
+}
+
+/// Starts GoBGP.
+fn reflector(network: &Network, router_as: u32) -> Program {
+    let configuration = format!(
+        "[global.config]\nas = {CONTROLLER_AS}\nrouter-id = \"{CONTROLLER}\"\nport = 179\n{}{}{}",
+        neighbor(FEEDER, CONTROLLER_AS),
+        neighbor(ROUTER, router_as),
+        neighbor(SECOND_ROUTER, router_as),
+    );
+    let path = network.path("gobgpd.toml");
+    fs::write(&path, configuration).unwrap();
+    let mut command = network.on_controller("gobgpd");
+    command
+        .arg("-f")
+        .arg(&path)
+        .args(["--api-hosts", "127.0.0.1:50051"]);
+    Program::start(&mut command, &network.path("gobgpd.log"))
+}
+
+/// Starts a router that dials the reflector.
+fn router<'n>(network: &'n Network, asn: u32, own: &str, reflector: &str) -> Router<'n> {
+    let configuration = format!(
+        r#"
+        [bgp]
+        local_as = {asn}
+        router_id = "{own}"
+        listen = []
+        [[neighbor]]
+        address = "{reflector}"
+        remote_as = {CONTROLLER_AS}
+        passive = false
+        hold_time_secs = {hold_time_secs}
+        connect_retry_secs = 1
+        [dataplane]
+        interfaces = ["to-*"]
+        [control]
+        socket = {socket:?}
+        "#,
+        hold_time_secs = HOLD_TIME.as_secs(),
+        socket = network.path("flowacl.sock"),
+    );
+    Router::start_configured(network, &configuration)
+}
+
+/// Both routers enforce what the controller says, withdrawals included, and forget it when the controller goes.
+fn reflect(router_as: u32) {
+    let (Some(network), Some(other)) = (Network::new(PROGRAMS), Network::new(PROGRAMS)) else {
+        return;
+    };
+    network.join_router_of(&other);
+    let _reflector = reflector(&network, router_as);
+    let session = format!(
+        "neighbor 127.0.0.1 {{
+            router-id {FEEDER}; local-address {FEEDER};
+            local-as {CONTROLLER_AS}; peer-as {CONTROLLER_AS}; hold-time 9;"
+    );
+    let (controller, mut commands) = exabgp::start(&network, &session, "");
+    let routers = [
+        router(&network, router_as, ROUTER, CONTROLLER),
+        router(&other, router_as, SECOND_ROUTER, SECOND_CONTROLLER),
+    ];
+    let both_hold = |flows: &[Flow]| {
+        for router in &routers {
+            router.established();
+            router.holds_exactly(flows);
+        }
+    };
+    both_hold(&[]);
+    let flows = &exabgp::FLOWS[..FLOWS];
+    for flow in flows {
+        commands.give("announce", flow);
+    }
+    both_hold(flows);
+    commands.give("withdraw", &flows[0]);
+    both_hold(&flows[1..]);
+    commands.give("announce", &flows[0]);
+    both_hold(flows);
+    controller.signal("KILL");
+    both_hold(&[]);
+}
+
+#[test]
+fn two_routers_behind_a_reflector_of_their_as() {
+    reflect(CONTROLLER_AS);
+}
+
+#[test]
+fn two_routers_of_another_as() {
+    reflect(65141);
+}
