@@ -98,21 +98,19 @@ impl<'network> Router<'network> {
         });
     }
 
-    /// Looks for some seconds: the session must not come up. Returns the last error of the neighbor.
-    pub fn stays_down(&self) -> String {
+    /// Looks for some seconds, and until `show neighbors` says these words: the session must not come up.
+    pub fn stays_down(&self, words: &str) {
         let end = Instant::now() + STAYS_DOWN;
-        loop {
+        eventually("the reason is shown", || {
             let neighbors = self.show("neighbors").unwrap_or_default();
             let neighbor = &neighbors["neighbors"][0];
             assert_ne!(neighbor["state"], "Established", "{neighbors}");
-            if Instant::now() > end {
-                return neighbor["last_error"]
-                    .as_str()
-                    .unwrap_or_default()
-                    .to_owned();
+            let reason = neighbor["last_error"].as_str().unwrap_or_default();
+            match Instant::now() > end && reason.contains(words) {
+                true => Ok(()),
+                false => Err(format!("{words:?} is not in {reason:?}")),
             }
-            std::thread::sleep(Duration::from_millis(50));
-        }
+        });
     }
 
     /// Waits until these flows and no others are in force, in `show rules` and in the kernel.
