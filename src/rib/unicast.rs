@@ -117,21 +117,28 @@ impl UnicastRib {
         }
     }
 
-    /// Takes all paths of a neighbor away; returns what changes. Looks at all routes.
+    /// Takes all paths of a neighbor away; returns what changes. Looks at all routes, once.
     pub fn drop_peer(&mut self, peer: IpAddr) -> Vec<BestChange> {
-        if self.count_of(peer) == 0 {
+        if self.numbers.remove(&peer).is_none() {
             return Vec::new();
         }
-        let is_of_peer = |path: &UnicastPath| path.peer.address == peer;
-        let routes = self.routes.iter();
-        let prefixes: Vec<IpNetwork> = routes
-            .filter(|(_, paths)| paths.iter().any(is_of_peer))
-            .map(|(prefix, _)| prefix)
-            .collect();
-        let changes = prefixes.into_iter();
+        let mut changes = Vec::new();
+        self.routes.retain(|prefix, paths| {
+            let is_of_peer = |path: &UnicastPath| path.peer.address == peer;
+            let Some(index) = paths.iter().position(is_of_peer) else {
+                return true;
+            };
+            let before = best(paths).cloned();
+            let mut others = paths.clone();
+            others.swap_remove(index);
+            changes.extend(change(prefix, before, best(&others)));
+            // What has other paths, too, cannot be changed here.
+            paths.len() > 1
+        });
+        for paths in self.routes.values_mut() {
+            paths.retain(|path| path.peer.address != peer);
+        }
         changes
-            .filter_map(|prefix| self.withdraw(peer, prefix))
-            .collect()
     }
 
     /// The best path of the longest prefix that covers all of `destination`.
