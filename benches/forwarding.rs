@@ -27,6 +27,7 @@ use dataplane::desired::{Changes, InterfacePattern, Settings};
 use dataplane::nft::Nftables;
 use dataplane::rule::{Rule, RuleId};
 use flowacl::engine::lower::lower;
+use flowacl::engine::redirects::Redirects;
 use flowacl::flowspec::text::Flow;
 use flowacl::lab::{Lab, LabError, Passed, UPSTREAM};
 
@@ -72,7 +73,12 @@ fn target(rules: usize) -> f64 {
 fn compile(flows: &[Flow]) -> Vec<Arc<Rule>> {
     let rule = |(number, flow): (usize, &Flow)| {
         let id = RuleId(number as u64 + 1);
-        let lowered = lower(&flow.nlri, &Arc::new(flow.actions.clone()), id);
+        let lowered = lower(
+            &flow.nlri,
+            &Arc::new(flow.actions.clone()),
+            id,
+            &Redirects::default(),
+        );
         Arc::new(lowered.expect("it can be enforced").rule)
     };
     flows.iter().enumerate().map(rule).collect()

@@ -93,6 +93,11 @@ pub trait Backend: Send {
     /// Counters of all installed rules.
     fn counters(&mut self) -> Result<Vec<(RuleId, Counter)>, BackendError>;
 
+    /// Rules in force that cannot do all that they shall at the moment, and why, in the operator's words.
+    fn impaired(&mut self) -> Vec<(RuleId, String)> {
+        Vec::new()
+    }
+
     /// Looks whether others changed what is owned, restores it, and says by whom it had been changed. Counters that
     /// are still there go on. Cheap while nothing changed: it is called every second.
     fn audit(&mut self) -> Result<Option<Culprit>, BackendError>;

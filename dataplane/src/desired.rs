@@ -34,6 +34,8 @@ pub struct Settings {
     /// contiguous bits. They are zero when the packet leaves the filter. Used only while a rule marks DSCP and
     /// lets evaluation go on.
     pub scratch_mark: u32,
+    /// How packets are sent elsewhere.
+    pub redirect: Redirects,
     /// No rule is evaluated; all stay where they are, with their counters and limiters, for when this ends.
     pub suspended: bool,
     /// Where the packet filter can, nobody else may change what is ours. Holds from the next start that finds
@@ -48,6 +50,7 @@ impl Default for Settings {
             guards: Vec::new(),
             sample: Sample::default(),
             scratch_mark: 0x7f00_0000,
+            redirect: Redirects::default(),
             suspended: false,
             own_table: false,
         }
@@ -61,6 +64,43 @@ impl Settings {
         guards.extend(self.guards.iter().cloned());
         guards
     }
+}
+
+/// What the data plane may use to send packets elsewhere. All but `unreachable` holds from the next start.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Redirects {
+    /// Contiguous bits of the packet mark, none of them a scratch bit: one value for each route in use. They stay set
+    /// when the packet leaves the filter.
+    pub mark: u32,
+    /// The priority of the policy rules that look at the mark; the next one is ours, too.
+    pub priority: u32,
+    /// The routing tables above this number, one for each value of the mark, are ours.
+    pub tables: u32,
+    /// The protocol number of all our policy rules and routes, by which we know them again.
+    pub protocol: u8,
+    /// What becomes of packets while their next hop cannot be reached, or their VRF is not there.
+    pub unreachable: Unreachable,
+}
+
+impl Default for Redirects {
+    fn default() -> Self {
+        Self {
+            mark: 0x00ff_0000,
+            priority: 900,
+            tables: 52000,
+            protocol: 148,
+            unreachable: Unreachable::Pass,
+        }
+    }
+}
+
+/// What becomes of packets that cannot be redirected.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Unreachable {
+    /// They are routed by their destination.
+    Pass,
+    /// They are discarded.
+    Discard,
 }
 
 /// A name, or the beginning of a name followed by `*`. A lone `*` means every interface but `lo`.

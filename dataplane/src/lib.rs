@@ -8,11 +8,13 @@
 //! [`sim`] is the backend that forwards packets in memory: the oracle for all others.
 
 pub mod interval;
+mod action;
 mod label;
 mod order;
 mod rare;
 pub mod rule;
 pub mod packet;
+pub mod routing;
 mod overlap;
 pub mod guard;
 pub mod desired;

@@ -8,6 +8,7 @@
 use std::fmt;
 use std::net::IpAddr;
 
+pub use crate::action::{Action, Limit, LimitUnit, Route};
 use crate::interval::IntervalSet;
 pub use crate::label::{Background, Label};
 pub use crate::order::OrderKey;
@@ -374,49 +375,12 @@ impl fmt::Debug for FragmentSet {
     }
 }
 
-/// What happens to a packet that matches, in this order: it is counted, sampled, limited, marked, and then
-/// evaluation stops or goes on.
-///
-/// Matching always sees the packet as it arrived: a mark by an earlier rule does not change what later rules match.
-/// When several rules mark one packet the first in order wins.
-#[derive(Clone, Debug, PartialEq, Default)]
-pub struct Action {
-    /// Drop the packet. Limits, marks and `continue_evaluation` are then without effect.
-    pub discard: bool,
-    /// Limiters; a packet over any of them is dropped. At most one of each unit.
-    pub limits: Vec<Limit>,
-    /// Write this DSCP (0 to 63) before the packet leaves the filter; ECN bits stay.
-    pub mark_dscp: Option<u8>,
-    /// Hand a copy to the sampling group of the configuration.
-    pub sample: bool,
-    /// Go on with later rules (RFC 8955 §7.3: the T bit set). False: this rule decides.
-    pub continue_evaluation: bool,
-}
-
-/// What a limiter counts.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub enum LimitUnit {
-    /// Octets of IP packets (RFC 8955 §7.1).
-    Bytes,
-    /// Packets (RFC 8955 §7.2).
-    Packets,
-}
-
-/// A token bucket shared by all packets that match the rule.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Limit {
-    /// What is counted.
-    pub unit: LimitUnit,
-    /// Units a second: finite and greater than 0.
-    pub rate_per_sec: f64,
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
     fn a_rule_is_small() {
-        assert!(size_of::<Rule>() <= 176, "{}", size_of::<Rule>());
+        assert!(size_of::<Rule>() <= 184, "{}", size_of::<Rule>());
     }
 }

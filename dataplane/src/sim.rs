@@ -14,7 +14,7 @@ use crate::backend::{Backend, BackendError, Capability, Counter, Culprit, Recove
 use crate::desired::{Changes, Link, Settings, local_addresses};
 use crate::guard::Guard;
 use crate::packet::Packet;
-use crate::rule::{Action, Family, OrderKey, Rule, RuleId};
+use crate::rule::{Action, Family, OrderKey, Route, Rule, RuleId};
 use bucket::TokenBucket;
 
 /// Rules by family, in order.
@@ -47,6 +47,8 @@ pub struct Verdict {
     pub passed: bool,
     /// DSCP of the packet as it leaves the filter.
     pub dscp: u8,
+    /// Where it is routed instead of by its destination; `None` for a packet that is dropped.
+    pub redirect: Option<Arc<Route>>,
     /// Rules that handed a copy to the sampling group, in order.
     pub sampled_by: Vec<RuleId>,
     /// Rules that matched, in order.
@@ -66,6 +68,7 @@ impl Sim {
         let mut verdict = Verdict {
             passed: true,
             dscp: packet.dscp,
+            redirect: None,
             sampled_by: Vec::new(),
             matched: Vec::new(),
         };
@@ -73,6 +76,7 @@ impl Sim {
             return verdict;
         }
         let mut mark = None;
+        let mut redirect: Option<Arc<Route>> = None;
         let of_family = self
             .rules
             .iter_mut()
@@ -103,11 +107,13 @@ impl Sim {
                 return verdict;
             }
             mark = mark.or(rule.action.mark_dscp);
+            redirect = redirect.or_else(|| rule.action.redirect.clone());
             if !rule.action.continue_evaluation {
                 break;
             }
         }
         verdict.dscp = mark.unwrap_or(packet.dscp);
+        verdict.redirect = redirect;
         verdict
     }
 
@@ -299,6 +305,9 @@ fn describe_action(action: &Action) -> String {
     }
     if let Some(dscp) = action.mark_dscp {
         words.push(format!("mark dscp {dscp}"));
+    }
+    if let Some(route) = &action.redirect {
+        words.push(format!("redirect to {route}"));
     }
     let end = if action.continue_evaluation {
         "continue"

@@ -2,6 +2,7 @@
 
 use dataplane::rule::RuleId;
 use flowacl::engine::lower::lower;
+use flowacl::engine::redirects::Redirects;
 use flowacl::flowspec::action::TrafficFilteringActions;
 use flowacl::flowspec::precedence::precedence_key;
 use flowacl::flowspec::text::{format_flow, parse_flows};
@@ -86,7 +87,7 @@ pub fn check_flow(nlri: &Nlri, actions: &TrafficFilteringActions) {
     assert_eq!(flow.actions, told, "{text}");
 
     assert!(!precedence_key(nlri).is_empty());
-    match lower(nlri, &actions.clone().into(), RuleId(1)) {
+    match lower(nlri, &actions.clone().into(), RuleId(1), &Redirects::default()) {
         Ok(lowered) => {
             assert!(!nlri.family().is_vpn());
             // What would send packets elsewhere, or keep the rule from some of them, is not done by accepting.

@@ -4,7 +4,7 @@ use std::fmt;
 use std::str::FromStr;
 use std::time::Duration;
 
-use ::dataplane::desired::{InterfacePattern, Sample, Settings};
+use ::dataplane::desired::{InterfacePattern, Redirects, Sample, Settings, Unreachable};
 
 use super::reader::{Section, Value};
 
@@ -86,6 +86,8 @@ pub struct Dataplane {
     pub sample: Sample,
     /// Bits of the packet mark that the packet filter may use while it works: at least seven, contiguous.
     pub scratch_mark: u32,
+    /// What may be used to send packets elsewhere.
+    pub redirect: Redirects,
     /// Where the kernel can, nobody else may change the table.
     pub own_table: bool,
     /// How long a daemon that starts keeps the rules of an earlier process for neighbors that have not resent them.
@@ -102,6 +104,7 @@ impl Default for Dataplane {
             suspended: _,
             sample,
             scratch_mark,
+            redirect,
             own_table: _,
         } = Settings::default();
         Self {
@@ -109,6 +112,7 @@ impl Default for Dataplane {
             interfaces,
             sample,
             scratch_mark,
+            redirect,
             own_table: true,
             restart: Duration::from_secs(120),
             on_stop: OnStop::Remove,
@@ -120,6 +124,9 @@ impl Dataplane {
     /// Reads the section; what is wrong is noted and stays at its default.
     pub(super) fn read(mut section: Section<'_, '_>) -> Self {
         let default = Self::default();
+        let scratch_mark = section
+            .optional("scratch_mark", scratch_mark)
+            .unwrap_or(default.scratch_mark);
         let read = Self {
             backend: section
                 .optional("backend", |value| value.text()?.parse())
@@ -143,9 +150,8 @@ impl Dataplane {
                     .and_then(|one_in| u32::try_from(one_in).ok())
                     .unwrap_or(default.sample.one_in),
             },
-            scratch_mark: section
-                .optional("scratch_mark", scratch_mark)
-                .unwrap_or(default.scratch_mark),
+            scratch_mark,
+            redirect: redirects(&mut section, default.redirect, scratch_mark),
             own_table: section
                 .optional("own_table", |value| value.boolean())
                 .unwrap_or(default.own_table),
@@ -167,6 +173,62 @@ fn interfaces(value: &Value<'_, '_>) -> Result<Vec<InterfacePattern>, String> {
         "no packet would ever be filtered; \"*\" is all but lo",
         |item| InterfacePattern::new(item.text()?),
     )
+}
+
+/// What may be used to send packets elsewhere.
+fn redirects(section: &mut Section<'_, '_>, default: Redirects, scratch_mark: u32) -> Redirects {
+    let number = |value: &Value<'_, '_>, greatest: u32| {
+        let number = value.integer(1..=u64::from(greatest))?;
+        Ok(u32::try_from(number).expect("the range was checked"))
+    };
+    let mark = section.optional("redirect_mark", |value| redirect_mark(value, scratch_mark));
+    if mark.is_none() && default.mark & scratch_mark != 0 {
+        section.error("scratch_mark has bits of redirect_mark, which is 0x00ff0000");
+    }
+    let mark = mark.unwrap_or(default.mark);
+    let values = mark >> mark.trailing_zeros();
+    Redirects {
+        mark,
+        // The rule behind ours and, at 32766, the main table.
+        priority: section
+            .optional("redirect_priority", |value| number(value, 32764))
+            .unwrap_or(default.priority),
+        tables: section
+            .optional("redirect_tables", |value| {
+                number(value, u32::MAX - values).and_then(|first| match first {
+                    ..256 => Err("the tables up to 255 belong to the system".into()),
+                    first => Ok(first),
+                })
+            })
+            .unwrap_or(default.tables),
+        protocol: section
+            .optional("redirect_protocol", |value| number(value, 255))
+            .and_then(|protocol| u8::try_from(protocol).ok())
+            .unwrap_or(default.protocol),
+        unreachable: section
+            .optional("redirect_unreachable", |value| match value.text()? {
+                "pass" => Ok(Unreachable::Pass),
+                "discard" => Ok(Unreachable::Discard),
+                other => Err(format!("{other:?} is neither \"pass\" nor \"discard\"")),
+            })
+            .unwrap_or(default.unreachable),
+    }
+}
+
+/// Contiguous bits that are not scratch bits: at most 16, a table for each of their values.
+fn redirect_mark(value: &Value<'_, '_>, scratch_mark: u32) -> Result<u32, String> {
+    let mark = value.integer(1..=u64::from(u32::MAX))?;
+    let mark = u32::try_from(mark).expect("the range was checked");
+    let run = mark >> mark.trailing_zeros();
+    if run.trailing_ones() != mark.count_ones() || mark.count_ones() > 16 {
+        return Err(format!(
+            "{mark:#x} is not a run of at most 16 bits, as 0xff0000 is"
+        ));
+    }
+    match mark & scratch_mark {
+        0 => Ok(mark),
+        both => Err(format!("{both:#x} is in scratch_mark, too")),
+    }
 }
 
 /// At least seven contiguous bits.

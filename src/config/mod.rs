@@ -10,6 +10,7 @@ mod import;
 mod keys;
 mod neighbor;
 mod protect;
+mod redirect;
 mod reader;
 mod transport;
 
@@ -22,6 +23,7 @@ pub use error::{ConfigError, ConfigErrors};
 pub use keys::{KeyChange, Keys};
 pub use neighbor::Neighbor;
 pub use protect::Protect;
+pub use redirect::Redirect;
 pub use transport::{Distance, Password, Transport};
 
 use crate::engine::policy::{ImportPolicy, TotalLimit};
@@ -41,6 +43,8 @@ pub struct Config {
     pub protect: Vec<Protect>,
     /// `[import]`, as far as it is about all neighbors together.
     pub total: TotalLimit,
+    /// `[[redirect]]`: where the packets of route targets go.
+    pub redirects: Vec<Redirect>,
     /// `[dataplane]`: what enforces the rules, and where.
     pub dataplane: Dataplane,
     /// `[control]`: where the command line finds the daemon.
@@ -86,6 +90,7 @@ impl Config {
         };
         let neighbors = neighbor::read_all(root, bgp.as_ref(), &import);
         let protect = protect::read_all(root);
+        let redirects = redirect::read_all(root);
         let dataplane = match root.optional_table("dataplane") {
             Some(section) => Dataplane::read(section),
             None => Dataplane::default(),
@@ -99,6 +104,7 @@ impl Config {
             bgp: bgp?,
             neighbors,
             protect,
+            redirects,
             total,
             dataplane,
             control,

@@ -1,6 +1,9 @@
 //! Every rule of the configuration file, by example.
 
 use super::*;
+use crate::flowspec::action::RouteTarget;
+use ::dataplane::desired::Unreachable;
+use ::dataplane::rule::Route;
 
 /// A file that is right, to be extended with what a test is about.
 const BASE: &str = "[bgp]\nlocal_as = 65140\nrouter_id = \"192.0.2.2\"\n";
@@ -149,7 +152,7 @@ interfaces = [\"swp*\", \"much-too-long-a-name\"]
             "22:23 dataplane.interfaces[1]: \"much-too-long-a-name\" is longer than the 15 octets \
              of an interface name",
             "24:2 logging: unknown key; known here: bgp, control, dataplane, import, metrics, \
-             neighbor, protect",
+             neighbor, protect, redirect",
         ]
     );
 }
@@ -423,9 +426,105 @@ fn bad_dataplane_control_and_metrics() {
 
 #[test]
 fn scratch_marks() {
-    for mark in ["0x7f", "0x7f000000", "0xff000000", "0xffffffff", "127"] {
+    for mark in ["0x7f", "0x7f000000", "0xff000000", "0xffff", "127"] {
         let text = format!("{BASE}[dataplane]\nscratch_mark = {mark}\n");
         assert!(Config::parse(&text).is_ok(), "{mark}");
+    }
+}
+
+#[test]
+fn redirects() {
+    let text = "[[redirect]]\nroute_target = \"65001:100\"\nvrf = \"scrub\"\n\
+        [[redirect]]\nroute_target = \"[2001:db8::1]:7\"\ntable = 200\n\
+        [dataplane]\nscratch_mark = 0xffff0000\nredirect_mark = 0xff00\nredirect_tables = 1000\n\
+        redirect_unreachable = \"discard\"\n";
+    let config = Config::parse(&format!("{BASE}{text}")).unwrap();
+    let expected = [
+        (
+            RouteTarget::TwoOctetAs(65001, 100),
+            Route::Vrf("scrub".into()),
+        ),
+        (
+            RouteTarget::Ipv6("2001:db8::1".parse().unwrap(), 7),
+            Route::Table(200),
+        ),
+    ]
+    .map(|(route_target, route)| Redirect {
+        route_target,
+        route,
+    });
+    assert_eq!(config.redirects, expected);
+    let means = config.dataplane.redirect;
+    assert_eq!(
+        (means.mark, means.tables, means.priority),
+        (0xff00, 1000, 900)
+    );
+    assert_eq!(means.unreachable, Unreachable::Discard);
+}
+
+#[test]
+fn bad_redirects() {
+    let redirect = |lines: &str| format!("[[redirect]]\nroute_target = \"65001:100\"\n{lines}");
+    let rows = [
+        (
+            "nowhere",
+            redirect(""),
+            "4:1 redirect[0]: wants either table or vrf",
+        ),
+        (
+            "both",
+            redirect("table = 1\nvrf = \"a\""),
+            "4:1 redirect[0]: wants either table or vrf",
+        ),
+        (
+            "twice",
+            redirect(&format!("table = 1\n{}", redirect("table = 2"))),
+            "8:16 redirect[1].route_target: 65001:100 has a [[redirect]] already",
+        ),
+        (
+            "no route target",
+            "[[redirect]]\nroute_target = \"65001\"\ntable = 1".into(),
+            "5:16 redirect[0].route_target: \"65001\" is no route target such as 65001:100, \
+             192.0.2.1:100, 70000:100, 100L:5 or [2001:db8::1]:100",
+        ),
+        (
+            "a pattern",
+            redirect("vrf = \"vrf*\""),
+            "6:7 redirect[0].vrf: \"vrf*\" is a pattern, not the name of a VRF",
+        ),
+        (
+            "a mark with holes",
+            "[dataplane]\nredirect_mark = 0x5".into(),
+            "5:17 dataplane.redirect_mark: 0x5 is not a run of at most 16 bits, as 0xff0000 is",
+        ),
+        (
+            "scratch bits",
+            "[dataplane]\nredirect_mark = 0x03000000".into(),
+            "5:17 dataplane.redirect_mark: 0x3000000 is in scratch_mark, too",
+        ),
+        (
+            "the tables of the system",
+            "[dataplane]\nredirect_tables = 254".into(),
+            "5:19 dataplane.redirect_tables: the tables up to 255 belong to the system",
+        ),
+        (
+            "behind the main table",
+            "[dataplane]\nredirect_priority = 32766".into(),
+            "5:21 dataplane.redirect_priority: 32766 is not in the range 1 to 32764",
+        ),
+        (
+            "what happens",
+            "[dataplane]\nredirect_unreachable = \"drop\"".into(),
+            "5:24 dataplane.redirect_unreachable: \"drop\" is neither \"pass\" nor \"discard\"",
+        ),
+        (
+            "scratch bits by default",
+            "[dataplane]\nscratch_mark = 0xffffffff".into(),
+            "4:1 dataplane: scratch_mark has bits of redirect_mark, which is 0x00ff0000",
+        ),
+    ];
+    for (name, lines, error) in rows {
+        assert_eq!(errors(&format!("{BASE}{lines}\n")), [error], "{name}");
     }
 }
 

@@ -13,6 +13,7 @@ use dataplane::rule::{
     Action, AddressPattern, Background, Family, FragmentKind, Label, Match, Rule, RuleId,
 };
 
+use super::redirects::Redirects;
 use crate::flowspec::action::TrafficFilteringActions;
 use crate::flowspec::matches::protocol;
 use crate::flowspec::operator::{fragment_set, numeric_set, tcp_flags_set};
@@ -38,7 +39,7 @@ pub struct Lowered {
     pub notes: Vec<String>,
 }
 
-/// Compiles a route.
+/// Compiles a route. `redirects` says where redirected packets go.
 ///
 /// Fails when no rule can do what the route asks
 /// for; the reason names the part at fault. A route that no packet can match is compiled like any
@@ -47,6 +48,7 @@ pub fn lower(
     nlri: &Nlri,
     actions: &Arc<TrafficFilteringActions>,
     id: RuleId,
+    redirects: &Redirects,
 ) -> Result<Lowered, Unsupported> {
     if let Some(distinguisher) = nlri.route_distinguisher() {
         let distinguisher = format_route_distinguisher(distinguisher);
@@ -55,8 +57,8 @@ pub fn lower(
         )));
     }
     let mut notes = actions.notes.clone();
-    let action = lower_actions(actions, &mut notes)?;
     let family = packet_family(nlri);
+    let action = lower_actions(actions, family, redirects, &mut notes)?;
     let matches = lower_components(&nlri.components(), family);
     if let Some(reason) = why_it_never_matches(&matches, family) {
         notes.push(format!("matches nothing: {reason}"));
@@ -113,6 +115,8 @@ pub fn write_label(
 /// Compiles the actions; fails on one that restricts traffic in a way that rules cannot.
 fn lower_actions(
     actions: &TrafficFilteringActions,
+    family: Family,
+    redirects: &Redirects,
     notes: &mut Vec<String>,
 ) -> Result<Action, Unsupported> {
     // Even a rule that discards must not apply where it was not meant to.
@@ -122,24 +126,26 @@ fn lower_actions(
         )));
     }
     let discard = actions.is_discard();
-    for redirect in redirects(actions) {
-        if !discard {
-            let reason = format!("{redirect} is not supported yet by this data plane");
-            return Err(Unsupported(reason));
+    let redirect = match discard {
+        true => {
+            let void = redirects_in_words(actions).into_iter();
+            notes.extend(void.map(|it| format!("{it} has no effect: the route discards")));
+            None
         }
-        notes.push(format!("{redirect} has no effect: the route discards"));
-    }
+        false => redirects.route(actions, family, notes)?,
+    };
     Ok(Action {
         discard,
         limits: actions.limits(),
         mark_dscp: actions.mark_dscp,
+        redirect,
         sample: actions.sample,
         continue_evaluation: actions.continue_evaluation,
     })
 }
 
 /// All that would send packets elsewhere, in words.
-fn redirects(actions: &TrafficFilteringActions) -> Vec<String> {
+fn redirects_in_words(actions: &TrafficFilteringActions) -> Vec<String> {
     let route_target = actions
         .redirect_route_target
         .map(|target| format!("redirect {target}"));

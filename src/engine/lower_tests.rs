@@ -1,14 +1,21 @@
 use super::*;
+use crate::engine::redirects::Redirects;
+use crate::flowspec::action::RouteTarget;
 use crate::flowspec::matches::matches;
 use crate::flowspec::testing::{aimed_at, arbitrary_actions, arbitrary_nlri, arbitrary_packet};
 use crate::flowspec::text::parse_flows;
 use crate::wire::iana::FlowFamily;
-use dataplane::rule::{Limit, LimitUnit};
+use dataplane::rule::{Limit, LimitUnit, Route};
 use proptest::prelude::*;
 
 fn lower_text(text: &str) -> Result<Lowered, Unsupported> {
     let flows = parse_flows(text).unwrap();
-    lower(&flows[0].nlri, &flows[0].actions.clone().into(), RuleId(7))
+    lower(
+        &flows[0].nlri,
+        &flows[0].actions.clone().into(),
+        RuleId(7),
+        &Redirects::default(),
+    )
 }
 
 #[test]
@@ -20,11 +27,23 @@ fn routes_that_no_rule_can_enforce_are_unsupported_with_a_reason() {
         ),
         (
             "match { port 80; } then { redirect 65001:100; }",
-            "redirect 65001:100 is not supported yet by this data plane",
+            "redirect 65001:100: no [[redirect]] names this route target",
         ),
         (
-            "match { port 80; } then { rate-limit 9600; redirect 192.0.2.1; }",
-            "redirect-to-ip 192.0.2.1 is not supported yet by this data plane",
+            "match { port 80; } then { rate-limit 9600; redirect 2001:db8::1; }",
+            "redirect-to-ip 2001:db8::1: ipv4 packets have no next hop of the other family",
+        ),
+        (
+            "match { source ::/0; } then { redirect 192.0.2.1; }",
+            "redirect-to-ip 192.0.2.1: ipv6 packets have no next hop of the other family",
+        ),
+        (
+            "match { port 80; } then { redirect 0.0.0.0; }",
+            "redirect-to-ip 0.0.0.0: it is not the address of a next hop",
+        ),
+        (
+            "match { source ::/0; } then { redirect fe80::1; }",
+            "redirect-to-ip fe80::1: which link a link-local address is on is not known",
         ),
         (
             "match { port 80; } scope { interface-set transitive:input:65001:1; } then { discard; }",
@@ -32,16 +51,61 @@ fn routes_that_no_rule_can_enforce_are_unsupported_with_a_reason() {
         ),
         (
             "match { port 80; } then { copy 192.0.2.1; }",
-            "copy-to-ip 192.0.2.1 is not supported yet by this data plane",
+            "copy-to-ip 192.0.2.1 is not supported by this data plane",
         ),
         (
             "match { port 80; } then { redirect-to-nexthop; }",
-            "redirect in the form 0x0800 is not supported yet by this data plane",
+            "redirect in the form 0x0800 is not supported by this data plane",
         ),
     ];
     for (text, reason) in rows {
         let error = lower_text(&format!("flow route {{ {text} }}")).unwrap_err();
         assert_eq!(error.0, reason, "{text}");
+    }
+}
+
+#[test]
+fn route_targets_lead_where_the_configuration_says() {
+    let redirects = Redirects::new([
+        (RouteTarget::TwoOctetAs(65001, 100), Route::Table(100)),
+        (
+            RouteTarget::Ipv4([192, 0, 2, 1].into(), 7),
+            Route::Vrf("scrub".into()),
+        ),
+        (RouteTarget::FourOctetAs(65001, 100), Route::Table(104)),
+        (
+            RouteTarget::Ipv6("2001:db8::1".parse().unwrap(), 9),
+            Route::Table(106),
+        ),
+    ]);
+    let next_hop = Route::NextHop([192, 0, 2, 9].into());
+    let rows = [
+        ("redirect 65001:100;", Some(Route::Table(100)), ""),
+        ("redirect 65001L:100;", Some(Route::Table(104)), ""),
+        (
+            "redirect 192.0.2.1:7;",
+            Some(Route::Vrf("scrub".into())),
+            "",
+        ),
+        ("redirect [2001:db8::1]:9;", Some(Route::Table(106)), ""),
+        ("redirect 192.0.2.9;", Some(next_hop), ""),
+        (
+            "redirect 65001:100; redirect 192.0.2.9;",
+            Some(Route::Table(100)),
+            "redirect-to-ip 192.0.2.9 has no effect: redirect 65001:100 decides",
+        ),
+        ("mark 5;", None, ""),
+    ];
+    for (then, route, note) in rows {
+        let text = format!("flow route {{ match {{ port 80; }} then {{ {then} }} }}");
+        let flow = parse_flows(&text).unwrap().remove(0);
+        let lowered = lower(&flow.nlri, &flow.actions.into(), RuleId(7), &redirects).unwrap();
+        assert_eq!(
+            lowered.rule.action.redirect.as_deref(),
+            route.as_ref(),
+            "{then}"
+        );
+        assert_eq!(lowered.notes.join(""), note, "{then}");
     }
 }
 
@@ -130,6 +194,7 @@ fn a_route_becomes_one_rule() {
         discard: false,
         limits,
         mark_dscp: Some(46),
+        redirect: None,
         sample: true,
         continue_evaluation: true,
     };
@@ -165,12 +230,17 @@ fn nlri_and_packet() -> impl Strategy<Value = (Nlri, dataplane::packet::Packet)>
         .prop_flat_map(|(family, packets)| (arbitrary_nlri(family), arbitrary_packet(packets)))
 }
 
+/// True when IPv4 packets can be sent there.
+fn is_next_hop((address, copy): (std::net::IpAddr, bool)) -> bool {
+    !copy && address.is_ipv4() && !address.is_unspecified() && !address.is_multicast()
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(2000))]
 
     #[test]
     fn a_rule_matches_exactly_what_the_evaluator_does((nlri, packet) in nlri_and_packet()) {
-        let lowered = lower(&nlri, &Default::default(), RuleId(0)).unwrap();
+        let lowered = lower(&nlri, &Default::default(), RuleId(0), &Redirects::default()).unwrap();
         for packet in [aimed_at(&nlri, packet.clone()), packet] {
             let expected = matches(&nlri, &packet);
             prop_assert_eq!(lowered.rule.matches.contains(&packet), expected, "{:?}", packet);
@@ -185,12 +255,14 @@ proptest! {
         let restricts = !actions.interface_sets.is_empty()
             || !actions.is_discard()
                 && (actions.redirect_route_target.is_some()
-                    || actions.redirect_next_hop.is_some()
+                    || actions.redirect_next_hop.is_some_and(|next_hop| !is_next_hop(next_hop))
                     || actions.legacy_redirect.is_some());
-        match lower(&nlri, &actions.clone().into(), RuleId(0)) {
+        match lower(&nlri, &actions.clone().into(), RuleId(0), &Redirects::default()) {
             Ok(lowered) => {
                 prop_assert!(!restricts);
                 prop_assert_eq!(lowered.rule.action.discard, actions.is_discard());
+                let redirects = actions.redirect_next_hop.is_some() && !actions.is_discard();
+                prop_assert_eq!(lowered.rule.action.redirect.is_some(), redirects);
                 prop_assert_eq!(lowered.rule.action.limits, actions.limits());
             }
             Err(_) => prop_assert!(restricts),

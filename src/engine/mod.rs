@@ -6,6 +6,7 @@
 
 pub mod policy;
 pub mod lower;
+pub mod redirects;
 pub mod memo;
 pub mod enforcement;
 mod adj_rib_in;
@@ -44,6 +45,7 @@ use notice::Notice;
 use orders::Orders;
 use policy::{ImportPolicy, LocalSpeaker, TotalLimit, Validation, warning_threshold};
 use protection::Protection;
+use redirects::Redirects;
 use retention::Retention;
 use shared::Shared;
 use validation::Validator;
@@ -121,6 +123,10 @@ pub enum Event {
     ProtectionChanged(Protection),
     /// How the commit ended that [`Engine::poll_commit`] gave out.
     Committed(Result<(), BackendError>),
+    /// Where redirected packets go from now on.
+    RedirectsChanged(Redirects),
+    /// Rules that cannot do all that they shall at the moment, and why.
+    Impaired(Vec<(RuleId, String)>),
     /// The counters of all installed rules.
     Counters(Vec<(RuleId, Counter)>),
 }
@@ -134,7 +140,10 @@ pub struct Engine {
     enforcement: Enforcement,
     /// By id.
     counters: Vec<(RuleId, Counter)>,
+    /// By id.
+    impaired: Vec<(RuleId, String)>,
     tiers: Shared<OrderKey, ()>,
+    redirects: Redirects,
     retention: Retention,
     orders: Orders,
     protection: Protection,
@@ -155,7 +164,9 @@ impl Engine {
             rib: Rib::default(),
             enforcement: Enforcement::default(),
             counters: Vec::new(),
+            impaired: Vec::new(),
             tiers: Shared::default(),
+            redirects: Redirects::default(),
             retention: Retention::default(),
             orders: Orders::default(),
             protection: Protection::default(),
@@ -212,6 +223,11 @@ impl Engine {
             Event::Ordered { nlri, enabled } => self.order(nlri, enabled),
             Event::Suspended(suspended) => self.suspend(suspended),
             Event::ProtectionChanged(protection) => self.protection = protection,
+            Event::RedirectsChanged(redirects) => self.change_redirects(redirects),
+            Event::Impaired(mut impaired) => {
+                impaired.sort();
+                self.impaired = impaired;
+            }
             Event::Committed(result) => self.enforcement.committed(now, result),
             Event::Counters(mut counters) => {
                 counters.sort_unstable_by_key(|(id, _)| *id);
@@ -364,10 +380,43 @@ impl Engine {
         let id = self.enforcement.rule_id(key);
         let desired = match self.rib.get(key) {
             Some(_) if self.orders.forbid(key) => Desired::Nothing,
-            Some(entry) => desired(&*self.capability, &mut self.tiers, key, id, entry),
+            Some(entry) => desired(
+                &*self.capability,
+                &mut self.tiers,
+                &self.redirects,
+                key,
+                id,
+                entry,
+            ),
             None => Desired::Nothing,
         };
         self.enforcement.want(key, id, desired);
+    }
+
+    /// Derives anew what is wanted for every route that redirects.
+    fn change_redirects(&mut self, redirects: Redirects) {
+        if self.redirects == redirects {
+            return;
+        }
+        self.redirects = redirects;
+        let redirects = |entry: &Entry| {
+            let best = entry.best();
+            best.is_some_and(|best| best.actions.redirect_route_target.is_some())
+        };
+        let entries = self.rib.iter().filter(|(_, entry)| redirects(entry));
+        let keys: Vec<RouteKey> = entries.map(|(key, _)| key.clone()).collect();
+        for key in keys {
+            self.route_changed(&key);
+        }
+    }
+
+    /// Why a rule cannot do all that it shall at the moment.
+    fn impairment(&self, id: RuleId) -> impl Iterator<Item = &String> {
+        let first = self.impaired.partition_point(|(other, _)| *other < id);
+        let reasons = self.impaired[first..].iter();
+        reasons
+            .take_while(move |(other, _)| *other == id)
+            .map(|(_, reason)| reason)
     }
 
     /// Counter of a rule, as of the last reading; zero for one that was installed since.
@@ -383,6 +432,7 @@ impl Engine {
 fn desired(
     capability: &dyn Capability,
     tiers: &mut Shared<OrderKey, ()>,
+    redirects: &Redirects,
     key: &RouteKey,
     id: RuleId,
     entry: &Entry,
@@ -390,7 +440,7 @@ fn desired(
     let Some(path) = entry.best() else {
         return Desired::Nothing;
     };
-    let lowered = lower::lower(&entry.nlri, &path.actions, id)
+    let lowered = lower::lower(&entry.nlri, &path.actions, id, redirects)
         .and_then(|lowered| capability.check(&lowered.rule).map(|()| lowered));
     match lowered {
         Ok(Lowered { mut rule, notes }) => {

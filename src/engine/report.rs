@@ -89,7 +89,10 @@ impl Engine {
             age_secs: now.saturating_duration_since(path.since).as_secs(),
             protected: self.protected(key, best, path),
             notes: if is_in_force(best, path) {
-                self.enforcement.notes(key).to_vec()
+                let notes = self.enforcement.notes(key).iter();
+                let id = self.enforcement.id_at(key);
+                let impairment = id.into_iter().flat_map(|id| self.impairment(id));
+                notes.chain(impairment).cloned().collect()
             } else {
                 path.actions.notes.clone()
             },

@@ -201,7 +201,14 @@ impl Engine {
         };
         self.rib.announce(&memo.nlri, path);
         let entry = self.rib.get(&key).expect("it was just announced");
-        match desired(&*self.capability, &mut self.tiers, &key, id, entry) {
+        match desired(
+            &*self.capability,
+            &mut self.tiers,
+            &self.redirects,
+            &key,
+            id,
+            entry,
+        ) {
             Desired::Rule { rule, notes } => {
                 common.ids.insert(id);
                 self.enforcement.adopt(key, rule.clone(), notes);

@@ -3,6 +3,7 @@
 
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::str::FromStr;
 
 use dataplane::rule::{Limit, LimitUnit};
 
@@ -98,6 +99,41 @@ impl fmt::Display for RouteTarget {
             RouteTarget::FourOctetAs(asn, local) => write!(f, "{asn}:{local}"),
             RouteTarget::Ipv6(address, local) => write!(f, "[{address}]:{local}"),
         }
+    }
+}
+
+/// Reads what [`RouteTarget`] is shown as.
+impl FromStr for RouteTarget {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let ipv6 = || {
+            let (address, local) = text.strip_prefix('[')?.split_once("]:")?;
+            Some(Self::Ipv6(address.parse().ok()?, local.parse().ok()?))
+        };
+        let (global, local) = text.split_once(':').unwrap_or_default();
+        let two_octet_as = || Some(Self::TwoOctetAs(global.parse().ok()?, local.parse().ok()?));
+        let address = || Some(Self::Ipv4(global.parse().ok()?, local.parse().ok()?));
+        let four_octet_as = || {
+            let asn: u32 = match global.strip_suffix(['L', 'l']) {
+                Some(asn) => asn.parse().ok()?,
+                None => global
+                    .parse()
+                    .ok()
+                    .filter(|asn| *asn > u32::from(u16::MAX))?,
+            };
+            Some(Self::FourOctetAs(asn, local.parse().ok()?))
+        };
+        ipv6()
+            .or_else(two_octet_as)
+            .or_else(address)
+            .or_else(four_octet_as)
+            .ok_or_else(|| {
+                format!(
+                    "{text:?} is no route target such as 65001:100, 192.0.2.1:100, 70000:100, \
+                     100L:5 or [2001:db8::1]:100"
+                )
+            })
     }
 }
 

@@ -19,7 +19,7 @@ use super::links::LinkWatcher;
 use super::neighbors::{Neighbors, Request};
 use super::orders::{Operator, Store};
 use super::report::DiffReport;
-use super::settings::settings;
+use super::settings::{redirects, settings};
 use super::takeover::take_over;
 use super::{DaemonError, backends, web};
 use crate::config::{Config, KeyChange, Metrics, OnStop};
@@ -367,6 +367,7 @@ impl Running {
     /// Applies the difference to another configuration, or says what it is.
     async fn reload(&mut self, config: Config, dry_run: bool) -> Result<Reloaded, DaemonError> {
         let old = &self.config;
+        let (now, new) = (old.dataplane.redirect, config.dataplane.redirect);
         let unchangeable = [
             ("bgp.local_as", old.bgp.local_as == config.bgp.local_as),
             ("bgp.router_id", old.bgp.router_id == config.bgp.router_id),
@@ -374,6 +375,10 @@ impl Running {
                 "dataplane.backend",
                 old.dataplane.backend == config.dataplane.backend,
             ),
+            ("dataplane.redirect_mark", now.mark == new.mark),
+            ("dataplane.redirect_priority", now.priority == new.priority),
+            ("dataplane.redirect_tables", now.tables == new.tables),
+            ("dataplane.redirect_protocol", now.protocol == new.protocol),
             (
                 "control.socket",
                 old.control.socket == config.control.socket,
@@ -428,6 +433,11 @@ impl Running {
         let new = settings(&config, false);
         if new != settings(&self.config, false) {
             self.dataplane.settings(new);
+        }
+        if config.redirects != self.config.redirects {
+            let changed = Event::RedirectsChanged(redirects(&config));
+            // As below: an engine that has gone enforces nothing new.
+            let _ = self.urgent.send(EngineInput::Event(changed.into())).await;
         }
         self.config = config;
         self.tell_protection().await;

@@ -232,7 +232,9 @@ impl EngineTask {
             | Event::Ordered { .. }
             | Event::Suspended(_)
             | Event::ProtectionChanged(_)
+            | Event::RedirectsChanged(_)
             | Event::Committed(_)
+            | Event::Impaired(_)
             | Event::Counters(_) => None,
         };
         self.step(event);
@@ -282,7 +284,10 @@ impl EngineTask {
             Reply::Counters(result) => {
                 self.counters_under_way = false;
                 match result {
-                    Ok(counters) => self.step(Event::Counters(counters)),
+                    Ok((counters, impaired)) => {
+                        self.step(Event::Counters(counters));
+                        self.step(Event::Impaired(impaired));
+                    }
                     Err(error) => tracing::warn!("cannot read counters: {error}"),
                 }
                 self.answer();

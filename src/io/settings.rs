@@ -9,6 +9,7 @@ use dataplane::rule::{AddressPattern, Family, Match, left_aligned};
 use ipnetwork::IpNetwork;
 
 use crate::config::{Config, Neighbor, Protect};
+use crate::engine::redirects::Redirects;
 
 /// Protocol numbers of TCP and UDP.
 const TCP: u32 = 6;
@@ -31,9 +32,16 @@ pub(super) fn settings(config: &Config, suspended: bool) -> Settings {
         guards: sessions.chain(protected).collect(),
         sample: config.dataplane.sample,
         scratch_mark: config.dataplane.scratch_mark,
+        redirect: config.dataplane.redirect,
         suspended,
         own_table: config.dataplane.own_table,
     }
+}
+
+/// Where redirected packets go.
+pub(super) fn redirects(config: &Config) -> Redirects {
+    let redirects = config.redirects.iter();
+    Redirects::new(redirects.map(|redirect| (redirect.route_target, redirect.route.clone())))
 }
 
 /// The sessions with a neighbor: to the ports that we listen on, and to the one that we dial.

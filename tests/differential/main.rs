@@ -19,7 +19,7 @@ use std::env;
 use std::time::{Duration, Instant};
 
 use dataplane::backend::{Backend, Recovered};
-use dataplane::desired::{InterfacePattern, Sample, Settings};
+use dataplane::desired::{InterfacePattern, Redirects, Sample, Settings};
 use dataplane::guard::Guard;
 use dataplane::nft::Nftables;
 use dataplane::packet::Packet;
@@ -273,6 +273,10 @@ fn other_settings(random: &mut StdRng) -> Settings {
         scratch_mark: *[0x7f00_0000, 0x0000_7f00, 0xff, 0xfff0_0000]
             .choose(random)
             .unwrap_or(&0x7f),
+        redirect: Redirects {
+            mark: 0x000f_0000,
+            ..Redirects::default()
+        },
     }
 }
 

@@ -9,6 +9,7 @@ use dataplane::desired::Changes;
 use dataplane::packet::Packet;
 use dataplane::rule::{Background, Family, Label, OrderKey, Rule, RuleId};
 use flowacl::engine::lower::lower;
+use flowacl::engine::redirects::Redirects;
 use flowacl::flowspec::matches::{Verdict, evaluate, matches};
 use flowacl::flowspec::precedence::precedence_key;
 use flowacl::wire::nlri::Component;
@@ -136,8 +137,13 @@ impl Model {
                 (RuleId(self.next_id), Counter::default())
             }
         };
-        let lowered = lower(&route.nlri, &route.actions.clone().into(), id)
-            .expect("no action is unsupported");
+        let lowered = lower(
+            &route.nlri,
+            &route.actions.clone().into(),
+            id,
+            &Redirects::default(),
+        )
+        .expect("no action is unsupported");
         let mut rule = lowered.rule;
         let text = rule.label.to_string();
         rule.label = Label::new(Told { text, memo });

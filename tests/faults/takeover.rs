@@ -9,6 +9,7 @@ use dataplane::desired::{Changes, InterfacePattern, Settings};
 use dataplane::nft::Nftables;
 use dataplane::rule::{Rule, RuleId};
 use flowacl::engine::lower::lower;
+use flowacl::engine::redirects::Redirects;
 use flowacl::flowspec::text::Flow;
 use flowacl::lab::packet::{Header, PacketBuilder};
 use flowacl::lab::{Lab, UPSTREAM};
@@ -53,9 +54,14 @@ fn rules() -> Vec<Arc<Rule>> {
     let rule = |(number, flow): (usize, &Flow)| {
         let id = RuleId(number as u64 + 1);
         Arc::new(
-            lower(&flow.nlri, &Arc::new(flow.actions.clone()), id)
-                .unwrap()
-                .rule,
+            lower(
+                &flow.nlri,
+                &Arc::new(flow.actions.clone()),
+                id,
+                &Redirects::default(),
+            )
+            .unwrap()
+            .rule,
         )
     };
     flows.iter().enumerate().map(rule).collect()

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use dataplane::rule::{Rule, RuleId};
 use flowacl::engine::lower::lower;
+use flowacl::engine::redirects::Redirects;
 use flowacl::flowspec::text::{Flow, parse_flows};
 
 /// Reads one flow.
@@ -15,7 +16,13 @@ pub fn flow(text: &str) -> Flow {
 /// The rules for flows; their ids are 1, 2 and so on.
 pub fn rules(flows: &[Flow]) -> Vec<Arc<Rule>> {
     let lowered = flows.iter().zip(1..).map(|(flow, id)| {
-        let lowered = lower(&flow.nlri, &flow.actions.clone().into(), RuleId(id)).unwrap();
+        let lowered = lower(
+            &flow.nlri,
+            &flow.actions.clone().into(),
+            RuleId(id),
+            &Redirects::default(),
+        )
+        .unwrap();
         Arc::new(lowered.rule)
     });
     lowered.collect()

@@ -10,6 +10,7 @@ use super::table::Table;
 use super::transport::Transport;
 use crate::backend::{Backend, BackendError, Capability, Counter, Culprit, Recovered};
 use crate::desired::{Changes, Link, Settings};
+use crate::routing::Steering;
 use crate::rule::{LimitUnit, Rule, RuleId};
 
 /// The packet filter of the Linux kernel.
@@ -19,7 +20,12 @@ use crate::rule::{LimitUnit, Rule, RuleId};
 #[derive(Default)]
 pub struct Nftables {
     running: Option<Table>,
+    /// Sends packets elsewhere that the table marks; there while it runs.
+    steering: Option<Steering>,
 }
+
+/// Why packets of an interface cannot be redirected.
+const BRIDGED: &str = "is a port of a bridge, and bridged packets are not routed; leave it out of dataplane.interfaces";
 
 impl Nftables {
     /// A backend that owns nothing yet.
@@ -29,6 +35,12 @@ impl Nftables {
 
     fn running(&mut self) -> Result<&mut Table, BackendError> {
         self.running
+            .as_mut()
+            .ok_or_else(|| BackendError::Unavailable("not started".into()))
+    }
+
+    fn steering(&mut self) -> Result<&mut Steering, BackendError> {
+        self.steering
             .as_mut()
             .ok_or_else(|| BackendError::Unavailable("not started".into()))
     }
@@ -81,17 +93,54 @@ impl Backend for Nftables {
         links: &[Link],
         rules: &[Arc<Rule>],
     ) -> Result<(), BackendError> {
-        let table = Table::take_over(Transport::open()?, settings, links, rules)?;
-        self.running = Some(table);
+        let transport = Transport::open()?;
+        let mut steering = Steering::open(&settings.redirect)?;
+        steering.prepare(rules)?;
+        let table = Table::take_over(transport, settings, links, rules, steering.marks().clone())?;
+        let everything = Changes {
+            put: rules.to_vec(),
+            remove: Vec::new(),
+        };
+        steering.committed(&everything);
+        (self.running, self.steering) = (Some(table), Some(steering));
         Ok(())
     }
 
     fn reconfigure(&mut self, settings: &Settings, links: &[Link]) -> Result<(), BackendError> {
-        self.running()?.reconfigure(settings, links)
+        self.running()?.reconfigure(settings, links)?;
+        let steering = self.steering()?;
+        steering.set_unreachable(settings.redirect.unreachable)?;
+        steering.audit()
     }
 
     fn commit(&mut self, changes: &Changes) -> Result<(), BackendError> {
-        self.running()?.commit(changes)
+        let bridged = self.running()?.coverage.ingress.first().cloned();
+        let redirects = |rule: &&Arc<Rule>| rule.action.route().is_some();
+        if let (Some(port), Some(rule)) = (bridged, changes.put.iter().find(redirects)) {
+            return Err(BackendError::Refused {
+                rule: Some(rule.id),
+                reason: format!("redirect: {port} {BRIDGED}"),
+            });
+        }
+        let steering = self.steering()?;
+        let outcome = steering.prepare(&changes.put);
+        let marks = steering.marks().clone();
+        let outcome = outcome.and_then(|()| {
+            let running = self.running()?;
+            running.marks = marks;
+            running.commit(changes)
+        });
+        let steering = self.steering()?;
+        match outcome {
+            Ok(()) => {
+                steering.committed(changes);
+                Ok(())
+            }
+            Err(error) => {
+                steering.refused();
+                Err(error)
+            }
+        }
     }
 
     fn counters(&mut self) -> Result<Vec<(RuleId, Counter)>, BackendError> {
@@ -107,7 +156,22 @@ impl Backend for Nftables {
     }
 
     fn audit(&mut self) -> Result<Option<Culprit>, BackendError> {
-        self.running()?.audit()
+        let culprit = self.running()?.audit()?;
+        self.steering()?.audit()?;
+        Ok(culprit)
+    }
+
+    fn impaired(&mut self) -> Vec<(RuleId, String)> {
+        let Some(steering) = &self.steering else {
+            return Vec::new();
+        };
+        let mut impaired = steering.impaired();
+        let running = self.running.as_ref();
+        if let Some(port) = running.and_then(|running| running.coverage.ingress.first()) {
+            let reason = format!("not redirected everywhere: {port} {BRIDGED}");
+            impaired.extend(steering.rules().map(|rule| (rule, reason.clone())));
+        }
+        impaired
     }
 
     fn render(&self, settings: &Settings, rules: &[Arc<Rule>]) -> String {
@@ -179,7 +243,8 @@ impl Backend for Nftables {
             .transport
             .transact(&delete_messages(), None)
             .map(drop)
-            .map_err(BackendError::from)
+            .map_err(BackendError::from)?;
+        self.steering.take().map_or(Ok(()), Steering::stop)
     }
 }
 

@@ -12,6 +12,7 @@ use super::object::NftRule;
 use super::statement::{ScratchMark, Statement, implies_family};
 use crate::desired::Sample;
 use crate::interval::IntervalSet;
+use crate::routing::Mark;
 use crate::rule::{
     Action, AddressPattern, Family, FragmentKind, FragmentSet, LimitUnit, MaskedValues, Match, Rule,
 };
@@ -65,6 +66,8 @@ pub(super) enum Objects {
         counter: String,
         /// Its limits, in the order in which they are charged.
         limits: Vec<String>,
+        /// What sends packets elsewhere when they are routed.
+        redirect: Option<Mark>,
     },
     /// Maps have them for the keys of many rules.
     Mapped {
@@ -110,6 +113,21 @@ impl Objects {
                 .map(|limits| Statement::OverLimitIn(key.clone(), limits.clone()))
                 .collect(),
         }
+    }
+
+    /// The mark that redirects packets, unless an earlier rule has redirected them.
+    fn redirect(&self) -> Option<[Statement; 2]> {
+        let Self::Named {
+            redirect: Some(Mark { mask, value }),
+            ..
+        } = *self
+        else {
+            return None;
+        };
+        Some([
+            Statement::MarkIs { mask, value: 0 },
+            Statement::SetMark { mask, value },
+        ])
     }
 
     /// The condition that there is a rule for the packet's key.
@@ -247,6 +265,12 @@ fn tails(
         tail.push(over_limit);
         tail.push(Statement::Verdict(Verdict::Drop));
         tails.push(std::mem::take(&mut tail));
+    }
+    if let Some(redirect) = objects.redirect() {
+        if !tail.is_empty() {
+            tails.push(std::mem::take(&mut tail));
+        }
+        tails.push(redirect.into());
     }
     match (action.mark_dscp, context.collect_marks) {
         (Some(dscp), Some(mark)) => {

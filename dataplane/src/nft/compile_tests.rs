@@ -300,6 +300,7 @@ fn passed(matches: &Match, received: &Received, packet: &Packet) -> usize {
     let objects = Objects::Named {
         counter: String::new(),
         limits: Vec::new(),
+        redirect: None,
     };
     let rules = compile(&rule, class, &context, &objects);
     rules

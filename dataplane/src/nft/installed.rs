@@ -7,15 +7,18 @@ use super::compile::{Class, Context, Objects, buckets, can_match, compile};
 use super::key::KeyValue;
 use super::limit::Bucket;
 use super::object::{MEMO_IN_COUNTER, MEMO_PIECE, NamedObject, NftRule, ObjectBody};
+use crate::routing::{Mark, Marks};
 use crate::rule::{LimitUnit, Rule, RuleId};
 
-/// Objects that an earlier process left, as far as rules may take them over.
+/// What rules may take over of an earlier process, and what they need to know of others.
 #[derive(Debug, Default)]
 pub(super) struct KnownObjects {
     /// What they are, by name.
     pub(super) bodies: BTreeMap<String, ObjectBody>,
     /// Memos, each with the version in the names of the objects that hold it.
     pub(super) memos: BTreeMap<RuleId, (u32, Vec<u8>)>,
+    /// The packet marks of all routes that rules redirect to.
+    pub(super) marks: Arc<Marks>,
 }
 
 /// An installed rule and what it owns.
@@ -31,6 +34,8 @@ pub(super) struct Installed {
     /// 0 while the memo stands beside the counter, which cannot be changed without losing the count;
     /// else the version in the names of the objects that hold it.
     memo_version: u32,
+    /// What sends packets elsewhere when they are routed.
+    redirect: Option<Mark>,
     /// Whether any packet of a class can match, in the order of [`Class::ALL`].
     classes: [bool; 2],
 }
@@ -67,12 +72,17 @@ impl Installed {
             Some(previous) => previous.memo_version + 1,
             None => known_memo(&rule, known),
         };
+        let redirect = rule.action.route().map(|route| {
+            let mark = known.marks.get(route);
+            mark.expect("routes get their marks before the rules that use them")
+        });
         let classes = Class::ALL.map(|class| can_match(&rule, class));
         Self {
             rule,
             limits,
             limit_version,
             memo_version,
+            redirect,
             classes,
         }
     }
@@ -85,6 +95,11 @@ impl Installed {
     /// Whether any packet at all can match.
     pub(super) fn matches_some(&self) -> bool {
         self.classes != [false; 2]
+    }
+
+    /// Whether packets that pass are sent elsewhere.
+    pub(super) fn redirects(&self) -> bool {
+        self.redirect.is_some() && buckets(&self.rule.action).is_some()
     }
 
     /// The name of the counter.
@@ -125,6 +140,7 @@ impl Installed {
         let objects = Objects::Named {
             counter: self.counter(),
             limits: self.limits(),
+            redirect: self.redirect,
         };
         compile(&self.rule, class, context, &objects)
     }

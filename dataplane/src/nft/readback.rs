@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::CStr;
 use std::hash::{DefaultHasher, Hash, Hasher};
+use std::sync::Arc;
 
 use super::expression::ObjectKind;
 use super::installed::KnownObjects;
@@ -99,6 +100,7 @@ impl Contents {
         KnownObjects {
             bodies: self.objects.iter().filter_map(body).collect(),
             memos: self.memos.iter().filter_map(newest).collect(),
+            marks: Arc::default(),
         }
     }
 }

@@ -1,5 +1,6 @@
 //! The table as text in nft's language. Pure.
 
+use std::collections::BTreeSet;
 use std::fmt::Write as _;
 use std::sync::Arc;
 
@@ -14,6 +15,7 @@ use super::object::{
 };
 use super::statement::ScratchMark;
 use crate::desired::{Changes, Link, Settings};
+use crate::routing::Marks;
 use crate::rule::Rule;
 
 /// The table that a backend would have for these rules, in a form that `nft -f` reads.
@@ -26,7 +28,25 @@ pub(super) fn render(settings: &Settings, links: &[Link], rules: &[Arc<Rule>]) -
         remove: Vec::new(),
     };
     let mut layout = Layout::empty(settings.sample, scratch, 1);
-    match layout.change(&changes, &KnownObjects::default()) {
+    // Which mark stands for which route is known only where they are in use: an example.
+    let mut marks = Marks::new(settings.redirect.mark);
+    let routes: BTreeSet<_> = rules
+        .iter()
+        .filter_map(|rule| rule.action.route().cloned())
+        .collect();
+    let needed = routes.len();
+    let numbers = marks.all_numbers();
+    for (route, number) in routes.into_iter().zip(numbers) {
+        marks.insert(route, number);
+    }
+    if marks.iter().count() < needed {
+        return "# redirect_mark has not enough bits\n".into();
+    }
+    let known = KnownObjects {
+        marks: Arc::new(marks),
+        ..KnownObjects::default()
+    };
+    match layout.change(&changes, &known) {
         Ok(_) => text(settings, links, &layout),
         Err(id) => format!("# two rules are called {id}\n"),
     }

@@ -20,6 +20,7 @@ use super::statement::ScratchMark;
 use super::transport::{Failure, Transport};
 use crate::backend::{BackendError, Culprit};
 use crate::desired::{Changes, Link, Settings};
+use crate::routing::Marks;
 use crate::rule::{Rule, RuleId};
 
 /// Anonymous sets of the frame are numbered from here, those of rules from 1.
@@ -37,6 +38,8 @@ pub(super) struct Table {
     pub(super) coverage: Coverage,
     frame: Vec<FrameChain>,
     pub(super) layout: Layout,
+    /// The packet marks of all routes that rules redirect to.
+    pub(super) marks: Arc<Marks>,
     /// The generation of the ruleset after our last transaction, or our last look at the table.
     generation: u32,
     /// Digest of our chains and rules, as the kernel shows them; `None` since rules have changed.
@@ -78,6 +81,7 @@ impl Table {
         settings: &Settings,
         links: &[Link],
         rules: &[Arc<Rule>],
+        marks: Arc<Marks>,
     ) -> Result<Self, BackendError> {
         let scratch = scratch(settings)?;
         let coverage = Coverage::of(settings, links);
@@ -86,7 +90,10 @@ impl Table {
             return Err(duplicate(twice.id));
         }
         let flags = possess(&mut transport, settings.own_table, rules.is_empty())?;
-        let known = readback::contents(&mut transport)?.known();
+        let known = KnownObjects {
+            marks: marks.clone(),
+            ..readback::contents(&mut transport)?.known()
+        };
         let mut table = Self {
             transport,
             settings: settings.clone(),
@@ -94,6 +101,7 @@ impl Table {
             frame: frame(settings, &coverage),
             coverage,
             layout: Layout::empty(settings.sample, scratch, 1),
+            marks,
             generation: 0,
             digest: None,
             flags,
@@ -273,7 +281,11 @@ impl Table {
     /// Tries to carry out all changes with one transaction. Fails at once when they contradict
     /// themselves.
     fn try_commit(&mut self, changes: &Changes) -> Result<Result<(), Failure>, BackendError> {
-        match self.layout.change(changes, &KnownObjects::default()) {
+        let known = KnownObjects {
+            marks: self.marks.clone(),
+            ..KnownObjects::default()
+        };
+        match self.layout.change(changes, &known) {
             Ok(messages) => Ok(self.send(&messages)),
             Err(rule) => {
                 self.layout.roll_back();

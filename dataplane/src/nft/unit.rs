@@ -53,6 +53,7 @@ impl Kind {
             discard: self.discard,
             limits: Vec::new(),
             mark_dscp: self.mark_dscp,
+            redirect: None,
             sample: self.logged,
             continue_evaluation: self.continue_evaluation,
         }
@@ -112,8 +113,11 @@ pub(super) struct UnitPlace {
 }
 
 impl UnitPlace {
-    /// The place of a rule in a section; `None` when its match is more than a key.
+    /// The place of a rule in a section; `None` when its match is more than a key, or its action more than a kind.
     pub(super) fn of(section: Section, installed: &Installed) -> Option<Self> {
+        if installed.redirects() {
+            return None;
+        }
         let value = installed.key_value()?;
         let rule = &installed.rule;
         let unit = UnitKey {

@@ -11,6 +11,7 @@ use dataplane::rule::{Action, AddressPattern, Family, Match, RareFields, Rule, R
 
 use super::reading::{Content, Reading, Route};
 use crate::engine::lower::lower;
+use crate::engine::redirects::Redirects;
 use crate::flowspec::text::{format_flow, format_match, format_route_distinguisher};
 use crate::wire::attribute::{AsPathSegmentKind, Attributes};
 use crate::wire::message::Message;
@@ -170,7 +171,13 @@ fn print_route(output: &mut dyn Write, route: &Route) -> io::Result<()> {
     let text = format_flow(nlri, actions);
     writeln!(output, "flow        {text}")?;
     writeln!(output, "actions     {}", actions.describe().join(", "))?;
-    let rule = lower(nlri, &Arc::new(actions.clone()), RuleId(1)).and_then(|lowered| {
+    let rule = lower(
+        nlri,
+        &Arc::new(actions.clone()),
+        RuleId(1),
+        &Redirects::default(),
+    )
+    .and_then(|lowered| {
         nft::NftablesCapability.check(&lowered.rule)?;
         Ok(lowered)
     });

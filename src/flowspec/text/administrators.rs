@@ -1,6 +1,6 @@
 //! Numbers in two parts: route targets and route distinguishers.
 
-use std::net::{Ipv4Addr, Ipv6Addr};
+use std::net::Ipv6Addr;
 
 use crate::flowspec::action::RouteTarget;
 use crate::wire::nlri::RouteDistinguisher;
@@ -11,22 +11,12 @@ use super::parser::Parser;
 
 /// Reads `65535:100`, `192.0.2.1:100`, `70000:100`, `100L:5`; no IPv6 here.
 pub(super) fn parse_administrators(text: &str) -> Option<RouteTarget> {
-    let (global, local) = text.split_once(':')?;
-    if let Ok(address) = global.parse::<Ipv4Addr>() {
-        return Some(RouteTarget::Ipv4(address, local.parse().ok()?));
-    }
-    if let Some(asn) = global.strip_suffix(['L', 'l']) {
-        return Some(RouteTarget::FourOctetAs(
-            asn.parse().ok()?,
-            local.parse().ok()?,
-        ));
-    }
-    match global.parse::<u16>() {
-        Ok(asn) => Some(RouteTarget::TwoOctetAs(asn, local.parse().ok()?)),
-        Err(_) => Some(RouteTarget::FourOctetAs(
-            global.parse().ok()?,
-            local.parse().ok()?,
-        )),
+    let target = text.parse().ok()?;
+    match target {
+        RouteTarget::TwoOctetAs(..) | RouteTarget::Ipv4(..) | RouteTarget::FourOctetAs(..) => {
+            Some(target)
+        }
+        RouteTarget::Ipv6(..) => None,
     }
 }
 

@@ -1,0 +1,72 @@
+//! What a rule does to the packets that match: RFC 8955's Traffic Filtering Actions as a packet filter sees them.
+
+use std::fmt;
+use std::net::IpAddr;
+use std::sync::Arc;
+
+/// What happens to a packet that matches, in this order: it is counted, sampled, limited, marked, redirected, and then
+/// evaluation stops or goes on.
+///
+/// Matching always sees the packet as it arrived: a mark by an earlier rule does not change what later rules match.
+/// When several rules mark one packet the first in order wins, and so it is when several redirect it.
+#[derive(Clone, Debug, PartialEq, Default)]
+pub struct Action {
+    /// Drop the packet. Limits, marks, redirects and `continue_evaluation` are then without effect.
+    pub discard: bool,
+    /// Limiters; a packet over any of them is dropped. At most one of each unit.
+    pub limits: Vec<Limit>,
+    /// Write this DSCP (0 to 63) before the packet leaves the filter; ECN bits stay.
+    pub mark_dscp: Option<u8>,
+    /// Routed this way instead of by its destination (RFC 8955 §7.4). By itself it does not end evaluation.
+    pub redirect: Option<Arc<Route>>,
+    /// Hand a copy to the sampling group of the configuration.
+    pub sample: bool,
+    /// Go on with later rules (RFC 8955 §7.3: the T bit set). False: this rule decides.
+    pub continue_evaluation: bool,
+}
+
+impl Action {
+    /// Where packets go that pass, if not where they are destined to.
+    pub fn route(&self) -> Option<&Arc<Route>> {
+        self.redirect.as_ref().filter(|_| !self.discard)
+    }
+}
+
+/// Where redirected packets go. Those for an address of this machine are delivered all the same.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Route {
+    /// By the routing table of this number. A packet for which it has no route is discarded.
+    Table(u32),
+    /// By the table of the VRF of this name, in the same way.
+    Vrf(Box<str>),
+    /// To this address, of the family of the packets: a neighbor, or reached by the machine's own routes.
+    NextHop(IpAddr),
+}
+
+impl fmt::Display for Route {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Table(table) => write!(f, "table {table}"),
+            Self::Vrf(name) => write!(f, "VRF {name}"),
+            Self::NextHop(address) => write!(f, "next hop {address}"),
+        }
+    }
+}
+
+/// What a limiter counts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum LimitUnit {
+    /// Octets of IP packets (RFC 8955 §7.1).
+    Bytes,
+    /// Packets (RFC 8955 §7.2).
+    Packets,
+}
+
+/// A token bucket shared by all packets that match the rule.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Limit {
+    /// What is counted.
+    pub unit: LimitUnit,
+    /// Units a second: finite and greater than 0.
+    pub rate_per_sec: f64,
+}

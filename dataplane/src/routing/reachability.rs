@@ -1,0 +1,82 @@
+//! How a route can be followed at the moment, or why it cannot.
+
+use std::collections::BTreeSet;
+use std::io;
+use std::net::IpAddr;
+
+use netlink_packet_route::link::LinkFlags;
+use netlink_packet_route::neighbour::NeighbourState;
+
+use super::entries::{Hop, Way};
+use super::kernel::{Kernel, Lookup};
+use crate::rule::Route;
+
+/// What is remembered from one look to the next.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Reachability {
+    /// Neighbors that have not answered and, as far as is known, still do not.
+    silent: BTreeSet<Hop>,
+}
+
+impl Reachability {
+    /// Looks how a route can be followed now. The inner error: why it cannot, in the operator's words.
+    pub(super) fn look(
+        &mut self,
+        kernel: &mut Kernel,
+        route: &Route,
+    ) -> io::Result<Result<Way, String>> {
+        match route {
+            Route::Table(table) => Ok(Ok(Way::Table(*table))),
+            Route::Vrf(name) => {
+                let table = kernel.vrf_table(name)?;
+                Ok(table
+                    .map(Way::Table)
+                    .ok_or_else(|| format!("there is no VRF {name}")))
+            }
+            Route::NextHop(address) => self.next_hop(kernel, *address),
+        }
+    }
+
+    /// The neighbor by which an address is reached.
+    fn next_hop(
+        &mut self,
+        kernel: &mut Kernel,
+        address: IpAddr,
+    ) -> io::Result<Result<Way, String>> {
+        let hop = match kernel.lookup(address)? {
+            Lookup::Found(hop) => hop,
+            Lookup::Local => return Ok(Err(format!("{address} is an address of this machine"))),
+            Lookup::None => return Ok(Err(format!("there is no route to {address}"))),
+        };
+        let Some((name, flags)) = kernel.link(hop.link)? else {
+            return Ok(Err(format!("there is no route to {address}")));
+        };
+        if !flags.contains(LinkFlags::Up | LinkFlags::LowerUp) {
+            return Ok(Err(format!("{address} is behind {name}, which is down")));
+        }
+        let Hop { gateway, .. } = hop;
+        Ok(match self.answers(kernel, &hop, flags)? {
+            true => Ok(Way::Hop(hop)),
+            false => Err(format!("{gateway} on {name} does not answer")),
+        })
+    }
+
+    /// Whether a neighbor answers, as far as the kernel knows; one that it does not know yet is thought to.
+    fn answers(&mut self, kernel: &mut Kernel, hop: &Hop, flags: LinkFlags) -> io::Result<bool> {
+        if flags.contains(LinkFlags::Noarp) {
+            return Ok(true);
+        }
+        match kernel.neighbor(hop)? {
+            Some(NeighbourState::Failed) => {
+                self.silent.insert(*hop);
+            }
+            Some(NeighbourState::Incomplete | NeighbourState::None) | None => {}
+            Some(_) => {
+                self.silent.remove(hop);
+            }
+        }
+        // The kernel looks for it only while there are packets for it, and we want to know before.
+        let _ = kernel.probe(hop);
+        Ok(!self.silent.contains(hop))
+    }
+}

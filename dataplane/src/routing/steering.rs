@@ -1,0 +1,274 @@
+//! [`Steering`]: the kernel's routing for all routes in use.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::io;
+use std::sync::Arc;
+
+use super::entries::{Entries, Way, entries, own_table};
+use super::kernel::Kernel;
+use super::marks::Marks;
+use super::reachability::Reachability;
+use super::usage::Usage;
+use crate::backend::BackendError;
+use crate::desired::{Changes, Redirects, Unreachable};
+use crate::rule::{Family, Route, Rule, RuleId};
+
+/// How the routes can be followed, or why they cannot.
+type Ways = BTreeMap<Arc<Route>, Result<Way, String>>;
+
+/// Policy rules and routes for the rules in force.
+///
+/// A route is there before the packet filter marks packets for it ([`Steering::prepare`]), and goes after the last
+/// rule that does ([`Steering::committed`]).
+pub struct Steering {
+    kernel: Kernel,
+    settings: Redirects,
+    marks: Arc<Marks>,
+    usage: Usage,
+    reachability: Reachability,
+    ways: Ways,
+    /// What of ours is in the kernel, as far as we know.
+    present: Entries,
+}
+
+impl Steering {
+    /// Reads what an earlier process left; nothing is changed yet. Works in the network namespace of this thread.
+    pub fn open(settings: &Redirects) -> Result<Self, BackendError> {
+        let open = || {
+            let mut kernel = Kernel::open(settings.protocol)?;
+            let present = kernel.entries()?;
+            Ok((kernel, present))
+        };
+        let (kernel, present) = open().map_err(|error| unavailable(&error))?;
+        Ok(Self {
+            kernel,
+            settings: *settings,
+            marks: Arc::new(Marks::new(settings.mark)),
+            usage: Usage::default(),
+            reachability: Reachability::default(),
+            ways: Ways::new(),
+            present,
+        })
+    }
+
+    /// The packet marks of all routes in use.
+    pub fn marks(&self) -> &Arc<Marks> {
+        &self.marks
+    }
+
+    /// Says what becomes of packets that cannot be redirected.
+    pub fn set_unreachable(&mut self, unreachable: Unreachable) -> Result<(), BackendError> {
+        if self.settings.unreachable == unreachable {
+            return Ok(());
+        }
+        self.settings.unreachable = unreachable;
+        self.reconcile().map_err(|error| unavailable(&error))
+    }
+
+    /// Makes ready for rules that may be in force in a moment, those of before included.
+    ///
+    /// Fails with the rule whose route cannot be had; what was done then goes with the next
+    /// [`Steering::committed`] or [`Steering::refused`].
+    pub fn prepare(&mut self, rules: &[Arc<Rule>]) -> Result<(), BackendError> {
+        for rule in rules {
+            let Some(route) = rule.action.route() else {
+                continue;
+            };
+            if self.marks.get(route).is_some() {
+                continue;
+            }
+            let taken = self.take(route);
+            let added = taken.and_then(|()| self.add_missing());
+            added.map_err(|error| BackendError::Refused {
+                rule: Some(rule.id),
+                reason: format!("redirect to {route}: {error}"),
+            })?;
+        }
+        Ok(())
+    }
+
+    /// Takes note of a commit that went in: routes that no rule redirects to any more go.
+    /// What cannot be taken away now is by the next [`Steering::audit`].
+    pub fn committed(&mut self, changes: &Changes) {
+        self.usage.apply(changes);
+        self.release();
+    }
+
+    /// Takes note that what was prepared is not in force.
+    pub fn refused(&mut self) {
+        self.release();
+    }
+
+    /// Looks whether routes can be followed now that could not, or the other way round, and whether others have
+    /// taken something away.
+    pub fn audit(&mut self) -> Result<(), BackendError> {
+        if self.is_idle() {
+            return Ok(());
+        }
+        let look = |own: &mut Self| {
+            for (route, _) in own.marks.clone().iter() {
+                let way = own.reachability.look(&mut own.kernel, route)?;
+                own.ways.insert(route.clone(), way);
+            }
+            own.reconcile()
+        };
+        look(self).map_err(|error| unavailable(&error))
+    }
+
+    /// Rules that do not send packets where they should at the moment, and why.
+    pub fn impaired(&self) -> Vec<(RuleId, String)> {
+        let fate = match self.settings.unreachable {
+            Unreachable::Pass => "are routed by their destination",
+            Unreachable::Discard => "are discarded",
+        };
+        let impaired = self.usage.rules().filter_map(|(id, route)| {
+            let reason = self.ways.get(route)?.as_ref().err()?;
+            Some((id, format!("not redirected: {reason}; packets {fate}")))
+        });
+        impaired.collect()
+    }
+
+    /// Rules in force that redirect.
+    pub fn rules(&self) -> impl Iterator<Item = RuleId> {
+        self.usage.rules().map(|(id, _)| id)
+    }
+
+    /// Takes away everything of ours.
+    pub fn stop(mut self) -> Result<(), BackendError> {
+        let mut remove = || {
+            self.marks = Arc::new(Marks::new(self.settings.mark));
+            self.present = self.kernel.entries()?;
+            self.remove_surplus()
+        };
+        remove().map_err(|error| unavailable(&error))
+    }
+
+    /// Gives a route a number: one that an earlier process used for the same, else one that is free.
+    fn take(&mut self, route: &Arc<Route>) -> io::Result<()> {
+        let way = self.reachability.look(&mut self.kernel, route)?;
+        let is_free = |number: &u32| !self.marks.is_taken(*number);
+        let left_over: BTreeSet<u32> = self
+            .present
+            .rules
+            .iter()
+            .filter_map(|rule| self.marks.number_of(rule.mark))
+            .filter(is_free)
+            .collect();
+        let is_same = |number: &u32| {
+            let wanted = entries(
+                &self.settings,
+                &self.marks,
+                *number,
+                route,
+                way.as_ref().ok(),
+            );
+            !wanted.rules.is_empty()
+                && self.present.of(&self.settings, &self.marks, *number) == wanted
+        };
+        let mut number = left_over.iter().copied().find(is_same);
+        if number.is_none() {
+            let unused = |number: &u32| is_free(number) && !left_over.contains(number);
+            for candidate in self.marks.all_numbers().filter(unused) {
+                let table = own_table(&self.settings, candidate);
+                let mut is_foreign = false;
+                for family in Family::ALL {
+                    is_foreign |= self.kernel.defaults(family, Some(table))?.foreign;
+                }
+                if !is_foreign {
+                    number = Some(candidate);
+                    break;
+                }
+            }
+        }
+        let number = number.ok_or_else(|| {
+            io::Error::other(format!(
+                "all {} values of redirect_mark are in use",
+                self.marks.all_numbers().end()
+            ))
+        })?;
+        Arc::make_mut(&mut self.marks).insert(route.clone(), number);
+        self.ways.insert(route.clone(), way);
+        Ok(())
+    }
+
+    /// What the routes in use need.
+    fn wanted(&self) -> Entries {
+        let mut wanted = Entries::default();
+        for (route, number) in self.marks.iter() {
+            let way = self.ways.get(route).and_then(|way| way.as_ref().ok());
+            wanted.extend(entries(&self.settings, &self.marks, number, route, way));
+        }
+        wanted
+    }
+
+    /// Adds what is needed and not there: routes before the policy rules that lead to them.
+    fn add_missing(&mut self) -> io::Result<()> {
+        let wanted = self.wanted();
+        for ((family, table), hop) in &wanted.defaults {
+            if self.present.defaults.get(&(*family, *table)) != Some(hop) {
+                self.kernel.set_default(*family, *table, hop)?;
+                self.present.defaults.insert((*family, *table), *hop);
+            }
+        }
+        for rule in wanted.rules.difference(&self.present.rules.clone()) {
+            self.kernel.add_rule(rule)?;
+            self.present.rules.insert(*rule);
+        }
+        Ok(())
+    }
+
+    /// Removes what is not needed: policy rules before the routes that they lead to.
+    fn remove_surplus(&mut self) -> io::Result<()> {
+        let wanted = self.wanted();
+        let present = self.present.clone();
+        for rule in present.rules.difference(&wanted.rules) {
+            self.kernel.delete_rule(rule)?;
+            self.present.rules.remove(rule);
+        }
+        let tables = present.defaults.keys();
+        for key in tables.filter(|key| !wanted.defaults.contains_key(*key)) {
+            let (family, table) = *key;
+            self.kernel.delete_default(family, table)?;
+            self.present.defaults.remove(key);
+        }
+        Ok(())
+    }
+
+    /// Forgets routes that no rule redirects to, and removes all that is not needed.
+    fn release(&mut self) {
+        let used = self.usage.routes();
+        if self.marks.iter().any(|(route, _)| !used.contains(&**route)) {
+            Arc::make_mut(&mut self.marks).retain(|route| used.contains(route));
+        }
+        self.ways.retain(|route, _| used.contains(&**route));
+        if !self.is_idle() {
+            // What fails is still known to be present.
+            let _ = self.remove_surplus();
+        }
+    }
+
+    /// True when nothing is needed and nothing is there.
+    fn is_idle(&self) -> bool {
+        self.marks.iter().next().is_none() && self.present.is_empty()
+    }
+
+    /// Makes the kernel's entries what is needed, whatever others have done to them.
+    fn reconcile(&mut self) -> io::Result<()> {
+        self.present.rules = self.kernel.rules()?;
+        self.present.defaults.clear();
+        for (_, number) in self.marks.iter() {
+            let table = own_table(&self.settings, number);
+            for family in Family::ALL {
+                let found = self.kernel.defaults(family, Some(table))?;
+                self.present.defaults.extend(found.own);
+            }
+        }
+        self.add_missing()?;
+        self.remove_surplus()
+    }
+}
+
+/// The kernel's routing does not answer as it should.
+fn unavailable(error: &io::Error) -> BackendError {
+    BackendError::Unavailable(format!("routing: {error}"))
+}

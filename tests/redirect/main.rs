@@ -1,0 +1,10 @@
+//! Redirects with real packets: where they went, what they looked like, and that nothing stays behind.
+//!
+//! A router between an attacker and a victim has two more neighbors, the scrubbers.
+
+#[path = "../network/available.rs"]
+mod available;
+mod scene;
+mod actions;
+mod next_hop;
+mod remains;
