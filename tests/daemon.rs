@@ -8,6 +8,8 @@ mod crowds;
 mod operator;
 #[path = "daemon/policy.rs"]
 mod policy;
+#[path = "daemon/passwords.rs"]
+mod passwords;
 #[path = "daemon/permissions.rs"]
 mod permissions;
 #[path = "daemon/reload.rs"]
