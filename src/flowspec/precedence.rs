@@ -22,7 +22,7 @@ use std::cmp::Ordering;
 
 use dataplane::rule::OrderKey;
 
-use crate::wire::nlri::{Component, Nlri, NumericOp, NumericType, PrefixPattern};
+use crate::wire::nlri::{Component, Nlri, NumericType, PrefixPattern};
 
 /// Stands where one NLRI has ended and another may have a component: greater than every type.
 const END_OF_COMPONENTS: u8 = 0xff;
@@ -30,8 +30,6 @@ const END_OF_COMPONENTS: u8 = 0xff;
 const PREFIX_LENGTH_IPV6: usize = 18;
 /// Octets of a numeric component before the value of its first operator.
 const TYPE_AND_OPERATOR: usize = 2;
-/// The bits of an operator that say how many octets its value has.
-const VALUE_LENGTH: u8 = 0x30;
 
 /// The key of an NLRI: of two in one family the one with the lower key is evaluated first.
 /// Different NLRI of one family have different keys.
@@ -43,15 +41,14 @@ pub fn precedence_key(nlri: &Nlri) -> OrderKey {
 }
 
 /// What is left of the key of an NLRI without the values of addresses, and of protocols and ports
-/// that are compared with one number. How many octets such a number has is left out, too, when it
-/// has no more than it needs.
+/// that are compared with one number.
 ///
 /// A packet has one destination, one source, one protocol and one port of each kind. Two NLRI of
 /// one tier that both match it name the same values there and are therefore one; of two in
 /// different tiers the lower tier has the lower key, since the first octet in which the keys differ
 /// then stands in the tiers, too. That is why the component *port* keeps its value: a packet has
-/// two ports, and may match two of them. The same number in more octets than it needs makes another NLRI:
-/// it keeps their count, which puts it behind the shortest form in both orders.
+/// two ports, and may match two of them. And that is why the operator stays, and with it the number of octets of
+/// the value: `>80` comes after `=443` in one octet, and before it in two.
 pub fn precedence_tier(nlri: &Nlri) -> OrderKey {
     key(nlri, |component| match component {
         Component::DestinationPrefix(_) | Component::SourcePrefix(_) => true,
@@ -87,10 +84,6 @@ fn key(nlri: &Nlri, is_blank: impl Fn(&Component) -> bool) -> OrderKey {
                 key.extend(own);
                 if is_blank(&component) {
                     key[value..].fill(0);
-                    if is_shortest(&component) {
-                        key[value - 1] &= !VALUE_LENGTH;
-                        key.truncate(value + 1);
-                    }
                 }
             }
         }
@@ -118,19 +111,6 @@ fn push_prefix(key: &mut Vec<u8>, prefix: &PrefixPattern, ipv6: bool) {
         key.extend(&last_address[..4]);
     }
     key.push(u8::MAX - prefix.length);
-}
-
-/// True when no value of a numeric component would fit fewer octets.
-fn is_shortest(component: &Component) -> bool {
-    let Component::Numeric(_, ops) = component else {
-        return false;
-    };
-    let is_shortest = |op: &NumericOp| match op.width {
-        0 | 1 => true,
-        2 => op.value >> 8 != 0,
-        width => op.value >> (4 * u32::from(width)) != 0,
-    };
-    ops.iter().all(is_shortest)
 }
 
 /// Octets of a component in the NLRI, its type included.
