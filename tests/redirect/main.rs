@@ -4,7 +4,10 @@
 
 #[path = "../network/available.rs"]
 mod available;
+#[path = "../machine/mod.rs"]
+mod machine;
 mod scene;
 mod actions;
 mod next_hop;
 mod remains;
+mod vrf;

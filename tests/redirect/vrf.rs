@@ -1,0 +1,82 @@
+//! Redirects to VRFs, in the virtual machine: many kernels of build machines have none.
+
+use dataplane::backend::Backend;
+use dataplane::desired::Unreachable;
+
+use crate::machine;
+use crate::scene::{Fate, Scene, eventually, ip, rules};
+
+const V4: &str = "udp 192.0.2.1:9 > 203.0.113.5:53 len 100";
+const V6: &str = "udp [2001:db8::1]:9 > [2001:db8::5]:53 len 100";
+
+/// Puts the router's interface to a scrubber into a VRF, with a default route to it.
+fn join(scene: &Scene, vrf: &str, number: u32) {
+    let router = &scene.lab.router;
+    let table = 1000 + number;
+    ip(router, &format!("link set scrub{number} master {vrf}"));
+    // What is in the VRF loses its IPv6 address with the move.
+    let address = format!("addr replace fd00:9:{number}::1/64 dev scrub{number} nodad");
+    ip(router, &address);
+    let gateways = [format!("10.9.{number}.2"), format!("fd00:9:{number}::2")];
+    for gateway in gateways {
+        ip(
+            router,
+            &format!("route replace default via {gateway} table {table}"),
+        );
+    }
+}
+
+#[test]
+fn packets_are_routed_in_a_vrf() {
+    if !machine::inside("vrf::packets_are_routed_in_a_vrf") {
+        return;
+    }
+    let mut scene = Scene::new(Unreachable::Discard).expect("the machine has all that is needed");
+    let flows = [
+        ("destination 203.0.113.5/32;", "redirect 65001:7;"),
+        ("destination 2001:db8::5/128;", "mark 46; redirect 65001:7;"),
+    ];
+    scene.install(&rules(1, &flows)).unwrap();
+    let fates = [Fate::Dropped; 2];
+    assert_eq!(
+        [scene.send(V4, false), scene.send(V6, false)],
+        fates,
+        "no VRF yet"
+    );
+    assert_eq!(scene.kernel.impaired().len(), 2);
+    for number in [1, 2] {
+        // The VRF goes and comes back with another table.
+        let table = 1000 + number;
+        ip(
+            &scene.lab.router,
+            &format!("link add scrub type vrf table {table}"),
+        );
+        ip(&scene.lab.router, "link set scrub up");
+        scene.kernel.audit().unwrap();
+        let now = [scene.send(V4, false), scene.send(V6, false)];
+        assert_eq!(now, fates, "a VRF without routes");
+        assert_eq!(scene.kernel.impaired(), []);
+        join(&scene, "scrub", number);
+        let scrubber = number as usize;
+        let fates = [Fate::Scrubber(scrubber, 0), Fate::Scrubber(scrubber, 46)];
+        eventually("packets in the VRF", || {
+            let now = [scene.send(V4, true), scene.send(V6, true)];
+            (now == fates)
+                .then_some(())
+                .ok_or_else(|| format!("{now:?}"))
+        });
+        ip(&scene.lab.router, "link del scrub");
+        scene.kernel.audit().unwrap();
+        assert_eq!(scene.kernel.impaired().len(), 2);
+    }
+    scene.install(&[]).unwrap();
+    assert_eq!(scene.entries(), [""; 0]);
+}
+
+#[test]
+fn what_other_tests_show_holds_on_an_older_kernel() {
+    if !machine::available() {
+        return;
+    }
+    machine::run_tests(&["-t", "200"], &["--skip", "vrf::"]);
+}
