@@ -303,6 +303,13 @@ impl TrafficFilteringActions {
         self.rate_bytes_per_sec == Some(0.0) || self.rate_packets_per_sec == Some(0.0)
     }
 
+    /// True when packets that get through are sent elsewhere than to their destination.
+    pub fn redirects(&self) -> bool {
+        self.redirect_route_target.is_some()
+            || self.redirect_next_hop.is_some_and(|(_, copy)| !copy)
+            || self.legacy_redirect.is_some()
+    }
+
     /// The limiters to get through: none when all is discarded.
     pub fn limits(&self) -> Vec<Limit> {
         if self.is_discard() {

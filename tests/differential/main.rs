@@ -19,7 +19,7 @@ use std::env;
 use std::time::{Duration, Instant};
 
 use dataplane::backend::{Backend, Recovered};
-use dataplane::desired::{InterfacePattern, Redirects, Sample, Settings};
+use dataplane::desired::{InterfacePattern, Redirects, Sample, Settings, Unreachable};
 use dataplane::guard::Guard;
 use dataplane::nft::Nftables;
 use dataplane::packet::Packet;
@@ -31,8 +31,9 @@ use rand::seq::IndexedRandom;
 use rand::{Rng, SeedableRng};
 
 use model::{Extent, Model, Reference};
-use network::{Fate, Outcome, Trial, available, settings};
+use network::{Outcome, Trial, available, settings};
 use populations::Population;
+use specifications::fate;
 use traffic::Hosts;
 
 /// The largest set of rules in a run that is not told otherwise.
@@ -275,6 +276,7 @@ fn other_settings(random: &mut StdRng) -> Settings {
             .unwrap_or(&0x7f),
         redirect: Redirects {
             mark: 0x000f_0000,
+            unreachable: Unreachable::Discard,
             ..Redirects::default()
         },
     }
@@ -352,10 +354,9 @@ fn compare(
         if index % every == 0 && reference.matching(&packet).len() > 1 {
             tally.contested += every;
         }
-        let expected = match verdict.dropped {
-            true => Fate::Dropped,
-            false => Fate::Passed(verdict.marked_dscp.unwrap_or(packet.dscp)),
-        };
+        let expected = fate(&verdict, &packet, |position| {
+            reference.actions(packet.family, position)
+        });
         let (kernel, sim) = (outcome.kernel[index], outcome.sim[index]);
         if (kernel, sim) != (expected, expected) {
             wrong = wrong.or(Some(octets).filter(|_| kernel != expected));

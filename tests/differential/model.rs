@@ -9,7 +9,7 @@ use dataplane::desired::Changes;
 use dataplane::packet::Packet;
 use dataplane::rule::{Background, Family, Label, OrderKey, Rule, RuleId};
 use flowacl::engine::lower::lower;
-use flowacl::engine::redirects::Redirects;
+use flowacl::flowspec::action::TrafficFilteringActions;
 use flowacl::flowspec::matches::{Verdict, evaluate, matches};
 use flowacl::flowspec::precedence::precedence_key;
 use flowacl::wire::nlri::Component;
@@ -18,7 +18,7 @@ use rand::rngs::StdRng;
 use rand::seq::IndexedRandom;
 
 use crate::populations::{Population, mask};
-use crate::specifications::Route;
+use crate::specifications::{Route, redirects};
 
 /// A rule's place.
 type Key = (Family, OrderKey);
@@ -137,13 +137,8 @@ impl Model {
                 (RuleId(self.next_id), Counter::default())
             }
         };
-        let lowered = lower(
-            &route.nlri,
-            &route.actions.clone().into(),
-            id,
-            &Redirects::default(),
-        )
-        .expect("no action is unsupported");
+        let lowered = lower(&route.nlri, &route.actions.clone().into(), id, &redirects())
+            .expect("no action is unsupported");
         let mut rule = lowered.rule;
         let text = rule.label.to_string();
         rule.label = Label::new(Told { text, memo });
@@ -217,6 +212,7 @@ impl<'a> Reference<'a> {
             .iter()
             .map(|position| &family.rules[*position].route);
         let mut verdict = evaluate(routes.map(|route| (&route.nlri, &route.actions)), packet);
+        verdict.redirected_by = verdict.redirected_by.map(|position| candidates[position]);
         for matched in &mut verdict.matched {
             *matched = candidates[*matched];
             let counter = &mut family.rules[*matched].counter;
@@ -224,6 +220,12 @@ impl<'a> Reference<'a> {
             counter.bytes += length_octets;
         }
         verdict
+    }
+
+    /// The actions of the rule at a position of a verdict.
+    pub fn actions(&self, family: Family, position: usize) -> &TrafficFilteringActions {
+        let family = &self.families[usize::from(family == Family::Ipv6)];
+        &family.rules[position].route.actions
     }
 
     /// All rules that match a packet, those behind the deciding one, too: for a message.

@@ -6,7 +6,8 @@ use dataplane::packet::Packet;
 use flowacl::flowspec::matches::evaluate;
 
 use crate::model::{Installed, Model};
-use crate::network::{Fate, Trial};
+use crate::network::Trial;
+use crate::specifications::fate;
 
 /// Sets of rules that are tried.
 const TRIES: usize = 150;
@@ -61,10 +62,7 @@ fn is_wrong(trial: &mut Trial, rules: &[&Installed], packet: &Packet, octets: &[
     let outcome = trial.send(&[octets.to_vec()]);
     let routes = rules.iter().map(|installed| &installed.route);
     let verdict = evaluate(routes.map(|route| (&route.nlri, &route.actions)), packet);
-    let expected = match verdict.dropped {
-        true => Fate::Dropped,
-        false => Fate::Passed(verdict.marked_dscp.unwrap_or(packet.dscp)),
-    };
+    let expected = fate(&verdict, packet, |position| &rules[position].route.actions);
     let counted = |(id, counter): &(_, dataplane::backend::Counter)| {
         let matched = verdict.matched.iter().map(|position| rules[*position]);
         let times = matched.filter(|installed| installed.rule.id == *id).count();

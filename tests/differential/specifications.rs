@@ -1,12 +1,17 @@
 //! Flow Specifications of random components with random operators.
 
-use flowacl::flowspec::action::TrafficFilteringActions;
+use dataplane::packet::Packet;
+use flowacl::engine::redirects::Redirects;
+use flowacl::flowspec::action::{RouteTarget, TrafficFilteringActions};
+use flowacl::flowspec::matches::Verdict;
 use flowacl::wire::nlri::{
     BitmaskOp, BitmaskType, Component, Nlri, NumericOp, NumericType, PrefixPattern,
 };
 use rand::Rng;
 use rand::rngs::StdRng;
 use rand::seq::IndexedRandom;
+
+use crate::network::Fate;
 
 /// Addresses that prefixes and packets are made from, left-aligned; all can be forwarded.
 pub const IPV4_ADDRESSES: [u128; 4] = [
@@ -42,6 +47,32 @@ pub struct Route {
     pub actions: TrafficFilteringActions,
 }
 
+/// Leads to a VRF that is not there: packets are discarded.
+pub const NOWHERE: RouteTarget = RouteTarget::TwoOctetAs(65001, 1);
+/// Leads to the main table: packets go where they would have gone.
+pub const ELSEWHERE: RouteTarget = RouteTarget::TwoOctetAs(65001, 2);
+
+/// Where packets are redirected to.
+pub fn redirects() -> Redirects {
+    Redirects::new([
+        (NOWHERE, dataplane::rule::Route::Vrf("nowhere".into())),
+        (ELSEWHERE, dataplane::rule::Route::Table(254)),
+    ])
+}
+
+/// What becomes of a packet that these routes have been applied to, as the verdict has their positions.
+pub fn fate<'a>(
+    verdict: &Verdict,
+    packet: &Packet,
+    actions: impl Fn(usize) -> &'a TrafficFilteringActions,
+) -> Fate {
+    let nowhere = |position| actions(position).redirect_route_target == Some(NOWHERE);
+    match verdict.dropped || verdict.redirected_by.is_some_and(nowhere) {
+        true => Fate::Dropped,
+        false => Fate::Passed(verdict.marked_dscp.unwrap_or(packet.dscp)),
+    }
+}
+
 /// Everything but rates, which depend on time.
 pub fn actions(random: &mut StdRng) -> TrafficFilteringActions {
     TrafficFilteringActions {
@@ -49,6 +80,9 @@ pub fn actions(random: &mut StdRng) -> TrafficFilteringActions {
         continue_evaluation: random.random_bool(0.5),
         sample: random.random_bool(0.1),
         mark_dscp: random.random_bool(0.5).then(|| random.random_range(0..64)),
+        redirect_route_target: random
+            .random_bool(0.2)
+            .then(|| *[NOWHERE, ELSEWHERE].choose(random).unwrap_or(&NOWHERE)),
         ..TrafficFilteringActions::default()
     }
 }

@@ -7,10 +7,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use dataplane::backend::{Backend, Counter};
-use dataplane::desired::{Changes, InterfacePattern, Link, Settings};
+use dataplane::desired::{Changes, InterfacePattern, Link, Redirects, Settings, Unreachable};
 use dataplane::nft::Nftables;
 use dataplane::packet::Packet;
-use dataplane::rule::{Family, OrderKey, Rule, RuleId};
+use dataplane::rule::{Family, OrderKey, Route, Rule, RuleId};
 use dataplane::sim::Sim;
 use flowacl::lab::packet::checksum;
 use flowacl::lab::{Lab, Passed, UPSTREAM};
@@ -50,6 +50,11 @@ pub fn settings() -> Settings {
     Settings {
         interfaces: vec![InterfacePattern::new(UPSTREAM).unwrap()],
         own_table: true,
+        redirect: Redirects {
+            mark: 0x000f_0000,
+            unreachable: Unreachable::Discard,
+            ..Redirects::default()
+        },
         ..Settings::default()
     }
 }
@@ -117,7 +122,9 @@ impl Trial {
             // What the filter sees of a packet without a length in its header is all there is.
             let length = packet.packet_length.unwrap_or(sent.len() as u32);
             let verdict = self.sim.forward(self.clock, &packet, length);
-            outcome.sim.push(match verdict.passed {
+            // The only VRF of these tests is not there, and packets for it are discarded.
+            let nowhere = matches!(verdict.redirect.as_deref(), Some(Route::Vrf(_)));
+            outcome.sim.push(match verdict.passed && !nowhere {
                 true => Fate::Passed(verdict.dscp),
                 false => Fate::Dropped,
             });
