@@ -25,9 +25,11 @@ use super::statement::ScratchMark;
 use super::unit::{Kind, Unit, UnitKey, UnitPlace};
 use crate::desired::{Changes, Sample};
 use crate::rule::{Family, OrderKey, Rule, RuleId};
+pub(super) use guard::listed_map;
+#[cfg(feature = "os")]
+pub(super) use guard::number_of;
 pub(super) use guard::{Guard, PortProtocol};
 use guard::{NodeKey, node_element};
-pub(super) use guard::{listed_map, number_of};
 use lists::Place;
 use sizes::Fill;
 

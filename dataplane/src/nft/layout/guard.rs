@@ -11,6 +11,7 @@ use crate::nft::object::{Element, NamedSet, Values};
 use crate::nft::section::{Section, WIDEST_SOURCE, source_length, source_node};
 use crate::rule::Family;
 
+#[cfg(feature = "os")]
 use super::sizes::SIZED;
 
 /// Bits of a port.
@@ -162,6 +163,7 @@ const LISTED: &str = "-listed";
 /// The number in the name of a map that a layout has made; `None` for sets, which have none.
 ///
 /// Maps of two layouts must not share a name: see [`super::Layout::empty`].
+#[cfg(feature = "os")]
 pub(in crate::nft) fn number_of(map: &str) -> Option<u64> {
     match map.rsplit_once(LISTED) {
         Some((_, rest)) => match rest.split('-').nth(1) {
