@@ -87,9 +87,9 @@ impl Driver {
         &self.session
     }
 
-    /// True when no connection is open, dialed or lingering.
+    /// True when no connection is open or dialed, and the owner knows all that happened.
     pub(crate) fn is_unconnected(&self) -> bool {
-        self.outboxes.is_empty() && self.dials.is_empty()
+        self.outboxes.is_empty() && self.dials.is_empty() && self.happenings.is_empty()
     }
 
     /// Gives the session one input and carries out what follows.
