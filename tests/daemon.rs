@@ -1,5 +1,13 @@
 //! The daemon on loopback with the `sim` backend, through the built program: no root, no packet filter.
 
+#[path = "vectors/differences.rs"]
+mod differences;
+#[path = "vectors/file.rs"]
+mod file;
+#[path = "daemon/flapping.rs"]
+mod flapping;
+#[path = "daemon/hostile.rs"]
+mod hostile;
 #[path = "daemon/scale.rs"]
 mod scale;
 #[path = "daemon/crowds.rs"]
@@ -14,6 +22,8 @@ mod passwords;
 mod permissions;
 #[path = "daemon/reload.rs"]
 mod reload;
+#[path = "daemon/visitor.rs"]
+mod visitor;
 
 use std::fs;
 use std::io::{Read, Write};
@@ -581,25 +591,34 @@ impl RawController {
         Self(stream)
     }
 
-    /// Sends an UPDATE with ORIGIN, AS_PATH, traffic-rate 0 and these NLRI in MP_REACH_NLRI.
+    /// Announces routes.
     fn announce(&mut self, nlri: &str) {
-        let nlri = hex::decode(nlri).unwrap();
-        let mut attributes = hex::decode(ATTRIBUTES).unwrap();
-        attributes.extend([
-            0x80,
-            14,
-            5 + u8::try_from(nlri.len()).unwrap(),
-            0,
-            1,
-            133,
-            0,
-            0,
-        ]);
-        attributes.extend(nlri);
-        let mut body = vec![0, 0, 0, u8::try_from(attributes.len()).unwrap()];
-        body.extend(attributes);
-        self.0.write_all(&Message::Update(body).encode()).unwrap();
+        self.0.write_all(&announcement(nlri)).unwrap();
     }
+}
+
+/// An UPDATE with ORIGIN, AS_PATH, traffic-rate 0 and these NLRI in MP_REACH_NLRI.
+fn announcement(nlri: &str) -> Vec<u8> {
+    let nlri = hex::decode(nlri).unwrap();
+    let mut attributes = hex::decode(ATTRIBUTES).unwrap();
+    let length = 5 + u8::try_from(nlri.len()).unwrap();
+    attributes.extend([0x80, 14, length, 0, 1, 133, 0, 0]);
+    attributes.extend(nlri);
+    update(&attributes)
+}
+
+/// An UPDATE with these NLRI in MP_UNREACH_NLRI.
+fn withdrawal(nlri: &str) -> Vec<u8> {
+    let nlri = hex::decode(nlri).unwrap();
+    let length = 3 + u8::try_from(nlri.len()).unwrap();
+    update(&[&[0x80, 15, length, 0, 1, 133], nlri.as_slice()].concat())
+}
+
+/// An UPDATE with these Path Attributes.
+fn update(attributes: &[u8]) -> Vec<u8> {
+    let mut body = vec![0, 0, 0, u8::try_from(attributes.len()).unwrap()];
+    body.extend(attributes);
+    Message::Update(body).encode()
 }
 
 #[test]

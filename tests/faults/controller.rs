@@ -1,19 +1,20 @@
 //! A controller that says what a test wants, when it wants it.
 
 use std::io::{self, Read, Write};
-use std::net::TcpStream;
+use std::net::{Ipv4Addr, SocketAddr, TcpStream};
 use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::{Duration, Instant};
 
 use flowacl::flowspec::text::{Flow, parse_flows};
 use flowacl::wire::attribute::{AsPathSegment, AsPathSegmentKind, Attributes, Origin};
-use flowacl::wire::capability::Capability;
+use flowacl::wire::capability::{Capability, GracefulRestart};
 use flowacl::wire::iana::FlowFamily;
 use flowacl::wire::message::Message;
 use flowacl::wire::nlri::Nlri;
 use flowacl::wire::open::Open;
 use flowacl::wire::update::{DecodeContext, Update};
+use socket2::{Domain, Socket, Type};
 
 /// AS of the controller.
 pub const CONTROLLER_AS: u32 = 65070;
@@ -34,9 +35,38 @@ impl Controller {
 
     /// The same with a hold time, in which the controller has to say something.
     pub fn connect_with(hold_time_secs: u16) -> io::Result<Self> {
-        let mut stream = TcpStream::connect(("127.0.0.1", 179))?;
+        Self::start(Ipv4Addr::LOCALHOST, hold_time_secs, None)
+    }
+
+    /// The same from another address of this machine.
+    pub fn connect_from(address: Ipv4Addr) -> io::Result<Self> {
+        Self::start(address, 0, None)
+    }
+
+    /// The same after a graceful restart: its rules are to stay for so long when it is lost.
+    pub fn connect_again(restart_time_secs: u16) -> io::Result<Self> {
+        let restart = GracefulRestart {
+            restarting: true,
+            notification: false,
+            restart_time_secs,
+            families: FAMILIES.map(|family| (family.afi_safi(), true)).into(),
+        };
+        Self::start(Ipv4Addr::LOCALHOST, 0, Some(restart))
+    }
+
+    /// Dials, and waits for the session.
+    fn start(
+        from: Ipv4Addr,
+        hold_time_secs: u16,
+        restart: Option<GracefulRestart>,
+    ) -> io::Result<Self> {
+        let socket = Socket::new(Domain::IPV4, Type::STREAM, None)?;
+        socket.bind(&SocketAddr::from((from, 0)).into())?;
+        socket.connect(&SocketAddr::from((Ipv4Addr::LOCALHOST, 179)).into())?;
+        let mut stream = TcpStream::from(socket);
         let mut capabilities = vec![Capability::FourOctetAs(CONTROLLER_AS)];
         capabilities.extend(FAMILIES.map(|family| Capability::MultiProtocol(family.afi_safi())));
+        capabilities.extend(restart.map(Capability::GracefulRestart));
         let open = Open {
             asn: CONTROLLER_AS,
             hold_time_secs,

@@ -1,10 +1,11 @@
 //! The daemon with real nftables while things go wrong: others edit the ruleset, and the daemon is killed.
 //!
-//! `FLOWACL_KILLS` sets the number of SIGKILLs, `FLOWACL_FLUSH_SECS` how long others flush the ruleset.
+//! `FLOWACL_KILLS` sets the number of SIGKILLs, `FLOWACL_FLAPS` how often a controller restarts, `FLOWACL_FLUSH_SECS` how long others flush the ruleset.
 
 #[path = "../network/available.rs"]
 mod available;
 mod controller;
+mod flaps;
 mod kills;
 mod lockout;
 mod restarts;

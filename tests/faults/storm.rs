@@ -36,7 +36,7 @@ fn rules() -> Vec<Flow> {
 }
 
 /// Commits that the daemon has logged.
-fn commits(router: &Router) -> u64 {
+pub fn commits(router: &Router) -> u64 {
     let log = router.log();
     let numbers = log.split("commits=").skip(1).filter_map(|rest| {
         let digits = rest.split(|c: char| !c.is_ascii_digit()).next()?;

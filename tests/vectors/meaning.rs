@@ -11,7 +11,8 @@ use flowacl::wire::nlri::{BitmaskType, Component, Nlri, NumericType, PrefixPatte
 use flowacl::wire::update::{Update, decode};
 use serde_json::Value;
 
-use crate::{PATH_IDENTIFIER_LENGTH, Vector, context_for, load, read_all};
+use crate::file::PATH_IDENTIFIER_LENGTH;
+use crate::{Vector, context_for, load, read_all};
 
 /// Words of `quirks` for octets that normalising changes.
 const NORMALISED: [&str; 4] = ["ignored", "treated as", "AND bit set", "octet form"];

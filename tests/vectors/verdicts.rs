@@ -2,84 +2,9 @@
 
 use std::collections::BTreeMap;
 
-use flowacl::wire::update::decode;
-
-use crate::{
-    MANDATORY, Vector, announcement, context_for, load, message_outcome, open_with, outcome,
-    update_body,
-};
-
-const CARRIED: &str = "the attribute is carried unread: no RFC about FlowSpec gives it a meaning";
-const UNKNOWN: &str = "RFC 4271 §9: an unknown optional attribute is no error";
-const NOT_NEGOTIATED: &str = "routes of a family that was not negotiated are skipped unread";
-const REPEATED: &str = "the first counts, as the vector says; the log names the other";
-const CAPABILITY: &str = "RFC 5492 §3: a capability that is not understood is ignored";
-const SUBCODE: &str = "RFC 4271 §6.3 has 3/9 for optional attributes; RFC 7606 names no subcode";
-const UNICAST: &str = "RFC 7606 §5.3: its NLRI field holds a prefix of 245 bits";
-
-/// Vectors on whose verdict we differ on purpose: id, what we make of it, why.
-const DIFFERENCES: &[(&str, &str, &str)] = &[
-    ("frr7606-d-aigp-tlv-unknown-type", "none", CARRIED),
-    ("frr7606-d-aigp-tlv-len-not-11", "none", CARRIED),
-    ("frr7606-d-aigp-len-0", "none", CARRIED),
-    ("frr7606-d-prefix-sid-bad-label-index", "none", CARRIED),
-    ("frr7606-d-link-state-tlv-overrun", "none", CARRIED),
-    ("frr7606-d-link-state-truncated-tlv", "none", CARRIED),
-    ("frr7606-d-nhc-bad-afi-safi", "none", CARRIED),
-    ("frr7606-w-pmsi-len-4", "none", CARRIED),
-    ("frr7606-w-pmsi-type-8", "none", CARRIED),
-    ("frr7606-w-pmsi-ingress-repl-len-10", "none", CARRIED),
-    ("frr7606-w-encap-len-3", "none", CARRIED),
-    ("frr7606-w-encap-subtlv-overrun", "none", CARRIED),
-    ("frr7606-d-unknown-fd-nontransitive", "none", UNKNOWN),
-    ("frr7606-d-unknown-fe-transitive", "none", UNKNOWN),
-    (
-        "frr7606-w-as4path-seg-type-0",
-        "attribute-discard",
-        "RFC 6793 §4.1: a four-octet AS speaker's AS4_PATH is discarded unread",
-    ),
-    ("frr7606-r-mp-unreach-truncated", "none", NOT_NEGOTIATED),
-    ("ze-MPReachIPv6NextHopInvalid", "none", NOT_NEGOTIATED),
-    ("ze-MPReachIPv4NextHopInvalid", "none", NOT_NEGOTIATED),
-    ("ze-MPReachVPNv4NextHopInvalid", "none", NOT_NEGOTIATED),
-    (
-        "gobgp-malformed-update-3",
-        "treat-as-withdraw",
-        "IPv6 unicast is not negotiated; LOCAL_PREF is missing",
-    ),
-    (
-        "gobgp-malformed-update-4",
-        "session-reset 3/1",
-        "RFC 7606 §5.2: no reachable route to withdraw",
-    ),
-    (
-        "ze-OriginatorIDIBGPValid",
-        "treat-as-withdraw",
-        "RFC 7606 §3(d): LOCAL_PREF is missing",
-    ),
-    ("ze-DuplicateMED", "attribute-discard", REPEATED),
-    ("rfc-origin-twice", "attribute-discard", REPEATED),
-    ("rfc-ec-twice", "attribute-discard", REPEATED),
-    (
-        "rfc-open-in-established",
-        "none",
-        "well-formed: the state machine refuses it",
-    ),
-    ("m-gobgp-cap-as4-len2", "none", CAPABILITY),
-    ("m-gobgp-cap-mp-len2", "none", CAPABILITY),
-    ("m-gobgp-cap-gr-len1", "none", CAPABILITY),
-    ("gobgp-cap-as4-len2", "none", CAPABILITY),
-    ("gobgp-cap-mp-len2", "none", CAPABILITY),
-    ("gobgp-cap-gr-len1", "none", CAPABILITY),
-    (
-        "frr7606-r-mp-reach-nexthop-len-overrun",
-        "session-reset 3/9",
-        SUBCODE,
-    ),
-    ("ze-ci-reset", "session-reset 3/9", SUBCODE),
-    ("cve-2023-46753", "session-reset 3/10", UNICAST),
-    ("m-cve-2023-46753", "session-reset 3/10", UNICAST),
-];
+use crate::differences::DIFFERENCES;
+use crate::file::{Vector, load};
+use crate::{context_for, message_outcome};
 
 /// What a vector should lead to, and what it does lead to.
 struct Row {
@@ -115,42 +40,9 @@ fn check(rows: &[Row]) {
 
 /// What a receiver makes of the vector, in a session that the vector suits.
 fn found(vector: &Vector) -> String {
-    let octets = vector.octets();
-    let context = context_for(vector, true, true);
-    let announced = |attribute: &[u8]| {
-        let attributes = [attribute, &MANDATORY].concat();
-        outcome(&decode(&update_body(&attributes, &[]), &context))
-    };
-    match vector.kind() {
-        "nlri" => {
-            let family = vector.family().expect("NLRI have a family");
-            outcome(&decode(&announcement(family, &octets), &context))
-        }
-        "message" => message_outcome(&octets, &context),
-        "update" => outcome(&decode(&octets, &context)),
-        "attribute" => announced(&octets),
-        "attribute-value" => announced(&[&[0x80, 15, octets.len() as u8], &octets[..]].concat()),
-        "extcomm" => {
-            let (code, length) = match vector.text("family") {
-                "ipv6-extcomm" => (25, octets.len() as u8),
-                _ => (16, octets.len() as u8),
-            };
-            announced(&[&[0xc0, code, length], &octets[..]].concat())
-        }
-        "attributes" => {
-            // What surrounds the Path Attributes stands beside them.
-            let says = |field: &str| vector.0["source_says"][field] == true;
-            let context = context_for(vector, says("iBGP"), says("4octetAS"));
-            let unicast: &[u8] = if says("hasNLRI") {
-                &[24, 192, 0, 2]
-            } else {
-                &[]
-            };
-            outcome(&decode(&update_body(&octets, unicast), &context))
-        }
-        "capability" => message_outcome(&open_with(&octets), &context),
-        kind => panic!("{}: unknown kind {kind}", vector.id()),
-    }
+    let said = vector.said();
+    let context = context_for(vector, said.ibgp, said.four_octet_as);
+    message_outcome(&said.octets, &context)
 }
 
 #[test]
@@ -193,16 +85,9 @@ fn every_vector_has_the_verdict_of_the_rfcs() {
 fn malformed_input_has_the_outcome_of_rfc_7606() {
     let mut rows = Vec::new();
     for vector in load("malformed.jsonl") {
-        // Several codes where the RFC fixes none: `3/10 or 3/1 (…)`.
-        let notification = vector.text("notification");
-        let codes = notification.split(' ').filter(|word| word.contains('/'));
-        let mut wanted: Vec<String> = codes.map(|code| format!("session-reset {code}")).collect();
-        if wanted.is_empty() {
-            wanted.push(vector.text("outcome").into());
-        }
         rows.push(Row {
             id: vector.id().into(),
-            wanted,
+            wanted: vector.wanted(),
             found: found(&vector),
         });
     }
