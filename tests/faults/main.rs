@@ -8,6 +8,7 @@ mod controller;
 mod flaps;
 mod kills;
 mod lockout;
+mod redirects;
 mod restarts;
 mod router;
 mod scene;

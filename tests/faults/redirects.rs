@@ -1,0 +1,189 @@
+//! Redirects by a daemon: from an announcement to another router, through a SIGKILL, and to nothing.
+
+use std::process::Command;
+use std::time::Instant;
+
+use flowacl::flowspec::text::Flow;
+use flowacl::lab::packet::{Header, PacketBuilder};
+use flowacl::lab::{Namespace, Passed, Tap};
+
+use crate::controller::{Controller, flow};
+use crate::router::{Router, eventually};
+
+/// Runs `ip` in a namespace and returns what it prints.
+fn ip(namespace: &Namespace, arguments: &str) -> String {
+    let list: Vec<String> = arguments.split_whitespace().map(String::from).collect();
+    let output = namespace.run(move || Command::new("ip").args(list).output());
+    let output = output.unwrap();
+    let error = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "ip {arguments}: {error}");
+    String::from_utf8(output.stdout).unwrap()
+}
+
+/// Announces flows whose actions differ: each in an UPDATE of its own.
+fn announce(controller: &mut Controller, flows: &[Flow]) {
+    for flow in flows {
+        controller.announce(std::slice::from_ref(flow)).unwrap();
+    }
+}
+
+/// A packet to a host; the number tells it from others.
+fn packet(host: u8, number: u16) -> Vec<u8> {
+    let destination = format!("203.0.113.{host}");
+    let header = Header::between("198.51.100.7", &destination).identification(number);
+    PacketBuilder::new(header).udp(number, 53, b"probe").build()
+}
+
+/// The router, the scrubber, and what is seen of it.
+struct Bench {
+    router: Router,
+    scrubber: Namespace,
+    tap: Tap,
+    number: u16,
+}
+
+impl Bench {
+    /// Where a packet to a host goes: `victim`, `scrubber` or, while a neighbor is looked for, `nowhere`.
+    fn goes(&mut self, host: u8) -> &'static str {
+        self.number += 1;
+        let sent = packet(host, self.number);
+        if let [Passed::Arrived(_)] = &self.router.pass(std::slice::from_ref(&sent))[..] {
+            return "victim";
+        }
+        // A link that is down says so once.
+        while let Ok(Some(octets)) = self.tap.receive() {
+            if octets.get(4..6) == sent.get(4..6) {
+                return "scrubber";
+            }
+        }
+        "nowhere"
+    }
+
+    /// Waits until packets to these hosts go there.
+    fn wait_for(&mut self, when: &str, expected: &[(u8, &str)]) {
+        eventually(when, || {
+            let wrong = expected
+                .iter()
+                .find(|(host, place)| self.goes(*host) != *place);
+            wrong.map_or(Ok(()), |(host, _)| {
+                let log = self.router.log();
+                Err(format!("host {host} does not go where it should: {log}"))
+            })
+        });
+    }
+
+    /// Waits until a column of a rule is this, or begins with it: `state`, `reason` or the first of the `notes`.
+    fn wait_for_rule(&self, host: u8, column: &str, expected: &str) {
+        eventually("the state of a rule", || {
+            let report = self.router.show("rules")?;
+            let rules = report["rules"].as_array().into_iter().flatten();
+            let place = format!("203.0.113.{host}/32");
+            let mut rules = rules.filter(|rule| {
+                rule["flow"]
+                    .as_str()
+                    .is_some_and(|flow| flow.contains(&place))
+            });
+            let rule = rules.next().ok_or("there is no such rule")?;
+            let value = match column {
+                "notes" => &rule["notes"][0],
+                column => &rule[column],
+            };
+            let told = value.as_str().unwrap_or_default();
+            match told.starts_with(expected) {
+                true => Ok(()),
+                false => Err(format!("{rule}")),
+            }
+        });
+    }
+}
+
+#[test]
+fn redirects_outlive_a_daemon_and_leave_nothing() {
+    let Some(mut router) = Router::start(true) else {
+        return;
+    };
+    let scrubber = router.attach("scrub", [10, 9, 1, 1].into(), [10, 9, 1, 2].into(), 24);
+    ip(
+        router.namespace(),
+        "route add default via 10.9.1.2 table 100",
+    );
+    let tables = "[[redirect]]\nroute_target = \"65001:1\"\ntable = 100\n[control]";
+    router.configure("[control]", tables);
+    router.stop_daemon();
+    router.start_daemon();
+    eventually("the daemon answers", || router.show("summary"));
+    let before = ip(router.namespace(), "rule show");
+    let tap = Tap::open(&scrubber, "router").unwrap();
+    let mut bench = Bench {
+        router,
+        scrubber,
+        tap,
+        number: 0,
+    };
+    let flows = [(5, "10.9.1.2"), (6, "65001:1"), (7, "65001:9")].map(|(host, target)| {
+        let matches = format!("destination 203.0.113.{host}/32;");
+        flow(&matches, &format!("redirect {target};"))
+    });
+    let mut controller = bench.router.namespace().run(Controller::connect).unwrap();
+    announce(&mut controller, &flows);
+    let redirected = [
+        (5, "scrubber"),
+        (6, "scrubber"),
+        (7, "victim"),
+        (8, "victim"),
+    ];
+    bench.wait_for("after the announcement", &redirected);
+    bench.wait_for_rule(7, "state", "unsupported");
+    bench.wait_for_rule(
+        7,
+        "reason",
+        "redirect 65001:9: no [[redirect]] names this route target",
+    );
+
+    // Killed: nothing changes, not while the next one starts either.
+    bench.router.kill_daemon();
+    let start = Instant::now();
+    bench.router.start_daemon();
+    while start.elapsed().as_millis() < 500 {
+        for host in [5, 6] {
+            assert_eq!(
+                bench.goes(host),
+                "scrubber",
+                "host {host} during the restart"
+            );
+        }
+    }
+    bench.wait_for_rule(5, "state", "stale");
+    let mut controller = eventually("a session", || {
+        bench
+            .router
+            .namespace()
+            .run(Controller::connect)
+            .map_err(|error| error.to_string())
+    });
+    announce(&mut controller, &flows);
+    controller.end_of_rib().unwrap();
+    bench.wait_for_rule(5, "state", "installed");
+    bench.wait_for("after the restart", &redirected);
+
+    // The scrubber fails and returns.
+    ip(&bench.scrubber, "link set router down");
+    bench.wait_for("the scrubber is down", &[(5, "victim")]);
+    let note = "not redirected: 10.9.1.2 is behind scrub, which is down; packets are routed";
+    bench.wait_for_rule(5, "notes", note);
+    ip(&bench.scrubber, "link set router up");
+    bench.wait_for("the scrubber is up", &[(5, "scrubber")]);
+
+    controller.withdraw(&flows).unwrap();
+    let all = [(5, "victim"), (6, "victim"), (7, "victim")];
+    bench.wait_for("after the withdraw", &all);
+    eventually("nothing remains", || {
+        let now = ip(bench.router.namespace(), "rule show");
+        (now == before).then_some(()).ok_or(now)
+    });
+    announce(&mut controller, &flows);
+    bench.wait_for("announced again", &[(5, "scrubber")]);
+    bench.router.stop_daemon();
+    assert_eq!(ip(bench.router.namespace(), "rule show"), before);
+    assert_eq!(bench.goes(5), "victim");
+}
