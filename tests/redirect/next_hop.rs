@@ -139,3 +139,29 @@ fn a_vrf_that_is_not_there_is_an_unreachable_route() {
     );
     scene.kernel.commit(&Changes::default()).unwrap();
 }
+
+#[test]
+fn a_strict_reverse_path_filter_drops_only_where_it_looks_at_marks() {
+    let Some(mut scene) = Scene::new(Unreachable::Pass) else {
+        return;
+    };
+    let router = &scene.lab.router;
+    let attacker = "192.168.255.2";
+    ip(
+        router,
+        &format!("neigh add {attacker} lladdr 02:00:00:00:01:02 dev upstream"),
+    );
+    ip(router, &format!("route add 192.0.2.0/24 via {attacker}"));
+    router
+        .set_sysctl("ipv4/conf/upstream/rp_filter", "1")
+        .unwrap();
+    let flows = [("destination 203.0.113.5/32;", "redirect 65001:100;")];
+    scene.install(&rules(1, &flows)).unwrap();
+    for (value, fate) in [("0", Fate::Scrubber(1, 0)), ("1", Fate::Dropped)] {
+        let router = &scene.lab.router;
+        router
+            .set_sysctl("ipv4/conf/upstream/src_valid_mark", value)
+            .unwrap();
+        assert_eq!(scene.send(V4, value == "0"), fate, "src_valid_mark {value}");
+    }
+}

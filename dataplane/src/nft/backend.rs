@@ -10,7 +10,7 @@ use super::table::Table;
 use super::transport::Transport;
 use crate::backend::{Backend, BackendError, Capability, Counter, Culprit, Recovered};
 use crate::desired::{Changes, Link, Settings};
-use crate::routing::Steering;
+use crate::routing::{Steering, reverse_path};
 use crate::rule::{LimitUnit, Rule, RuleId};
 
 /// The packet filter of the Linux kernel.
@@ -222,6 +222,13 @@ impl Backend for Nftables {
         };
         let mut warnings = running.coverage.warnings.clone();
         warnings.extend(running.merged_packets());
+        if self
+            .steering
+            .as_ref()
+            .is_some_and(|steering| steering.rules().next().is_some())
+        {
+            warnings.extend(reverse_path::warning(&running.coverage.prerouting));
+        }
         match readback::flowtables(&mut running.transport) {
             Ok(flowtables) => warnings.extend(flowtables.iter().map(|name| {
                 format!(

@@ -28,6 +28,8 @@ mod kernel;
 #[cfg(feature = "os")]
 mod reachability;
 #[cfg(feature = "os")]
+pub(crate) mod reverse_path;
+#[cfg(feature = "os")]
 mod steering;
 
 pub use marks::{Mark, Marks};
