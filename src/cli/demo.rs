@@ -102,7 +102,7 @@ pub(super) fn run(_: &Arguments, output: &mut dyn Write) -> anyhow::Result<ExitC
     write!(output, "{}", show_rules(&socket)?)?;
     let refused = rules.iter().find(|rule| rule.state == RouteState::Rejected);
     if let Some(reason) = refused.and_then(|rule| rule.reason.as_ref()) {
-        writeln!(output, "\nrefused, not widened: {reason}")?;
+        writeln!(output, "\nrefused, not widened:\n  {reason}")?;
     }
 
     writeln!(output, "\n3. The controller withdraws them.\n")?;
