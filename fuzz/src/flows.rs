@@ -1,6 +1,6 @@
 //! NLRI and Flow Specifications as text.
 
-use dataplane::rule::RuleId;
+use dataplane::rule::{Route, RuleId};
 use flowacl::engine::lower::lower;
 use flowacl::engine::redirects::Redirects;
 use flowacl::flowspec::action::TrafficFilteringActions;
@@ -87,14 +87,23 @@ pub fn check_flow(nlri: &Nlri, actions: &TrafficFilteringActions) {
     assert_eq!(flow.actions, told, "{text}");
 
     assert!(!precedence_key(nlri).is_empty());
-    match lower(nlri, &actions.clone().into(), RuleId(1), &Redirects::default()) {
+    match lower(
+        nlri,
+        &actions.clone().into(),
+        RuleId(1),
+        &Redirects::default(),
+    ) {
         Ok(lowered) => {
             assert!(!nlri.family().is_vpn());
             // What would send packets elsewhere, or keep the rule from some of them, is not done by accepting.
             let discards = lowered.rule.action.discard;
             assert_eq!(discards, actions.is_discard());
             assert!(discards || actions.legacy_redirect.is_none());
-            assert!(discards || actions.redirect_next_hop.is_none());
+            let goes_to = lowered.rule.action.redirect.as_deref();
+            let wanted = actions.redirect_next_hop.filter(|_| !discards);
+            assert!(!wanted.is_some_and(|(_, copy)| copy));
+            let wanted = wanted.map(|(address, _)| Route::NextHop(address));
+            assert_eq!(goes_to, wanted.as_ref());
             assert!(discards || actions.redirect_route_target.is_none());
             assert!(actions.interface_sets.is_empty());
             assert!(!lowered.rule.label.to_string().contains('\n'));

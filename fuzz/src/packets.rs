@@ -1,10 +1,10 @@
 //! Packets, and which of them a rule holds.
 
-use flowacl::engine::redirects::Redirects;
 use std::sync::Arc;
 
 use dataplane::packet::Packet;
 use dataplane::rule::{Family, RuleId};
+use flowacl::engine::redirects::Redirects;
 use flowacl::flowspec::action::TrafficFilteringActions;
 use flowacl::flowspec::matches::matches;
 use flowacl::wire::cursor::Cursor;
@@ -55,7 +55,9 @@ pub fn lower(octets: &[u8]) {
         aim(&nlri, &mut packet);
     }
     let actions = Arc::new(TrafficFilteringActions::default());
-    let Ok(lowered) = flowacl::engine::lower::lower(&nlri, &actions, RuleId(1), &Redirects::default()) else {
+    let Ok(lowered) =
+        flowacl::engine::lower::lower(&nlri, &actions, RuleId(1), &Redirects::default())
+    else {
         return assert!(nlri.family().is_vpn());
     };
     let held = lowered.rule.family == packet.family && lowered.rule.matches.contains(&packet);

@@ -91,7 +91,10 @@ fn explain(rules: &[(&Nlri, &Path)], packet: &Packet) -> Explanation {
             flow: format_match(nlri),
             neighbor: path.peer.address,
             actions: actions.describe(),
-            then: then.into(),
+            then: match verdict.redirected_by == Some(*position) {
+                true => format!("sends the packet elsewhere; {then}"),
+                false => then.into(),
+            },
         }
     });
     Explanation {

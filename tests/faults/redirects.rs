@@ -140,6 +140,19 @@ fn redirects_outlive_a_daemon_and_leave_nothing() {
         "redirect 65001:9: no [[redirect]] names this route target",
     );
 
+    let explained = Command::new(env!("CARGO_BIN_EXE_flowacl"))
+        .args([
+            "explain",
+            "udp 198.51.100.7:9 > 203.0.113.5:53 len 60",
+            "--socket",
+        ])
+        .arg(bench.router.socket())
+        .output();
+    let explained = String::from_utf8(explained.unwrap().stdout).unwrap();
+    for words in ["redirect-to-ip 10.9.1.2", "sends the packet elsewhere"] {
+        assert!(explained.contains(words), "{explained}");
+    }
+
     // Killed: nothing changes, not while the next one starts either.
     bench.router.kill_daemon();
     let start = Instant::now();
