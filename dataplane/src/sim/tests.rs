@@ -295,3 +295,25 @@ fn render_is_one_line_for_each_rule_in_order() {
          ipv4 r2: discard # proto 47 192.0.2.1 > 192.0.2.2\n"
     );
 }
+
+#[test]
+fn the_first_redirect_wins_unless_the_packet_is_dropped() {
+    let to = |table| Action {
+        redirect: Some(Route::Table(table).into()),
+        ..Action::default()
+    };
+    let rows = [
+        ("none", Action::default(), discard(), None),
+        ("one", to(1), discard(), Some(1)),
+        ("the first", go_on(to(1)), to(2), Some(1)),
+        ("the second", go_on(mark(7)), to(2), Some(2)),
+        ("past the last rule", go_on(to(1)), go_on(mark(7)), Some(1)),
+        ("discarded later", go_on(to(1)), discard(), None),
+    ];
+    for (name, first, second, table) in rows {
+        let mut sim = started(vec![rule(1, TO_53, first), rule(2, TO_53, second)]);
+        let verdict = sim.forward(Duration::ZERO, &to_port(53), 100);
+        let expected = table.map(|table| Arc::new(Route::Table(table)));
+        assert_eq!(verdict.redirect, expected, "{name}");
+    }
+}
