@@ -88,7 +88,8 @@ fn nobody_is_locked_out() {
             "[[neighbor]]\naddress = \"{remote}\"\nremote_as = {CONTROLLER_AS}\nhold_time_secs = {hold}\n"
         )
     });
-    let protect = "[[protect]]\ntcp_ports = [22]\ndescription = \"ssh\"\n";
+    let protect = "[[protect]]\ntcp_ports = [22]\ndescription = \"ssh\"\n\
+        [import]\nallow_match_all = true\n";
     router.configure(
         "[dataplane]",
         &format!("{}{protect}[dataplane]", neighbors.concat()),
