@@ -63,7 +63,7 @@ fn a_machine_that_hangs_or_dies_is_told_apart_and_leaves_nothing() {
     let die = "echo c >/proc/sysrq-trigger; sleep 1000";
     let rows = [
         ("hangs", "10", "sleep 1000", 124, "stopped after 10 s"),
-        ("dies", "100", die, 125, "Kernel panic"),
+        ("dies", "100", die, 125, "the virtual machine died"),
     ];
     for (name, limit_secs, script, status, complaint) in rows {
         let temporary = tempfile::tempdir().unwrap();
