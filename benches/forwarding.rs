@@ -88,6 +88,9 @@ fn compile(flows: &[Flow]) -> Vec<Arc<Rule>> {
 fn start(lab: &Lab) -> Nftables {
     let settings = Settings {
         interfaces: vec![InterfacePattern::new(UPSTREAM).expect("it is a name")],
+        // As the daemon does. Of a table that is open somebody would listen for changes, which makes every
+        // large transaction on the machine slower, whatever its namespace.
+        own_table: true,
         ..Settings::default()
     };
     lab.router.run(move || {

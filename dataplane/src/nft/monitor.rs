@@ -18,8 +18,8 @@ const ANNOUNCEMENT_MAX: usize = 4096;
 
 /// A socket that hears of changes by anybody, ourselves included.
 ///
-/// While anybody listens, the kernel writes an announcement of each object of a change: a transaction of 100,000 takes
-/// several times as long.
+/// While anybody listens, in whatever network namespace, the kernel writes an announcement of each object of a change: a
+/// transaction of 100,000 takes several times as long.
 pub(super) struct Monitor {
     socket: Socket,
     datagram: Vec<u8>,
