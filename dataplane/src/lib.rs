@@ -20,4 +20,5 @@ pub mod guard;
 pub mod desired;
 pub mod backend;
 pub mod sim;
+pub mod tcam;
 pub mod nft;

@@ -6,6 +6,8 @@ use crate::flowspec::testing::{aimed_at, arbitrary_actions, arbitrary_nlri, arbi
 use crate::flowspec::text::parse_flows;
 use crate::wire::iana::FlowFamily;
 use dataplane::rule::{Limit, LimitUnit, Route};
+use dataplane::tcam::expand;
+use dataplane::tcam::profile::CUMULUS;
 use proptest::prelude::*;
 
 fn lower_text(text: &str) -> Result<Lowered, Unsupported> {
@@ -246,6 +248,19 @@ proptest! {
             prop_assert_eq!(lowered.rule.matches.contains(&packet), expected, "{:?}", packet);
             let never = lowered.notes.iter().any(|note| note.starts_with("matches nothing"));
             prop_assert!(!(never && expected), "{:?} on {:?}", lowered.notes, packet);
+        }
+    }
+
+    #[test]
+    fn entries_of_a_switch_match_exactly_what_the_evaluator_does((nlri, packet) in nlri_and_packet()) {
+        let lowered = lower(&nlri, &Default::default(), RuleId(0), &Redirects::default()).unwrap();
+        let rule = lowered.rule;
+        for profile in &CUMULUS {
+            let Ok(entries) = expand(&rule.matches, rule.family, &profile.language) else { continue };
+            for packet in [aimed_at(&nlri, packet.clone()), packet.clone()] {
+                let found = entries.iter().any(|entry| entry.contains(&packet));
+                prop_assert_eq!(found, matches(&nlri, &packet), "{:?} by {:?}", packet, entries);
+            }
         }
     }
 
