@@ -47,9 +47,18 @@ pub enum BackendError {
         /// What the packet filter said.
         reason: String,
     },
+    /// There is no room for these rules of the commit, each with the reason; the others would go in. Trying again helps when
+    /// other rules have gone.
+    #[error("no room for {} rules, {}", .0.len(), first_reason(.0))]
+    NoRoom(Vec<(RuleId, String)>),
     /// The packet filter could not be reached or answered nonsense; trying again may help.
     #[error("{0}")]
     Unavailable(String),
+}
+
+/// The first of several reasons.
+fn first_reason(rules: &[(RuleId, String)]) -> &str {
+    rules.first().map_or("none named", |(_, reason)| reason)
 }
 
 /// What a packet filter can express.

@@ -3,7 +3,8 @@
 //! One commit at a time: what changes while one is in flight waits for the next. In a storm of changes it waits a
 //! little longer, see [`pace`](super::pace). A commit that the packet filter
 //! refuses without naming a rule is cut in half until the rule at fault stands alone; that rule becomes unsupported
-//! with the packet filter's words, and the others go in.
+//! with the packet filter's words, and the others go in. Rules that the packet filter has no room for wait until a commit
+//! takes others away.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -38,6 +39,17 @@ pub enum Desired {
         /// What an operator should know of it.
         notes: Box<[String]>,
     },
+    /// A rule that the packet filter has no room for at the moment.
+    NoRoom(Box<NoRoom>),
+}
+
+/// A rule that waits until others go.
+#[derive(Clone, Debug, PartialEq)]
+pub struct NoRoom {
+    rule: Arc<Rule>,
+    notes: Box<[String]>,
+    /// What the packet filter says.
+    reason: Arc<str>,
 }
 
 /// One NLRI's way into the packet filter. Nearly all have arrived, and those are small.
@@ -144,7 +156,7 @@ impl Open {
     fn wanted(&self) -> Option<&Arc<Rule>> {
         match &self.desired {
             Desired::Rule { rule, .. } => Some(rule),
-            Desired::Nothing | Desired::Unsupported(_) => None,
+            Desired::Nothing | Desired::Unsupported(_) | Desired::NoRoom(_) => None,
         }
     }
 
@@ -171,6 +183,8 @@ pub enum Enforced {
     Pending(Option<String>),
     /// Never, and why.
     Unsupported(Arc<str>),
+    /// Not before other rules have gone, and why.
+    NoRoom(Arc<str>),
 }
 
 /// Desired state, installed state and the commit in flight.
@@ -181,6 +195,8 @@ pub struct Enforcement {
     unsettled: BTreeSet<RouteKey>,
     /// What the commit under way makes of the slots that it names, in order.
     in_flight: Option<Vec<(RouteKey, Option<Arc<Rule>>)>>,
+    /// Slots whose rules wait for room; some may have changed since.
+    waiting: BTreeSet<RouteKey>,
     /// Slots that an operator waits for: they go first, storm or not.
     urgent: Vec<RouteKey>,
     last_id: u64,
@@ -314,11 +330,16 @@ impl Enforcement {
             Ok(()) => {
                 self.retry = None;
                 self.narrowed = self.narrowed.map(|limit| (2 * limit).min(COMMIT_MAX));
+                let mut made_room = false;
                 for (key, rule) in commit {
                     if let Some(slot) = self.slots.get_mut(&key) {
-                        slot.open().installed = rule;
+                        let installed = std::mem::replace(&mut slot.open().installed, rule);
+                        made_room |= installed.is_some();
                     }
                     self.settle(&key);
+                }
+                if made_room {
+                    self.try_waiting_again();
                 }
                 if self.unsettled.is_empty() {
                     self.narrowed = None;
@@ -336,6 +357,25 @@ impl Enforcement {
                 match culprit {
                     Some((key, wanted)) => self.give_up(key, wanted, &reason),
                     None => self.wait(now, reason),
+                }
+                self.settle_all(&commit);
+            }
+            Err(BackendError::NoRoom(refused)) => {
+                let reasons: BTreeMap<&RuleId, &String> = refused
+                    .iter()
+                    .map(|(rule, reason)| (rule, reason))
+                    .collect();
+                let mut none_known = true;
+                for (key, wanted) in &commit {
+                    let id = self.slots.get(key).map(Slot::id);
+                    let reason = id.and_then(|id| reasons.get(&id).copied());
+                    if let (Some(reason), Some(wanted)) = (reason, wanted) {
+                        none_known = false;
+                        self.park(key, wanted, reason);
+                    }
+                }
+                if none_known {
+                    self.wait(now, BackendError::NoRoom(refused).to_string());
                 }
                 self.settle_all(&commit);
             }
@@ -359,6 +399,42 @@ impl Enforcement {
         {
             slot.open().desired =
                 Desired::Unsupported(format!("refused by the packet filter: {reason}").into());
+        }
+    }
+
+    /// Lets the rule at `key` wait for room, unless something else is wanted by now.
+    fn park(&mut self, key: &RouteKey, refused: &Arc<Rule>, reason: &str) {
+        let Some(slot) = self.slots.get_mut(key) else {
+            return;
+        };
+        if slot.wanted() != Some(refused) {
+            return;
+        }
+        let open = slot.open();
+        if let Desired::Rule { rule, notes } =
+            std::mem::replace(&mut open.desired, Desired::Nothing)
+        {
+            let reason = reason.into();
+            open.desired = Desired::NoRoom(Box::new(NoRoom {
+                rule,
+                notes,
+                reason,
+            }));
+            self.waiting.insert(key.clone());
+        }
+    }
+
+    /// Wants the rules again that wait for room.
+    fn try_waiting_again(&mut self) {
+        for key in std::mem::take(&mut self.waiting) {
+            let Some(Slot::Open(open)) = self.slots.get_mut(&key) else {
+                continue;
+            };
+            if let Desired::NoRoom(waiting) = &open.desired {
+                let NoRoom { rule, notes, .. } = (**waiting).clone();
+                open.desired = Desired::Rule { rule, notes };
+                self.settle(&key);
+            }
         }
     }
 
@@ -400,6 +476,7 @@ impl Enforcement {
     fn state_of(&self, slot: &Open) -> Enforced {
         match &slot.desired {
             Desired::Unsupported(reason) => Enforced::Unsupported(reason.clone()),
+            Desired::NoRoom(waiting) => Enforced::NoRoom(waiting.reason.clone()),
             Desired::Rule { .. } if slot.is_settled() => Enforced::Installed,
             Desired::Rule { .. } | Desired::Nothing => {
                 Enforced::Pending(self.retry.as_ref().map(|retry| retry.error.clone()))
@@ -419,6 +496,7 @@ impl Enforcement {
         };
         match &open.desired {
             Desired::Rule { notes, .. } => notes,
+            Desired::NoRoom(waiting) => &waiting.notes,
             Desired::Nothing | Desired::Unsupported(_) => &[],
         }
     }

@@ -137,6 +137,10 @@ impl Engine {
         }
         match enforced {
             Enforced::Unsupported(reason) => (RouteState::Unsupported, Some(reason.to_string())),
+            Enforced::NoRoom(reason) => (
+                RouteState::Pending,
+                Some(format!("no room, waits until other rules go: {reason}")),
+            ),
             Enforced::Installed | Enforced::Pending(_) if self.is_suspended() => {
                 (RouteState::Rejected, Some(orders::SUSPENDED.into()))
             }

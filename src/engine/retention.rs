@@ -220,7 +220,9 @@ impl Engine {
                 self.rib.withdraw(address, &memo.nlri);
                 Err(reason.to_string())
             }
-            Desired::Nothing => unreachable!("there is a path and it is not refused"),
+            Desired::Nothing | Desired::NoRoom(_) => {
+                unreachable!("there is a path, it is not refused, and nobody was asked for room")
+            }
         }
     }
 

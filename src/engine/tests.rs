@@ -7,7 +7,7 @@ use crate::wire::community::ExtendedCommunity;
 use crate::wire::iana::FlowFamily;
 use crate::wire::nlri::Nlri;
 use dataplane::backend::Unsupported;
-use dataplane::rule::Rule;
+use dataplane::rule::{Family, Rule};
 use std::time::Duration;
 
 pub(super) const DISCARD: &str = "8006000000000000";
@@ -385,6 +385,69 @@ fn a_refusal_that_names_nothing_is_narrowed_down() {
     assert_eq!((counts.installed, counts.unsupported), (99, 1));
     assert!(commits < 30, "{commits} commits");
     assert!(bench.engine.is_settled());
+}
+
+#[test]
+fn rules_without_room_wait_until_others_go() {
+    // A table of two rules, which prefers the older ones.
+    let mut bench = Bench::new();
+    let mut table: Vec<((Family, OrderKey), RuleId)> = Vec::new();
+    let mut run = |bench: &mut Bench| {
+        let mut commits = 0;
+        while let Some(changes) = bench.engine.poll_commit(bench.now) {
+            commits += 1;
+            let mut next = table.clone();
+            let removed = |key: &(Family, OrderKey)| changes.remove.contains(key);
+            next.retain(|(key, id)| !removed(key) && !changes.put.iter().any(|r| r.id == *id));
+            let mut put = changes.put.clone();
+            put.sort_by_key(|rule| rule.id);
+            let mut refused = Vec::new();
+            for rule in put {
+                if next.len() < 2 {
+                    next.push(((rule.family, rule.order.clone()), rule.id));
+                } else {
+                    refused.push((rule.id, "the table has room for 2".to_string()));
+                }
+            }
+            let result = if refused.is_empty() {
+                table = next;
+                Ok(())
+            } else {
+                Err(BackendError::NoRoom(refused))
+            };
+            bench.engine.step(bench.now, Event::Committed(result));
+            assert!(commits < 10, "no end");
+        }
+        commits
+    };
+    use RouteState::{Installed, Pending};
+    bench.up(1, ImportPolicy::default());
+    bench.announce(1, &[host(9), host(8)], &[DISCARD]);
+    run(&mut bench);
+    bench.announce(1, &[host(1), host(2), host(3)], &[DISCARD]);
+    assert_eq!(run(&mut bench), 1, "all are refused at once");
+    let waiting = [Pending, Pending, Pending, Installed, Installed];
+    assert_eq!(bench.states(1), waiting);
+    let reason = "no room, waits until other rules go: the table has room for 2";
+    assert_eq!(bench.reason(0), reason);
+    assert!(
+        bench.engine.is_settled(),
+        "waiting is no business of the next commit"
+    );
+
+    bench.withdraw(1, &[host(9)]);
+    assert_eq!(run(&mut bench), 3, "removal, three tried, the oldest put");
+    assert_eq!(bench.states(1), [Installed, Pending, Pending, Installed]);
+
+    // One that is withdrawn while it waits, and one that changes.
+    bench.withdraw(1, &[host(2)]);
+    bench.announce(1, &[host(3)], &[RATE_1000]);
+    run(&mut bench);
+    assert_eq!(bench.states(1), [Installed, Pending, Installed]);
+    bench.withdraw(1, &[host(1), host(8)]);
+    run(&mut bench);
+    assert_eq!(bench.states(1), [Installed]);
+    assert_eq!(bench.reason(0), "");
 }
 
 #[test]
