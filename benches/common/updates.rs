@@ -8,6 +8,7 @@ use flowacl::wire::community::ExtendedCommunity;
 use flowacl::wire::iana::FlowFamily;
 use flowacl::wire::message::MAX_MESSAGE_LENGTH;
 use flowacl::wire::nlri::Nlri;
+use flowacl::wire::path::PathOf;
 use flowacl::wire::update::{DecodeContext, Update};
 
 /// The AS of the controller, an external neighbor.
@@ -19,6 +20,7 @@ pub fn context() -> DecodeContext {
         four_octet_as: true,
         ibgp: false,
         unicast: Vec::new(),
+        add_path: Vec::new(),
         families: vec![FlowFamily::Ipv4Flow, FlowFamily::Ipv6Flow],
     }
 }
@@ -31,7 +33,7 @@ pub fn announcements(flows: &[Flow]) -> Vec<Vec<u8>> {
         group.push(flow.nlri.clone());
     }
     let update = |(communities, announced): (&[ExtendedCommunity], Vec<Nlri>)| Update {
-        announced,
+        announced: announced.into_iter().map(PathOf::from).collect(),
         attributes: Attributes {
             origin: Some(Origin::Igp),
             as_path: vec![AsPathSegment {
@@ -53,7 +55,7 @@ pub fn announcements(flows: &[Flow]) -> Vec<Vec<u8>> {
 /// Messages that withdraw the flows.
 pub fn withdrawals(flows: &[Flow]) -> Vec<Vec<u8>> {
     encode(&Update {
-        withdrawn: flows.iter().map(|flow| flow.nlri.clone()).collect(),
+        withdrawn: flows.iter().map(|flow| flow.nlri.clone().into()).collect(),
         ..Update::default()
     })
 }

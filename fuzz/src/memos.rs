@@ -28,6 +28,7 @@ pub fn memo(octets: &[u8]) {
 fn check_written(memo: &Memo) {
     let path = Path {
         peer: Arc::new(memo.peer),
+        id: memo.id,
         attributes: Arc::new(memo.attributes.clone()),
         actions: Arc::new(memo.actions.clone()),
         rejected: None,
@@ -36,7 +37,10 @@ fn check_written(memo: &Memo) {
     };
     let written = Route::new(&memo.nlri, &path).memo();
     let again = memo::decode(&written).unwrap_or_else(|error| panic!("{error}: {memo:?}"));
-    assert_eq!((&again.nlri, &again.peer), (&memo.nlri, &memo.peer));
+    assert_eq!(
+        (&again.nlri, again.id, &again.peer),
+        (&memo.nlri, memo.id, &memo.peer)
+    );
     let mut told = memo.actions.clone();
     // Redirects in legacy forms and what has no effect are not kept.
     told.notes.clear();

@@ -2,7 +2,7 @@
 
 use flowacl::flowspec::action::TrafficFilteringActions;
 use flowacl::wire::error::{Consequence, WireError};
-use flowacl::wire::iana::{FlowFamily, UnicastFamily};
+use flowacl::wire::iana::{AfiSafi, FlowFamily, UnicastFamily};
 use flowacl::wire::message::{MAX_EXTENDED_MESSAGE_LENGTH, MAX_MESSAGE_LENGTH, Message, split};
 use flowacl::wire::open;
 use flowacl::wire::update::{DecodeContext, decode};
@@ -36,7 +36,11 @@ pub fn update(octets: &[u8]) {
     let Some((choice, body)) = octets.split_first() else {
         return;
     };
+    let families = FlowFamily::ALL.map(FlowFamily::afi_safi).into_iter();
+    let all = families.chain(UnicastFamily::ALL.map(UnicastFamily::afi_safi));
+    let add_path: Vec<AfiSafi> = all.filter(|_| choice & 8 != 0).collect();
     let context = DecodeContext {
+        add_path,
         four_octet_as: choice & 1 != 0,
         ibgp: choice & 2 != 0,
         families: FlowFamily::ALL.to_vec(),
@@ -58,9 +62,10 @@ pub fn update(octets: &[u8]) {
     );
     let actions = TrafficFilteringActions::from_communities(extended, ipv6)
         .expect("actions that cannot be decoded make the UPDATE malformed");
-    for nlri in &update.announced {
-        check_flow(nlri, &actions);
-        assert!(!update.withdrawn.contains(nlri));
+    for path in &update.announced {
+        check_flow(&path.route, &actions);
+        assert!(!update.withdrawn.contains(path));
+        assert!(path.id == 0 || !context.add_path.is_empty());
     }
 
     // What we send of it is understood as it was meant.

@@ -4,7 +4,7 @@ use std::net::Ipv4Addr;
 use std::time::{Duration, Instant};
 
 use flowacl::session::{ConnectionId, Effect, Input, RestartConfig, Session, SessionConfig};
-use flowacl::wire::capability::Capability;
+use flowacl::wire::capability::{Capability, Directions};
 use flowacl::wire::cursor::Cursor;
 use flowacl::wire::iana::{FlowFamily, UnicastFamily};
 use flowacl::wire::message::{MAX_EXTENDED_MESSAGE_LENGTH, Message, split};
@@ -32,6 +32,7 @@ pub fn session(script: &[u8]) {
         remote_address: Ipv4Addr::new(192, 0, 2, 2).into(),
         families: vec![FlowFamily::Ipv4Flow, FlowFamily::Ipv6Flow],
         unicast: vec![UnicastFamily::Ipv4Unicast],
+        add_path: Some(Directions::Receive),
         hold_time_secs: 90,
         passive: false,
         connect_retry: Duration::from_secs(30),

@@ -231,6 +231,7 @@ fn session_config(arguments: &Arguments, routes: &[Route]) -> SessionConfig {
         passive: false,
         connect_retry: CONNECT_RETRY,
         announces: true,
+        add_path: None,
         restart: RestartConfig::default(),
         jitter_seed: rand::random(),
     }
@@ -324,7 +325,7 @@ fn announcements(
         }],
     };
     let announce = move |route: &Route| Update {
-        announced: vec![route.nlri.clone()],
+        announced: vec![route.nlri.clone().into()],
         attributes: Attributes {
             origin: Some(Origin::Igp),
             as_path: as_path.clone(),
@@ -349,7 +350,7 @@ fn announcements(
 /// Withdraws all routes.
 fn withdrawals(routes: &[Route]) -> impl Iterator<Item = Update> {
     routes.iter().map(|route| Update {
-        withdrawn: vec![route.nlri.clone()],
+        withdrawn: vec![route.nlri.clone().into()],
         ..Update::default()
     })
 }

@@ -117,7 +117,7 @@ fn engine_with(routes: &[Route], mut engine: Engine) -> Engine {
             origin: Some(Origin::Igp),
             ..route.attributes()
         };
-        let announced = vec![route.nlri.clone()];
+        let announced = vec![route.nlri.clone().into()];
         let update = Update {
             announced,
             attributes,

@@ -108,7 +108,10 @@ fn print_rules(output: &mut dyn Write, rules: &[RuleStatus], wide: bool) -> anyh
             flow_cell(rule, wide),
             rule.packets.to_string(),
             table::octets(rule.bytes),
-            rule.neighbor.clone(),
+            match rule.path_id {
+                Some(id) => format!("{} path {id}", rule.neighbor),
+                None => rule.neighbor.clone(),
+            },
             table::duration(rule.age_secs),
         ]
     };

@@ -29,6 +29,8 @@ pub struct Neighbor {
     pub families: Vec<FlowFamily>,
     /// Unicast families to offer besides, for validation. There is at least one family of either sort.
     pub unicast: Vec<UnicastFamily>,
+    /// Offer to take several paths for one NLRI (RFC 7911).
+    pub add_path: bool,
     /// Hold time to propose: 0, or at least 3 seconds.
     pub hold_time_secs: u16,
     /// For the operator.
@@ -154,6 +156,7 @@ impl Neighbor {
             port: section.optional("port", port).unwrap_or(bgp::BGP_PORT),
             families,
             unicast,
+            add_path: section.optional("add_path", Value::boolean).unwrap_or(true),
             hold_time_secs: section.optional("hold_time_secs", hold_time).unwrap_or(90),
             description: section.optional("description", Value::line),
             connect_retry: Duration::from_secs(

@@ -54,6 +54,7 @@ fn defaults() {
                 crate::wire::iana::FlowFamily::Ipv6Flow
             ],
             unicast: Vec::new(),
+            add_path: true,
             hold_time_secs: 90,
             description: None,
             connect_retry: std::time::Duration::from_secs(10),

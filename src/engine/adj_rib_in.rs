@@ -12,10 +12,11 @@ use super::policy::{
 use super::shared::Shared;
 use super::validation::Validator;
 use crate::flowspec::action::TrafficFilteringActions;
-use crate::rib::{Freshness, Path, Peer, Refusal, RefusalKind, Rib, RouteKey, route_key};
+use crate::rib::{Freshness, Path, Peer, Place, Refusal, RefusalKind, Rib, RouteKey, place_of};
 use crate::wire::attribute::Attributes;
 use crate::wire::iana::FlowFamily;
 use crate::wire::nlri::Nlri;
+use crate::wire::path::PathOf;
 use crate::wire::update::Update;
 
 /// Routes over the limit that are kept for show, and taken when there is room again. More are only counted.
@@ -48,7 +49,7 @@ pub(super) struct AdjRibIn {
     refused: usize,
     /// Places of paths that are refused only because there are too many, oldest first. May name paths that are gone
     /// or accepted by now.
-    over_limit: VecDeque<RouteKey>,
+    over_limit: VecDeque<Place>,
     lifetimes: Lifetimes,
     /// What the attributes in use ask for.
     readings: Shared<Arc<Attributes>, Reading>,
@@ -106,18 +107,16 @@ impl AdjRibIn {
         &mut self,
         families: impl Fn(FlowFamily) -> bool,
         rib: &mut Rib,
-    ) -> Vec<RouteKey> {
-        let keys = rib.keys_of(self.peer.address);
-        let keys: Vec<RouteKey> = keys.filter(|key| families(key.0)).cloned().collect();
-        for key in keys {
-            if let Some(path) = rib.path_mut(self.peer.address, &key)
+    ) -> Vec<Place> {
+        for place in rib.places_of(self.peer.address, &families) {
+            if let Some(path) = rib.path_mut(self.peer.address, &place)
                 && !path.is_stale()
             {
                 self.leaves(Standing::of(path));
                 path.freshness = Freshness::Stale;
             }
         }
-        self.over_limit.retain(|key| !families(key.0));
+        self.over_limit.retain(|(key, _)| !families(key.0));
         let refused = |key: &RouteKey, path: &Path| families(key.0) && path.rejected.is_some();
         let gone = rib.drop_paths(self.peer.address, refused);
         self.forget(&gone);
@@ -125,9 +124,9 @@ impl AdjRibIn {
     }
 
     /// Stale paths at these places are gone.
-    pub(super) fn forget(&mut self, gone: &[RouteKey]) {
-        for key in gone {
-            self.lifetimes.forget(key);
+    pub(super) fn forget(&mut self, gone: &[Place]) {
+        for place in gone {
+            self.lifetimes.forget(place);
         }
     }
 
@@ -169,8 +168,8 @@ impl AdjRibIn {
         rib: &mut Rib,
     ) -> BTreeSet<RouteKey> {
         let mut changed = BTreeSet::new();
-        for nlri in &update.withdrawn {
-            changed.extend(self.withdraw(nlri, rib));
+        for path in &update.withdrawn {
+            changed.extend(self.withdraw(place_of(path), rib));
         }
         if !update.announced.is_empty() {
             let (attributes, reading) = self
@@ -180,30 +179,31 @@ impl AdjRibIn {
                 attributes,
                 reading: reading.clone(),
             };
-            for nlri in &update.announced {
-                changed.extend(self.announce(around, &announcement, nlri, rib));
+            for path in &update.announced {
+                changed.extend(self.announce(around, &announcement, path, rib));
             }
         }
         changed.extend(self.fill_up(around, rib));
         changed
     }
 
-    fn withdraw(&mut self, nlri: &Nlri, rib: &mut Rib) -> Option<RouteKey> {
-        let standing = Standing::of(rib.path(self.peer.address, nlri)?);
+    fn withdraw(&mut self, place: Place, rib: &mut Rib) -> Option<RouteKey> {
+        let standing = Standing::of(rib.path_at(self.peer.address, &place)?);
         self.leaves(standing);
-        let key = rib.withdraw(self.peer.address, nlri)?;
-        self.lifetimes.forget(&key);
-        Some(key)
+        rib.withdraw(self.peer.address, &place);
+        self.lifetimes.forget(&place);
+        Some(place.0)
     }
 
     fn announce(
         &mut self,
         around: Surroundings<'_>,
         route: &Announcement,
-        nlri: &Nlri,
+        announced: &PathOf<Nlri>,
         rib: &mut Rib,
     ) -> Option<RouteKey> {
-        let known = rib.path(self.peer.address, nlri);
+        let (nlri, place) = (&announced.route, place_of(announced));
+        let known = rib.path_at(self.peer.address, &place);
         let before = known.map_or(Standing::Absent, Standing::of);
         let unchanged = known.filter(|path| path.attributes == route.attributes);
         let since = unchanged.map_or(around.now, |path| path.since);
@@ -228,17 +228,18 @@ impl AdjRibIn {
             self.not_kept += 1;
             // What it replaces is gone all the same.
             return (before != Standing::Absent)
-                .then(|| self.withdraw(nlri, rib))
+                .then(|| self.withdraw(place, rib))
                 .flatten();
         }
         let limit = limit.map(|limit| self.limit_refusal(limit, around.total));
         let rejected = refusal.or(limit).map(Arc::new);
-        self.lifetimes.begin(around.now, || route_key(nlri));
+        self.lifetimes.begin(around.now, || place.clone());
         if unchanged.is_some_and(|path| !path.is_stale() && path.rejected == rejected) {
             return None;
         }
         let path = Path {
             peer: self.peer.clone(),
+            id: announced.id,
             attributes: route.attributes.clone(),
             actions: route.reading.actions.clone(),
             rejected,
@@ -248,11 +249,11 @@ impl AdjRibIn {
         let standing = Standing::of(&path);
         self.leaves(before);
         self.enters(standing);
-        let key = rib.announce(nlri, path);
+        rib.announce(nlri, path);
         if standing == Standing::OverLimit && before != Standing::OverLimit {
-            self.over_limit.push_back(key.clone());
+            self.over_limit.push_back(place.clone());
         }
-        Some(key)
+        Some(place.0)
     }
 
     /// The limit that one more route would exceed; `before` is what it replaces.
@@ -329,11 +330,11 @@ impl AdjRibIn {
     pub(super) fn fill_up(&mut self, around: Surroundings<'_>, rib: &mut Rib) -> Vec<RouteKey> {
         let mut changed = Vec::new();
         while self.exceeded(around, Standing::Absent).is_none()
-            && let Some(key) = self.over_limit.pop_front()
+            && let Some(place) = self.over_limit.pop_front()
         {
             let waits = |path: &Path| Standing::of(path) == Standing::OverLimit;
-            if rib.path_at(self.peer.address, &key).is_some_and(waits) {
-                changed.extend(self.judge_again(around, &key, rib));
+            if rib.path_at(self.peer.address, &place).is_some_and(waits) {
+                changed.extend(self.judge_again(around, &place, rib));
             }
         }
         changed
@@ -343,7 +344,7 @@ impl AdjRibIn {
     pub(super) fn expire(&mut self, around: Surroundings<'_>, rib: &mut Rib) -> Vec<RouteKey> {
         let ended = self.lifetimes.take_ended(around.now).into_iter();
         let mut changed: Vec<RouteKey> = ended
-            .filter_map(|key| self.judge_again(around, &key, rib))
+            .filter_map(|place| self.judge_again(around, &place, rib))
             .collect();
         changed.extend(self.fill_up(around, rib));
         changed
@@ -359,10 +360,10 @@ impl AdjRibIn {
         if self.policy == policy {
             return BTreeSet::new();
         }
-        let keys: Vec<RouteKey> = rib.keys_of(self.peer.address).cloned().collect();
-        let keys_again = keys.iter().cloned();
+        let places = rib.places_of(self.peer.address, |_| true);
+        let places_again = places.iter().cloned();
         self.lifetimes
-            .limit(around.now, policy.max_lifetime, keys_again);
+            .limit(around.now, policy.max_lifetime, places_again);
         self.policy = policy;
         self.closing = false;
         self.over_limit.clear();
@@ -370,36 +371,36 @@ impl AdjRibIn {
         (self.accepted, self.refused) = (0, 0);
         let unjudged = Arc::new(Refusal::new(RefusalKind::MaxRoutes, "not judged yet"));
         let mut accepted = BTreeSet::new();
-        for key in &keys {
-            if let Some(path) = rib.path_mut(self.peer.address, key) {
+        for place in &places {
+            if let Some(path) = rib.path_mut(self.peer.address, place) {
                 if path.rejected.is_none() {
-                    accepted.insert(key);
+                    accepted.insert(place);
                 }
                 path.rejected = Some(unjudged.clone());
             }
         }
         let mut changed = BTreeSet::new();
-        for key in &keys {
-            self.judge_again(around, key, rib);
+        for place in &places {
+            self.judge_again(around, place, rib);
             let is_accepted = rib
-                .path_at(self.peer.address, key)
+                .path_at(self.peer.address, place)
                 .is_some_and(|path| path.rejected.is_none());
-            if is_accepted != accepted.contains(key) {
-                changed.insert(key.clone());
+            if is_accepted != accepted.contains(place) {
+                changed.insert(place.0.clone());
             }
         }
         changed
     }
 
-    /// Judges a path anew; returns its place when it is there and the verdict is another one.
+    /// Judges a path anew; returns where it stands when it is there and the verdict is another one.
     fn judge_again(
         &mut self,
         around: Surroundings<'_>,
-        key: &RouteKey,
+        place: &Place,
         rib: &mut Rib,
     ) -> Option<RouteKey> {
-        let nlri = rib.get(key)?.nlri.clone();
-        let path = rib.path_mut(self.peer.address, key)?;
+        let nlri = rib.get(&place.0)?.nlri.clone();
+        let path = rib.path_mut(self.peer.address, place)?;
         let before = Standing::of(path);
         let refusal = undecodable(&path.attributes)
             .map(|reason| Refusal::new(RefusalKind::Undecodable, reason))
@@ -413,7 +414,7 @@ impl AdjRibIn {
                         judged.then(|| self.invalid(around, &nlri, attributes))?
                     })
             })
-            .or_else(|| self.expired(around.now, key));
+            .or_else(|| self.expired(around.now, place));
         let limit = match refusal {
             Some(_) => None,
             None if path.is_stale() => None,
@@ -427,9 +428,9 @@ impl AdjRibIn {
         self.leaves(before);
         self.enters(standing);
         if standing == Standing::OverLimit {
-            self.over_limit.push_back(key.clone());
+            self.over_limit.push_back(place.clone());
         }
-        changed.then(|| key.clone())
+        changed.then(|| place.0.clone())
     }
 
     /// Why a route is not valid, if it is not.
@@ -480,17 +481,21 @@ impl AdjRibIn {
         keys: &[RouteKey],
         rib: &mut Rib,
     ) -> Vec<RouteKey> {
-        let keys = keys.iter();
-        let mut changed: Vec<RouteKey> = keys
-            .filter_map(|key| self.judge_again(around, key, rib))
-            .collect();
+        let mut changed = Vec::new();
+        for key in keys {
+            let paths = rib.paths_at(self.peer.address, key);
+            let places: Vec<Place> = paths.map(|path| (key.clone(), path.id)).collect();
+            for place in places {
+                changed.extend(self.judge_again(around, &place, rib));
+            }
+        }
         changed.extend(self.fill_up(around, rib));
         changed
     }
 
     /// Why a route has expired, if it has.
-    fn expired(&self, now: Instant, key: &RouteKey) -> Option<Refusal> {
-        let lifetime = self.lifetimes.ended(now, key)?.as_secs();
+    fn expired(&self, now: Instant, place: &Place) -> Option<Refusal> {
+        let lifetime = self.lifetimes.ended(now, place)?.as_secs();
         let reason = format!("expired: not announced for import.max_lifetime_secs = {lifetime}");
         Some(Refusal::new(RefusalKind::Expired, reason))
     }

@@ -3,25 +3,25 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
 
-use crate::rib::RouteKey;
+use crate::rib::Place;
 
-/// The announcements of one neighbor's routes, while its policy limits their lifetime; nothing otherwise.
+/// The announcements of one neighbor's paths, while its policy limits their lifetime; nothing otherwise.
 #[derive(Debug, Default)]
 pub(super) struct Lifetimes {
     max: Option<Duration>,
-    /// When each route was last announced, whether it was equal to the one before or not.
-    announced: BTreeMap<RouteKey, Instant>,
+    /// When each path was last announced, whether it was equal to the one before or not.
+    announced: BTreeMap<Place, Instant>,
     /// Those whose lifetime has not ended yet, the oldest first.
-    running: BTreeSet<(Instant, RouteKey)>,
+    running: BTreeSet<(Instant, Place)>,
 }
 
 impl Lifetimes {
-    /// Limits the lifetime from now on. Routes at `keys` whose announcement was not noted count as announced now.
+    /// Limits the lifetime from now on. Paths at `places` whose announcement was not noted count as announced now.
     pub(super) fn limit(
         &mut self,
         now: Instant,
         max: Option<Duration>,
-        keys: impl Iterator<Item = RouteKey>,
+        places: impl Iterator<Item = Place>,
     ) {
         if self.max == max {
             return;
@@ -32,46 +32,46 @@ impl Lifetimes {
             self.announced.clear();
             return;
         }
-        for key in keys {
-            self.announced.entry(key).or_insert(now);
+        for place in places {
+            self.announced.entry(place).or_insert(now);
         }
         let announced = self.announced.iter();
-        self.running = announced.map(|(key, at)| (*at, key.clone())).collect();
+        self.running = announced.map(|(place, at)| (*at, place.clone())).collect();
     }
 
-    /// The route is announced: its lifetime begins.
-    pub(super) fn begin(&mut self, now: Instant, key: impl FnOnce() -> RouteKey) {
+    /// The path is announced: its lifetime begins.
+    pub(super) fn begin(&mut self, now: Instant, place: impl FnOnce() -> Place) {
         if self.max.is_none() {
             return;
         }
-        let key = key();
-        if let Some(before) = self.announced.insert(key.clone(), now) {
-            self.running.remove(&(before, key.clone()));
+        let place = place();
+        if let Some(before) = self.announced.insert(place.clone(), now) {
+            self.running.remove(&(before, place.clone()));
         }
-        self.running.insert((now, key));
+        self.running.insert((now, place));
     }
 
-    /// The route is gone.
-    pub(super) fn forget(&mut self, key: &RouteKey) {
-        if let Some(at) = self.announced.remove(key) {
-            self.running.remove(&(at, key.clone()));
+    /// The path is gone.
+    pub(super) fn forget(&mut self, place: &Place) {
+        if let Some(at) = self.announced.remove(place) {
+            self.running.remove(&(at, place.clone()));
         }
     }
 
-    /// The lifetime of the route at `key`, if it has ended.
-    pub(super) fn ended(&self, now: Instant, key: &RouteKey) -> Option<Duration> {
+    /// The lifetime of the path at `place`, if it has ended.
+    pub(super) fn ended(&self, now: Instant, place: &Place) -> Option<Duration> {
         let max = self.max?;
-        let at = *self.announced.get(key)?;
+        let at = *self.announced.get(place)?;
         (now.saturating_duration_since(at) >= max).then_some(max)
     }
 
-    /// Routes whose lifetime has ended since this was last asked.
-    pub(super) fn take_ended(&mut self, now: Instant) -> Vec<RouteKey> {
+    /// Paths whose lifetime has ended since this was last asked.
+    pub(super) fn take_ended(&mut self, now: Instant) -> Vec<Place> {
         let mut ended = Vec::new();
         while self.next_deadline().is_some_and(|deadline| deadline <= now)
-            && let Some((_, key)) = self.running.pop_first()
+            && let Some((_, place)) = self.running.pop_first()
         {
-            ended.push(key);
+            ended.push(place);
         }
         ended
     }

@@ -7,7 +7,7 @@
 //! | octets | content |
 //! |---|---|
 //! | 1 | [`VERSION`] |
-//! | 1 | 0x01: the neighbor has an IPv6 address; 0x02: it is in our AS |
+//! | 1 | 0x01: the neighbor has an IPv6 address; 0x02: it is in our AS; 0x04: the UPDATE has Path Identifiers (RFC 7911) |
 //! | 4 or 16 | the neighbor's address |
 //! | 4 | its BGP identifier |
 //! | rest | body of an UPDATE with four-octet AS numbers (RFC 4271 §4.3) |
@@ -30,6 +30,7 @@ use crate::wire::error::WireError;
 use crate::wire::iana::FlowFamily;
 use crate::wire::message::HEADER_LENGTH;
 use crate::wire::nlri::Nlri;
+use crate::wire::path::{PathId, PathOf};
 use crate::wire::update::{self, DecodeContext, Update};
 
 /// The one form that is written and read.
@@ -39,6 +40,8 @@ pub const VERSION: u8 = 1;
 const IPV6_ADDRESS: u8 = 0x01;
 /// Flag: the neighbor is in our AS.
 const IBGP: u8 = 0x02;
+/// Flag: the neighbor has several paths for the NLRI, or may have.
+const ADD_PATH: u8 = 0x04;
 
 /// The longest UPDATE that is written: its own length field ends there.
 const MAX_MESSAGE: usize = u16::MAX as usize;
@@ -50,6 +53,8 @@ pub struct Memo {
     pub peer: Peer,
     /// The route.
     pub nlri: Nlri,
+    /// Which of the neighbor's paths for it.
+    pub id: PathId,
     /// Of its attributes those that actions and the choice between paths depend on.
     pub attributes: Attributes,
     /// What its communities ask for.
@@ -83,8 +88,10 @@ pub enum MemoError {
 }
 
 /// The UPDATE in a memo is decoded as from a neighbor that negotiated everything.
-fn context(ibgp: bool) -> DecodeContext {
+fn context(ibgp: bool, add_path: bool) -> DecodeContext {
+    let families = FlowFamily::ALL.into_iter().filter(|_| add_path);
     DecodeContext {
+        add_path: families.map(FlowFamily::afi_safi).collect(),
         four_octet_as: true,
         ibgp,
         unicast: Vec::new(),
@@ -95,6 +102,7 @@ fn context(ibgp: bool) -> DecodeContext {
 /// The background of a rule: the path that it enforces, as far as label and memo tell of it.
 pub struct Route {
     nlri: Nlri,
+    id: PathId,
     peer: Arc<Peer>,
     attributes: Arc<Attributes>,
     actions: Arc<TrafficFilteringActions>,
@@ -105,6 +113,7 @@ impl Route {
     pub fn new(nlri: &Nlri, path: &Path) -> Self {
         Self {
             nlri: nlri.clone(),
+            id: path.id,
             peer: path.peer.clone(),
             attributes: path.attributes.clone(),
             actions: path.actions.clone(),
@@ -132,16 +141,20 @@ fn encode(route: &Route) -> Vec<u8> {
         IpAddr::V6(address) => (IPV6_ADDRESS, address.octets().to_vec()),
     };
     let ibgp = if peer.ibgp { IBGP } else { 0 };
+    let add_path = if route.id != 0 { ADD_PATH } else { 0 };
     let update = Update {
-        announced: vec![route.nlri.clone()],
+        announced: vec![PathOf {
+            id: route.id,
+            route: route.nlri.clone(),
+        }],
         attributes: essence(&route.attributes, &route.actions),
         ..Update::default()
     };
-    let (messages, _) = update.encode(&context(peer.ibgp), MAX_MESSAGE);
+    let (messages, _) = update.encode(&context(peer.ibgp, route.id != 0), MAX_MESSAGE);
     let Some(message) = messages.first() else {
         return Vec::new();
     };
-    let mut octets = vec![VERSION, kind | ibgp];
+    let mut octets = vec![VERSION, kind | ibgp | add_path];
     octets.extend(address);
     octets.extend(peer.router_id.octets());
     octets.extend_from_slice(&message[HEADER_LENGTH..]);
@@ -184,7 +197,7 @@ pub fn decode(octets: &[u8]) -> Result<Memo, MemoError> {
         return Err(MemoError::UnknownVersion(version));
     }
     let flags = cursor.u8()?;
-    if flags & !(IPV6_ADDRESS | IBGP) != 0 {
+    if flags & !(IPV6_ADDRESS | IBGP | ADD_PATH) != 0 {
         return Err(MemoError::UnknownFlags(flags));
     }
     let address = match flags & IPV6_ADDRESS {
@@ -196,13 +209,14 @@ pub fn decode(octets: &[u8]) -> Result<Memo, MemoError> {
         router_id: Ipv4Addr::from(cursor.array()?),
         ibgp: flags & IBGP != 0,
     };
-    let update = update::decode(cursor.rest(), &context(peer.ibgp))?;
+    let context = context(peer.ibgp, flags & ADD_PATH != 0);
+    let update = update::decode(cursor.rest(), &context)?;
     let says_more = !update.withdrawn.is_empty()
         || !update.errors.is_empty()
         || update.end_of_rib.is_some()
         || update.not_negotiated.is_some();
-    let nlri = match <[Nlri; 1]>::try_from(update.announced) {
-        Ok([nlri]) if !says_more => nlri,
+    let PathOf { id, route: nlri } = match <[_; 1]>::try_from(update.announced) {
+        Ok([path]) if !says_more => path,
         Ok(_) | Err(_) => return Err(MemoError::NotOneRoute),
     };
     let attributes = update.attributes;
@@ -213,6 +227,7 @@ pub fn decode(octets: &[u8]) -> Result<Memo, MemoError> {
     Ok(Memo {
         peer,
         nlri,
+        id,
         attributes,
         actions,
     })

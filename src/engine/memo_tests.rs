@@ -10,9 +10,10 @@ use proptest::prelude::*;
 use proptest::sample::{Index, select};
 use std::time::Instant;
 
-fn path(peer: Peer, attributes: Attributes, actions: TrafficFilteringActions) -> Path {
+fn path(peer: Peer, id: PathId, attributes: Attributes, actions: TrafficFilteringActions) -> Path {
     Path {
         peer: Arc::new(peer),
+        id,
         attributes: Arc::new(attributes),
         actions: Arc::new(actions),
         rejected: None,
@@ -48,8 +49,9 @@ fn arbitrary_path() -> impl Strategy<Value = Path> {
         ),
         vec(any::<u32>(), 0..3),
     );
-    (peer, attributes, arbitrary_actions()).prop_map(
-        |(peer, (origin, as_path, med, internal, communities), actions)| {
+    let id = prop_oneof![Just(0), any::<PathId>()];
+    ((peer, id), attributes, arbitrary_actions()).prop_map(
+        |((peer, id), (origin, as_path, med, internal, communities), actions)| {
             let (local_pref, originator_id, cluster_list) = match peer.ibgp {
                 true => internal,
                 false => Default::default(),
@@ -67,7 +69,7 @@ fn arbitrary_path() -> impl Strategy<Value = Path> {
                 ipv6_extended_communities,
                 ..Attributes::default()
             };
-            path(peer, attributes, actions)
+            path(peer, id, attributes, actions)
         },
     )
 }
@@ -82,10 +84,10 @@ proptest! {
         let octets = encode(&Route::new(&nlri, &written));
         let memo = decode(&octets).unwrap();
         prop_assert_eq!(&memo.nlri, &nlri);
-        prop_assert_eq!(&memo.peer, &*written.peer);
+        prop_assert_eq!((memo.id, &memo.peer), (written.id, &*written.peer));
         prop_assert_eq!(&memo.actions, &*written.actions);
 
-        let read = path(memo.peer, memo.attributes, memo.actions);
+        let read = path(memo.peer, memo.id, memo.attributes, memo.actions);
         prop_assert_eq!(encode(&Route::new(&nlri, &read)), octets);
         let with_other = |path: &Path| {
             let mut other = other.clone();
@@ -152,7 +154,7 @@ fn common(ibgp: bool) -> (Nlri, Path) {
         local_pref: ibgp.then_some(100),
         ..Attributes::default()
     };
-    (nlri, path(peer, attributes, actions))
+    (nlri, path(peer, 0, attributes, actions))
 }
 
 #[test]
@@ -167,6 +169,14 @@ fn the_form_of_version_1_stays_readable() {
         hex::encode(&memo)
     );
     assert_eq!(decode(&memo).unwrap().nlri, nlri);
+
+    let path = Path { id: 258, ..path };
+    let memo = "01 04 c0000201 c0000201 0000 0032 \
+                800e17 0001 85 00 00 00000102 0d 0120cb00710503811105910035 \
+                400101 00 400206 0201 0000fe2e c01008 8006000000000000";
+    let memo = memo.replace(' ', "");
+    assert_eq!(hex::encode(encode(&Route::new(&nlri, &path))), memo);
+    assert_eq!(decode(&hex::decode(memo).unwrap()).unwrap().id, 258);
 }
 
 #[test]

@@ -281,7 +281,7 @@ impl Engine {
         self.judge(now, peer, |adj_rib_in, around, rib| {
             adj_rib_in.apply(around, update, rib)
         });
-        self.forget_absent(peer, routes.iter());
+        self.forget_absent(peer, routes.iter().map(|path| &path.route));
         if let Some(family) = end_of_rib {
             self.end_of_rib(peer, family);
         }
@@ -456,6 +456,8 @@ fn desired(
     }
 }
 
+#[cfg(test)]
+mod add_path_tests;
 #[cfg(test)]
 mod limit_tests;
 #[cfg(test)]

@@ -2,7 +2,7 @@
 //!
 //! An order names an NLRI, not a neighbor: it holds whoever announces the route, and while nobody does.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
 use dataplane::rule::RuleId;
@@ -153,7 +153,8 @@ impl Engine {
     pub fn announced_by(&self, nlri: &Nlri) -> Vec<IpAddr> {
         let entry = self.rib.get(&route_key(nlri));
         let paths = entry.map_or(&[][..], Entry::paths);
-        paths.iter().map(|path| path.peer.address).collect()
+        let neighbors: BTreeSet<IpAddr> = paths.iter().map(|path| path.peer.address).collect();
+        neighbors.into_iter().collect()
     }
 
     /// Rules that are out of force by an order of their own.

@@ -9,8 +9,9 @@ use super::enforcement::Enforced;
 use super::orders;
 use super::status::{RouteCounts, RouteState, RuleStatus};
 use crate::flowspec::text::format_flow;
-use crate::rib::{Entry, Path, RefusalKind, RouteKey, best_path, route_key};
+use crate::rib::{Entry, Path, RefusalKind, RouteKey, best_path, place_of};
 use crate::wire::nlri::Nlri;
+use crate::wire::path::PathOf;
 
 impl Engine {
     /// All routes in precedence order, families in the order of their code points; of the paths for one NLRI the one in
@@ -20,7 +21,7 @@ impl Engine {
         for (key, entry) in self.rib.iter() {
             let best = entry.best();
             let mut paths: Vec<&Path> = entry.paths().iter().collect();
-            paths.sort_by_key(|path| (!is_in_force(best, path), path.peer.address));
+            paths.sort_by_key(|path| (!is_in_force(best, path), path.peer.address, path.id));
             for path in paths {
                 rules.push(self.rule_status(now, key, entry, best, path));
             }
@@ -30,11 +31,11 @@ impl Engine {
 
     /// Flow and reason of a route that is not enforced and will not be as things stand: refused by policy, or not
     /// expressible. `None` for any other route.
-    pub fn refusal(&self, peer: IpAddr, nlri: &Nlri) -> Option<(String, String)> {
-        let key = route_key(nlri);
-        let entry = self.rib.get(&key)?;
-        let path = self.rib.path(peer, nlri)?;
-        match self.route_state(&key, entry.best(), path) {
+    pub fn refusal(&self, peer: IpAddr, announced: &PathOf<Nlri>) -> Option<(String, String)> {
+        let (nlri, place) = (&announced.route, place_of(announced));
+        let entry = self.rib.get(&place.0)?;
+        let path = self.rib.path_at(peer, &place)?;
+        match self.route_state(&place.0, entry.best(), path) {
             (RouteState::Rejected | RouteState::Unsupported, reason) => {
                 Some((format_flow(nlri, &path.actions), reason.unwrap_or_default()))
             }
@@ -81,6 +82,7 @@ impl Engine {
             family: entry.nlri.family().to_string(),
             flow: format_flow(&entry.nlri, &path.actions),
             neighbor: path.peer.address.to_string(),
+            path_id: Some(path.id).filter(|id| *id != 0),
             actions: path.actions.describe(),
             state,
             reason,
@@ -121,7 +123,11 @@ impl Engine {
         }
         if let Some(best) = best.filter(|_| !is_in_force(best, path)) {
             let why = best_path::reason(best, path);
-            let reason = format!("the path of {} is preferred: {why}", best.peer.address);
+            let preferred = PathOf {
+                id: best.id,
+                route: best.peer.address,
+            };
+            let reason = format!("the path of {preferred} is preferred: {why}");
             return (RouteState::Shadowed, Some(reason));
         }
         let (enforced, installed) = self.enforcement.state(key);
@@ -184,7 +190,7 @@ impl Engine {
             let Some(entry) = self.rib.get(key) else {
                 continue;
             };
-            if let Some(path) = entry.paths().iter().find(|path| path.peer.address == peer) {
+            for path in self.rib.paths_at(peer, key) {
                 self.count(&mut counts, key, entry.best(), path);
             }
         }
@@ -228,5 +234,5 @@ impl Engine {
 
 /// True when `path` is the one in force.
 fn is_in_force(best: Option<&Path>, path: &Path) -> bool {
-    best.is_some_and(|best| best.peer.address == path.peer.address)
+    best.is_some_and(|best| best.is_same(path))
 }

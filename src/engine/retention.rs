@@ -22,7 +22,7 @@ use super::policy::ImportPolicy;
 use super::shared::Shared;
 use super::{Engine, desired, memo};
 use crate::flowspec::action::TrafficFilteringActions;
-use crate::rib::{Freshness, Path, Peer, RouteKey, route_key};
+use crate::rib::{Freshness, Path, Peer, Place, RouteKey, route_key};
 use crate::session::{Cause, NegotiatedRestart, RefreshMarker, Retained};
 use crate::wire::attribute::Attributes;
 use crate::wire::community::NO_LLGR;
@@ -193,6 +193,7 @@ impl Engine {
         let peer = memo.peer;
         let path = Path {
             peer: common.peers.get(peer, |_| ()).0,
+            id: memo.id,
             attributes,
             actions: actions.clone(),
             rejected: None,
@@ -217,7 +218,7 @@ impl Engine {
                 Ok(((address, family), rule))
             }
             Desired::Unsupported(reason) => {
-                self.rib.withdraw(address, &memo.nlri);
+                self.rib.withdraw(address, &(key, memo.id));
                 Err(reason.to_string())
             }
             Desired::Nothing | Desired::NoRoom(_) => {
@@ -353,8 +354,8 @@ impl Engine {
         let kept: Vec<FlowFamily> = kept.map(|(family, _)| family).collect();
         self.drop_stale(peer, |key, _| !kept.contains(&key.0));
         let is_stale = |family: FlowFamily| {
-            let mut keys = self.rib.keys_of(peer).filter(|key| key.0 == family);
-            keys.any(|key| self.rib.path_at(peer, key).is_some_and(Path::is_stale))
+            let mut paths = self.rib.paths_of(peer);
+            paths.any(|(key, path)| key.0 == family && path.is_stale())
         };
         let families = FlowFamily::ALL.into_iter();
         for family in families
@@ -397,14 +398,13 @@ impl Engine {
         self.drop_stale(peer, |key, path| {
             key.0 == family && path.attributes.communities.contains(&NO_LLGR)
         });
-        let keys = self.rib.keys_of(peer).filter(|key| key.0 == family);
-        let keys: Vec<RouteKey> = keys.cloned().collect();
-        for key in &keys {
-            if let Some(path) = self.rib.path_mut(peer, key) {
+        let places = self.rib.places_of(peer, |known| known == family);
+        for place in &places {
+            if let Some(path) = self.rib.path_mut(peer, place) {
                 path.freshness = Freshness::LongLivedStale;
             }
         }
-        self.routes_changed(&keys);
+        self.routes_changed(&places);
         self.forget_what_is_not_kept(peer);
     }
 
@@ -428,13 +428,13 @@ impl Engine {
         }
         let rib = &self.rib;
         self.validator
-            .retain(|key, other| other != peer || rib.path_at(peer, key).is_some());
+            .retain(|key, other| other != peer || rib.paths_at(peer, key).next().is_some());
         self.routes_changed(&gone);
     }
 
-    /// Derives anew what is wanted for these NLRI.
-    fn routes_changed(&mut self, keys: &[RouteKey]) {
-        for key in keys {
+    /// Derives anew what is wanted for the NLRI of these paths.
+    fn routes_changed(&mut self, places: &[Place]) {
+        for (key, _) in places {
             self.route_changed(key);
         }
     }

@@ -8,6 +8,7 @@ use crate::session::NegotiatedLongLived;
 use crate::wire::attribute::Origin;
 use crate::wire::community::ExtendedCommunity;
 use crate::wire::nlri::Nlri;
+use crate::wire::path::PathOf;
 use crate::wire::update::Update;
 use dataplane::backend::Backend;
 use dataplane::desired::Settings;
@@ -173,7 +174,7 @@ impl Bench {
                     ..Attributes::default()
                 };
                 let announcement = Update {
-                    announced,
+                    announced: announced.into_iter().map(PathOf::from).collect(),
                     attributes,
                     ..Update::default()
                 };
@@ -182,7 +183,7 @@ impl Bench {
             Withdraw(peer, withdrawn) => update(
                 peer,
                 Update {
-                    withdrawn,
+                    withdrawn: withdrawn.into_iter().map(PathOf::from).collect(),
                     ..Update::default()
                 },
             ),
@@ -225,7 +226,7 @@ impl Bench {
                     ..Attributes::default()
                 };
                 let announcement = Update {
-                    announced,
+                    announced: announced.into_iter().map(PathOf::from).collect(),
                     attributes,
                     ..Update::default()
                 };

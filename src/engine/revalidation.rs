@@ -2,13 +2,15 @@
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
+use std::sync::Arc;
 use std::time::Instant;
 
 use super::Engine;
 use super::adj_rib_in::AdjRibIn;
 use super::policy::loop_refusal;
-use crate::rib::{RouteKey, route_key};
+use crate::rib::{Essence, RouteKey, route_key};
 use crate::wire::nlri::Nlri;
+use crate::wire::path::PathOf;
 use crate::wire::update::Update;
 
 impl Engine {
@@ -17,8 +19,8 @@ impl Engine {
         let Some(adj_rib_in) = self.peers.get_mut(&peer) else {
             return;
         };
-        for prefix in &update.unicast.withdrawn {
-            self.validator.withdraw(*prefix, peer);
+        for path in &update.unicast.withdrawn {
+            self.validator.withdraw(*path, peer);
         }
         if update.unicast.announced.is_empty() {
             return;
@@ -30,25 +32,29 @@ impl Engine {
         } else {
             adj_rib_in.max_unicast_routes()
         };
-        let attributes = self.validator.essence(&update.attributes);
-        for prefix in &update.unicast.announced {
+        let mut essence: Option<Arc<Essence>> = None;
+        for path in &update.unicast.announced {
             if loops {
-                self.validator.withdraw(*prefix, peer);
+                self.validator.withdraw(*path, peer);
                 continue;
             }
+            let known = essence.take().filter(|essence| essence.id == path.id);
+            let shared =
+                known.unwrap_or_else(|| self.validator.essence(path.id, &update.attributes));
             let source = adj_rib_in.peer();
             if !self
                 .validator
-                .announce(*prefix, source, &attributes, max_routes)
+                .announce(path.route, source, &shared, max_routes)
             {
                 return adj_rib_in.unicast_overflow();
             }
+            essence = Some(shared);
         }
     }
 
     /// Files the Flow Specifications of an UPDATE, if unicast routes matter to them.
-    pub(super) fn file(&mut self, peer: IpAddr, announced: &[Nlri]) {
-        for nlri in announced {
+    pub(super) fn file(&mut self, peer: IpAddr, announced: &[PathOf<Nlri>]) {
+        for PathOf { route: nlri, .. } in announced {
             self.validator.file(nlri, route_key(nlri), peer);
         }
     }
@@ -61,7 +67,7 @@ impl Engine {
     ) {
         for nlri in routes {
             let key = route_key(nlri);
-            if self.rib.path_at(peer, &key).is_none() {
+            if self.rib.paths_at(peer, &key).next().is_none() {
                 self.validator.forget(nlri, key, peer);
             }
         }

@@ -14,7 +14,7 @@ pub enum RouteState {
     Rejected,
     /// Cannot be expressed exactly.
     Unsupported,
-    /// Another neighbor's path for the same NLRI is in force.
+    /// Another path for the same NLRI is in force.
     Shadowed,
     /// Enforced, but its neighbor is gone.
     Stale,
@@ -34,6 +34,9 @@ pub struct RuleStatus {
     pub flow: String,
     /// Address of the neighbor that announced it.
     pub neighbor: String,
+    /// Which of the neighbor's paths, where it tells them apart (RFC 7911).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub path_id: Option<u32>,
     /// Traffic Filtering Actions in words.
     pub actions: Vec<String>,
     /// What became of it.
@@ -76,7 +79,7 @@ pub struct RouteCounts {
     pub pending: usize,
     /// Not expressible.
     pub unsupported: usize,
-    /// Behind another neighbor's path.
+    /// Behind another path.
     pub shadowed: usize,
     /// Enforced without their neighbor.
     pub stale: usize,

@@ -6,6 +6,7 @@ use crate::wire::attribute::{Attributes, Origin};
 use crate::wire::community::ExtendedCommunity;
 use crate::wire::iana::FlowFamily;
 use crate::wire::nlri::Nlri;
+use crate::wire::path::PathOf;
 use dataplane::backend::Unsupported;
 use dataplane::rule::{Family, Rule};
 use std::time::Duration;
@@ -91,7 +92,7 @@ impl Bench {
 
     pub(super) fn announce(&mut self, last: u8, nlri: &[Nlri], communities: &[&str]) {
         let update = Update {
-            announced: nlri.to_vec(),
+            announced: nlri.iter().cloned().map(PathOf::from).collect(),
             attributes: attributes(communities),
             ..Update::default()
         };
@@ -106,7 +107,7 @@ impl Bench {
 
     pub(super) fn withdraw(&mut self, last: u8, nlri: &[Nlri]) {
         let update = Update {
-            withdrawn: nlri.to_vec(),
+            withdrawn: nlri.iter().cloned().map(PathOf::from).collect(),
             ..Update::default()
         };
         self.engine.step(

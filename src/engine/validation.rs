@@ -14,9 +14,12 @@ use prefix_trie::joint::JointPrefixMap;
 use super::policy::Validation;
 use super::shared::Shared;
 use crate::rib::best_path::neighbor_as;
-use crate::rib::{BestChange, Peer, RouteKey, UnicastPath, UnicastRib, originator_address};
+use crate::rib::{
+    BestChange, Essence, Peer, RouteKey, UnicastPath, UnicastRib, originator_address,
+};
 use crate::wire::attribute::{AsPathSegmentKind, Attributes};
 use crate::wire::nlri::{Component, Nlri};
+use crate::wire::path::{PathId, PathOf};
 
 /// More specific routes that are searched for an example to name in a reason.
 const EXAMPLES: usize = 1_000;
@@ -36,7 +39,7 @@ struct Destination {
 #[derive(Default)]
 pub(super) struct Validator {
     unicast: UnicastRib,
-    attributes: Shared<Arc<Attributes>, ()>,
+    essences: Shared<Arc<Essence>, ()>,
     destinations: JointPrefixMap<IpNetwork, Destination>,
     /// Destinations whose Flow Specifications are to be judged anew.
     dirty: BTreeSet<IpNetwork>,
@@ -205,25 +208,29 @@ impl Validator {
         &mut self,
         prefix: IpNetwork,
         peer: &Arc<Peer>,
-        attributes: &Arc<Attributes>,
+        essence: &Arc<Essence>,
         max_routes: usize,
     ) -> bool {
-        let is_new = !self.unicast.contains(peer.address, prefix);
+        let route = PathOf {
+            id: essence.id,
+            route: prefix,
+        };
+        let is_new = !self.unicast.contains(peer.address, route);
         if is_new && self.unicast.count_of(peer.address) >= max_routes {
             return false;
         }
         let path = UnicastPath {
             peer: peer.clone(),
-            attributes: attributes.clone(),
+            essence: essence.clone(),
         };
         let change = self.unicast.announce(prefix, path);
         self.changed(change);
         true
     }
 
-    /// What is kept of the attributes of unicast routes.
-    pub(super) fn essence(&mut self, attributes: &Attributes) -> Arc<Attributes> {
-        let essence = Attributes {
+    /// What is kept of unicast paths with these attributes.
+    pub(super) fn essence(&mut self, id: PathId, attributes: &Attributes) -> Arc<Essence> {
+        let attributes = Attributes {
             origin: attributes.origin,
             as_path: attributes.as_path.clone(),
             med: attributes.med,
@@ -232,12 +239,12 @@ impl Validator {
             cluster_list: attributes.cluster_list.clone(),
             ..Attributes::default()
         };
-        self.attributes.get(essence, |_| ()).0
+        self.essences.get(Essence { id, attributes }, |_| ()).0
     }
 
     /// Takes a unicast route away.
-    pub(super) fn withdraw(&mut self, prefix: IpNetwork, peer: IpAddr) {
-        let change = self.unicast.withdraw(peer, prefix);
+    pub(super) fn withdraw(&mut self, path: PathOf<IpNetwork>, peer: IpAddr) {
+        let change = self.unicast.withdraw(peer, path);
         self.changed(change);
     }
 

@@ -118,7 +118,7 @@ impl Bench {
     }
 
     fn unicast(&mut self, last: u8, routes: &[&str], attributes: Attributes) {
-        let announced = routes.iter().map(|route| prefix(route)).collect();
+        let announced = routes.iter().map(|route| prefix(route).into()).collect();
         self.update(
             last,
             Update {
@@ -132,12 +132,26 @@ impl Bench {
         );
     }
 
+    fn unicast_path(&mut self, last: u8, path: PathOf<IpNetwork>, asns: Option<&[u32]>) {
+        let mut unicast = UnicastRoutes::default();
+        match asns {
+            Some(_) => unicast.announced.push(path),
+            None => unicast.withdrawn.push(path),
+        }
+        let update = Update {
+            unicast,
+            attributes: attributes(asns.unwrap_or_default()),
+            ..Update::default()
+        };
+        self.update(last, update);
+    }
+
     fn withdraw_unicast(&mut self, last: u8, route: &str) {
         self.update(
             last,
             Update {
                 unicast: UnicastRoutes {
-                    withdrawn: vec![prefix(route)],
+                    withdrawn: vec![prefix(route).into()],
                     ..UnicastRoutes::default()
                 },
                 ..Update::default()
@@ -149,7 +163,7 @@ impl Bench {
         self.update(
             last,
             Update {
-                announced: vec![nlri],
+                announced: vec![nlri.into()],
                 attributes,
                 ..Update::default()
             },
@@ -470,7 +484,7 @@ fn nothing_is_left_of_routes_that_are_gone() {
     bench.update(
         1,
         Update {
-            withdrawn: vec![other],
+            withdrawn: vec![other.into()],
             ..Update::default()
         },
     );
@@ -561,7 +575,10 @@ impl Model {
                 self.step(&Step::WithdrawUnicast(*peer, *prefix));
                 let path = UnicastPath {
                     peer: Self::peer(*peer),
-                    attributes: Arc::new(attributes(path)),
+                    essence: Arc::new(Essence {
+                        id: 0,
+                        attributes: attributes(path),
+                    }),
                 };
                 self.unicast.push((*prefix, path));
             }
@@ -610,15 +627,45 @@ impl Model {
         let is_internal = own.as_path.is_empty();
         let same_originator = best.is_some_and(|best| best.peer.address == peer.address);
         let left_most =
-            peer.ibgp || best.is_some_and(|best| own_as(&best.attributes) == own_as(own));
-        let reference = best.and_then(|best| own_as(&best.attributes));
+            peer.ibgp || best.is_some_and(|best| own_as(&best.essence.attributes) == own_as(own));
+        let reference = best.and_then(|best| own_as(&best.essence.attributes));
         let others = self.unicast.iter().any(|(p, _)| {
             covers(destination, *p)
                 && *p != destination
-                && self.best(*p).and_then(|best| own_as(&best.attributes)) != reference
+                && self
+                    .best(*p)
+                    .and_then(|best| own_as(&best.essence.attributes))
+                    != reference
         });
         (is_internal || same_originator) && left_most && !others
     }
+}
+
+#[test]
+fn the_best_of_several_unicast_paths_counts() {
+    let mut bench = Bench::rfc9117();
+    let path = |id| PathOf {
+        id,
+        route: prefix("10.0.0.0/8"),
+    };
+    bench.unicast_path(1, path(1), Some(&[65001, 65009]));
+    bench.unicast_path(1, path(2), Some(&[65001]));
+    bench.unicast_path(1, path(3), Some(&[65002]));
+    bench.unicast_path(1, path(3), Some(&[65002, 65009, 65009]));
+    bench.flow(1, flow(prefix("10.0.0.0/8")), attributes(&[65002]));
+    assert_eq!(bench.engine.counts().unicast, 3);
+    assert_eq!(bench.engine.counts().rejected, 1, "the best is of AS 65001");
+    bench.unicast_path(1, path(2), None);
+    bench.unicast_path(1, path(4), None);
+    assert_eq!(bench.engine.counts().rejected, 1, "so is the second");
+    bench.unicast_path(1, path(1), None);
+    assert_eq!(
+        bench.engine.counts().rejected,
+        0,
+        "the last one is of AS 65002"
+    );
+    bench.engine.step(bench.now, down(1));
+    assert_eq!(bench.engine.counts().unicast, 0);
 }
 
 proptest! {
@@ -650,7 +697,7 @@ proptest! {
                 }
                 Step::WithdrawFlow(peer, prefix) => bench.update(
                     last(peer),
-                    Update { withdrawn: vec![flow(*prefix)], ..Update::default() },
+                    Update { withdrawn: vec![flow(*prefix).into()], ..Update::default() },
                 ),
                 Step::Down(peer) => {
                     let (last, ibgp) = PEERS[*peer];
@@ -672,7 +719,7 @@ proptest! {
             }
             for (peer, prefix, own) in &model.flows {
                 let nlri = flow(*prefix);
-                let path = bench.engine.rib.path(address(last(peer)), &nlri);
+                let path = bench.engine.rib.path_at(address(last(peer)), &(crate::rib::route_key(&nlri), 0));
                 let refused = path.expect("it was announced").rejected.clone();
                 prop_assert_eq!(
                     refused.is_none(),

@@ -241,8 +241,8 @@ impl EngineTask {
         let Some((peer, announced)) = announced else {
             return;
         };
-        for nlri in announced {
-            let Some((flow, reason)) = self.engine.refusal(peer, &nlri) else {
+        for path in announced {
+            let Some((flow, reason)) = self.engine.refusal(peer, &path) else {
                 continue;
             };
             if let Some(left_out) = self.refusal_log.admit(Instant::now()) {

@@ -22,6 +22,7 @@ use crate::session::{
     DownReason, Input, Negotiated, RefreshMarker, RestartConfig, Retained, SessionConfig,
     SessionEvent, State,
 };
+use crate::wire::capability::Directions;
 use crate::wire::error::Notification;
 use crate::wire::iana::{AfiSafi, FlowFamily};
 use crate::wire::update::Update;
@@ -162,6 +163,7 @@ fn capabilities(negotiated: &Negotiated) -> Vec<String> {
         (negotiated.extended_messages, "extended-messages"),
         (negotiated.route_refresh, "route-refresh"),
         (negotiated.enhanced_refresh, "enhanced-route-refresh"),
+        (!negotiated.add_path.is_empty(), "add-path"),
         (!restart.families.is_empty(), "graceful-restart"),
         (restart.notification, "graceful-restart-notification"),
         (
@@ -190,6 +192,7 @@ impl Peer {
             remote_address: address,
             unicast: neighbor.unicast.clone(),
             families: neighbor.families.clone(),
+            add_path: neighbor.add_path.then_some(Directions::Receive),
             hold_time_secs: neighbor.hold_time_secs,
             passive: neighbor.passive,
             connect_retry: neighbor.connect_retry,

@@ -207,7 +207,7 @@ mod tests {
         let mut engine = Engine::new(local, sim.capability());
         let (now, peer) = (Instant::now(), IpAddr::from([192, 0, 2, 1]));
         let families = vec![FlowFamily::Ipv4Flow, FlowFamily::Ipv6Flow];
-        let protocol = |family: &FlowFamily| Nlri::decode(*family, &[3, 0x81, 17]).unwrap();
+        let protocol = |family: &FlowFamily| Nlri::decode(*family, &[3, 0x81, 17]).unwrap().into();
         let announced = families.iter().map(protocol).collect();
         engine.step(
             now,

@@ -6,6 +6,7 @@ use std::net::Ipv4Addr;
 use super::{Freshness, Path, Peer};
 use crate::wire::attribute::{AsPathSegmentKind, Attributes, Origin};
 use crate::wire::community::LLGR_STALE;
+use crate::wire::path::PathId;
 
 /// LOCAL_PREF of a path that carries none.
 const DEFAULT_LOCAL_PREF: u32 = 100;
@@ -16,6 +17,10 @@ pub trait Candidate {
     fn peer(&self) -> &Peer;
     /// Its attributes.
     fn attributes(&self) -> &Attributes;
+    /// Which of several paths of the same neighbor.
+    fn id(&self) -> PathId;
+    /// True when its neighbor has to announce it anew.
+    fn is_stale(&self) -> bool;
     /// True when it can be chosen.
     fn is_eligible(&self) -> bool;
     /// RFC 9494 §4.3: the least preferred of all, marked by us or by whoever sent it.
@@ -31,6 +36,14 @@ impl Candidate for Path {
         &self.attributes
     }
 
+    fn id(&self) -> PathId {
+        self.id
+    }
+
+    fn is_stale(&self) -> bool {
+        self.is_stale()
+    }
+
     fn is_eligible(&self) -> bool {
         self.rejected.is_none()
     }
@@ -43,7 +56,8 @@ impl Candidate for Path {
 
 /// Index of the best path that is eligible, or `None` when there is none.
 ///
-/// Deterministic: does not depend on the order of `paths`, provided that no two come from one neighbor.
+/// Deterministic: does not depend on the order of `paths`, provided that no two are the same. Of equal ones of one
+/// neighbor, one that it stands by precedes a stale one, whose identifier may have changed (RFC 7911 §5).
 pub fn best(paths: &[impl Candidate]) -> Option<usize> {
     let mut candidates: Vec<usize> = (0..paths.len())
         .filter(|index| paths[*index].is_eligible())
@@ -64,6 +78,8 @@ pub fn best(paths: &[impl Candidate]) -> Option<usize> {
             paths[index].attributes().cluster_list.len()
         });
         keep_lowest(&mut candidates, |index| paths[index].peer().address);
+        keep_lowest(&mut candidates, |index| paths[index].is_stale());
+        keep_lowest(&mut candidates, |index| paths[index].id());
     }
     candidates.first().copied()
 }
@@ -87,8 +103,12 @@ pub fn reason(winner: &Path, loser: &Path) -> &'static str {
         "lower BGP identifier"
     } else if best.cluster_list.len() != other.cluster_list.len() {
         "shorter CLUSTER_LIST"
-    } else {
+    } else if winner.peer.address != loser.peer.address {
         "lower neighbor address"
+    } else if winner.is_stale() != loser.is_stale() {
+        "the other is stale"
+    } else {
+        "lower Path Identifier"
     }
 }
 
@@ -175,6 +195,7 @@ mod tests {
                 router_id: address,
                 ibgp,
             }),
+            id: 0,
             attributes: Arc::new(attributes),
             actions: Arc::default(),
             rejected: None,
@@ -194,7 +215,13 @@ mod tests {
     fn each_step_decides_when_all_before_it_tie() {
         let mut old = path(1, true, |a| a.local_pref = Some(999));
         old.freshness = Freshness::LongLivedStale;
+        let mut kept = path(9, true, |_| {});
+        kept.freshness = Freshness::Stale;
+        let mut second = path(9, true, |_| {});
+        second.id = 2;
         let rows: Vec<(&str, Path, Path)> = vec![
+            ("the other is stale", second.clone(), kept),
+            ("lower Path Identifier", path(9, true, |_| {}), second),
             ("the other is long-lived stale", path(9, true, |_| {}), old),
             (
                 "the other is long-lived stale",

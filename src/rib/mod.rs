@@ -15,14 +15,18 @@ use std::time::Instant;
 use crate::flowspec::action::TrafficFilteringActions;
 use crate::wire::attribute::Attributes;
 use crate::wire::iana::FlowFamily;
+use crate::wire::path::PathId;
 use dataplane::rule::OrderKey;
 
 pub use refusal::{Refusal, RefusalKind};
-pub use table::{Entry, Rib, route_key};
-pub use unicast::{BestChange, UnicastPath, UnicastRib};
+pub use table::{Entry, Rib, place_of, route_key};
+pub use unicast::{BestChange, Essence, UnicastPath, UnicastRib};
 
 /// The place of an NLRI in the table: family, then precedence. Two NLRI are the same route when their keys are equal.
 pub type RouteKey = (FlowFamily, OrderKey);
+
+/// The place of a path among all of one neighbor: its NLRI, and which of several paths for it.
+pub type Place = (RouteKey, PathId);
 
 /// What a neighbor is, as far as choosing between paths goes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -41,11 +45,13 @@ pub fn originator_address(peer: &Peer, attributes: &Attributes) -> IpAddr {
     reflected.unwrap_or(peer.address)
 }
 
-/// One neighbor's path for an NLRI.
+/// One neighbor's path for an NLRI; there may be several (RFC 7911).
 #[derive(Clone, Debug)]
 pub struct Path {
     /// Who announced it; shared by all its routes.
     pub peer: Arc<Peer>,
+    /// Which of its paths for the NLRI.
+    pub id: PathId,
     /// Attributes of the UPDATE that carried it; shared by all its routes.
     pub attributes: Arc<Attributes>,
     /// What its communities ask for; shared likewise.
@@ -74,5 +80,15 @@ impl Path {
     /// True when its neighbor has to announce it anew.
     pub fn is_stale(&self) -> bool {
         self.freshness != Freshness::Fresh
+    }
+
+    /// True when both are the same path, with whatever attributes.
+    pub fn is_same(&self, other: &Self) -> bool {
+        self.is_of(other.peer.address, other.id)
+    }
+
+    /// True for this one of a neighbor's paths.
+    pub fn is_of(&self, peer: IpAddr, id: PathId) -> bool {
+        self.peer.address == peer && self.id == id
     }
 }

@@ -5,16 +5,18 @@ use std::net::IpAddr;
 
 use smallvec::SmallVec;
 
-use super::{Path, RouteKey, best_path};
+use super::{Path, Place, RouteKey, best_path};
 use crate::flowspec::precedence::precedence_key;
+use crate::wire::iana::FlowFamily;
 use crate::wire::nlri::Nlri;
+use crate::wire::path::PathOf;
 
 /// All paths for one NLRI.
 #[derive(Clone, Debug)]
 pub struct Entry {
     /// The route's identity.
     pub nlri: Nlri,
-    /// At most one path for each neighbor; never empty.
+    /// No two with the same neighbor and identifier; never empty.
     paths: SmallVec<[Path; 1]>,
 }
 
@@ -43,8 +45,13 @@ pub fn route_key(nlri: &Nlri) -> RouteKey {
     (nlri.family(), precedence_key(nlri))
 }
 
+/// The place of a path among all of its neighbor's.
+pub fn place_of(path: &PathOf<Nlri>) -> Place {
+    (route_key(&path.route), path.id)
+}
+
 impl Rib {
-    /// Adds a path, or puts it in the place of the same neighbor's earlier one.
+    /// Adds a path, or puts it in the place of the same one's earlier form.
     pub fn announce(&mut self, nlri: &Nlri, path: Path) -> RouteKey {
         let key = route_key(nlri);
         self.by_peer
@@ -57,25 +64,20 @@ impl Rib {
                 paths: SmallVec::new(),
             })
         });
-        match entry
-            .paths
-            .iter_mut()
-            .find(|known| known.peer.address == path.peer.address)
-        {
+        match entry.paths.iter_mut().find(|known| known.is_same(&path)) {
             Some(known) => *known = path,
             None => entry.paths.push(path),
         }
         key
     }
 
-    /// Takes a neighbor's path away; returns where it stood, or `None` when there was none.
-    pub fn withdraw(&mut self, peer: IpAddr, nlri: &Nlri) -> Option<RouteKey> {
-        let key = route_key(nlri);
-        let known = self.by_peer.get_mut(&peer)?.remove(&key);
-        known.then(|| {
-            self.remove_path(peer, &key);
-            key
-        })
+    /// Takes one of a neighbor's paths away; false when there was none.
+    pub fn withdraw(&mut self, peer: IpAddr, place: &Place) -> bool {
+        let is_there = self.path_at(peer, place).is_some();
+        if is_there {
+            self.remove_path(peer, place);
+        }
+        is_there
     }
 
     /// Takes away those of a neighbor's paths that are to go; returns where they stood.
@@ -83,31 +85,29 @@ impl Rib {
         &mut self,
         peer: IpAddr,
         goes: impl Fn(&RouteKey, &Path) -> bool,
-    ) -> Vec<RouteKey> {
-        let keys = self
-            .keys_of(peer)
-            .filter(|key| self.path_at(peer, key).is_some_and(|path| goes(key, path)));
-        let gone: Vec<RouteKey> = keys.cloned().collect();
-        for key in &gone {
-            self.remove_path(peer, key);
-        }
-        if let Some(keys) = self.by_peer.get_mut(&peer) {
-            for key in &gone {
-                keys.remove(key);
-            }
-            if keys.is_empty() {
-                self.by_peer.remove(&peer);
-            }
+    ) -> Vec<Place> {
+        let places = self.paths_of(peer).filter(|(key, path)| goes(key, path));
+        let gone: Vec<Place> = places.map(|(key, path)| (key.clone(), path.id)).collect();
+        for place in &gone {
+            self.remove_path(peer, place);
         }
         gone
     }
 
-    fn remove_path(&mut self, peer: IpAddr, key: &RouteKey) {
-        if let Some(entry) = self.entries.get_mut(key) {
-            entry.paths.retain(|path| path.peer.address != peer);
-            entry.paths.shrink_to_fit();
-            if entry.paths.is_empty() {
-                self.entries.remove(key);
+    fn remove_path(&mut self, peer: IpAddr, (key, id): &Place) {
+        let Some(entry) = self.entries.get_mut(key) else {
+            return;
+        };
+        entry.paths.retain(|path| !path.is_of(peer, *id));
+        entry.paths.shrink_to_fit();
+        let has_others = entry.paths.iter().any(|path| path.peer.address == peer);
+        if entry.paths.is_empty() {
+            self.entries.remove(key);
+        }
+        if !has_others && let Some(keys) = self.by_peer.get_mut(&peer) {
+            keys.remove(key);
+            if keys.is_empty() {
+                self.by_peer.remove(&peer);
             }
         }
     }
@@ -117,27 +117,34 @@ impl Rib {
         self.entries.get(key).map(Box::as_ref)
     }
 
-    /// A neighbor's path for `nlri`.
-    pub fn path(&self, peer: IpAddr, nlri: &Nlri) -> Option<&Path> {
-        self.path_at(peer, &route_key(nlri))
+    /// One of a neighbor's paths.
+    pub fn path_at(&self, peer: IpAddr, (key, id): &Place) -> Option<&Path> {
+        let mut paths = self.paths_at(peer, key);
+        paths.find(|path| path.id == *id)
     }
 
-    /// A neighbor's path at `key`.
-    pub fn path_at(&self, peer: IpAddr, key: &RouteKey) -> Option<&Path> {
-        self.entries
-            .get(key)?
-            .paths
-            .iter()
-            .find(|path| path.peer.address == peer)
+    /// One of a neighbor's paths, to change what policy thinks of it.
+    pub fn path_mut(&mut self, peer: IpAddr, (key, id): &Place) -> Option<&mut Path> {
+        let paths = &mut self.entries.get_mut(key)?.paths;
+        paths.iter_mut().find(|path| path.is_of(peer, *id))
     }
 
-    /// A neighbor's path at `key`, to change what policy thinks of it.
-    pub fn path_mut(&mut self, peer: IpAddr, key: &RouteKey) -> Option<&mut Path> {
-        self.entries
-            .get_mut(key)?
-            .paths
-            .iter_mut()
-            .find(|path| path.peer.address == peer)
+    /// A neighbor's paths at `key`.
+    pub fn paths_at(&self, peer: IpAddr, key: &RouteKey) -> impl Iterator<Item = &Path> {
+        let paths = self.entries.get(key).into_iter().flat_map(|e| &e.paths);
+        paths.filter(move |path| path.peer.address == peer)
+    }
+
+    /// All paths of a neighbor, and where they stand.
+    pub fn paths_of(&self, peer: IpAddr) -> impl Iterator<Item = (&RouteKey, &Path)> {
+        let keys = self.keys_of(peer);
+        keys.flat_map(move |key| self.paths_at(peer, key).map(move |path| (key, path)))
+    }
+
+    /// The places of all paths of a neighbor in some families.
+    pub fn places_of(&self, peer: IpAddr, families: impl Fn(FlowFamily) -> bool) -> Vec<Place> {
+        let paths = self.paths_of(peer).filter(|(key, _)| families(key.0));
+        paths.map(|(key, path)| (key.clone(), path.id)).collect()
     }
 
     /// All entries in order.
@@ -145,14 +152,9 @@ impl Rib {
         self.entries.iter().map(|(key, entry)| (key, &**entry))
     }
 
-    /// Where the paths of a neighbor stand.
+    /// The NLRI for which a neighbor has paths.
     pub fn keys_of(&self, peer: IpAddr) -> impl Iterator<Item = &RouteKey> {
         self.by_peer.get(&peer).into_iter().flatten()
-    }
-
-    /// Paths held for a neighbor, refused ones included.
-    pub fn count_of(&self, peer: IpAddr) -> usize {
-        self.by_peer.get(&peer).map_or(0, BTreeSet::len)
     }
 
     /// NLRI held.

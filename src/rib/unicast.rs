@@ -11,14 +11,25 @@ use smallvec::SmallVec;
 use super::best_path::{self, Candidate, neighbor_as};
 use super::{Peer, originator_address};
 use crate::wire::attribute::Attributes;
+use crate::wire::path::{PathId, PathOf};
 
 /// One neighbor's unicast path. Whether its next hop can be reached is not looked at.
 #[derive(Clone, Debug, PartialEq)]
 pub struct UnicastPath {
     /// Who announced it.
     pub peer: Arc<Peer>,
-    /// Its attributes, as far as the choice between paths depends on them; shared by all that have the same.
-    pub attributes: Arc<Attributes>,
+    /// What else matters of it; shared by all paths that have the same.
+    pub essence: Arc<Essence>,
+}
+
+/// What is kept of a unicast path. Where there are several paths for one prefix they share less, so that all others need
+/// not keep an identifier each.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Essence {
+    /// Which of the neighbor's paths for the prefix.
+    pub id: PathId,
+    /// Attributes, as far as the choice between paths depends on them.
+    pub attributes: Attributes,
 }
 
 impl Candidate for UnicastPath {
@@ -27,7 +38,15 @@ impl Candidate for UnicastPath {
     }
 
     fn attributes(&self) -> &Attributes {
-        &self.attributes
+        &self.essence.attributes
+    }
+
+    fn id(&self) -> PathId {
+        self.essence.id
+    }
+
+    fn is_stale(&self) -> bool {
+        false
     }
 
     fn is_eligible(&self) -> bool {
@@ -43,16 +62,21 @@ impl Candidate for UnicastPath {
 impl UnicastPath {
     /// The AS that it came from; `None`: ours.
     pub fn neighbor_as(&self) -> Option<u32> {
-        neighbor_as(&self.attributes)
+        neighbor_as(&self.essence.attributes)
     }
 
     /// Who brought it into our AS (RFC 9117 §4.1).
     pub fn originator(&self) -> IpAddr {
-        originator_address(&self.peer, &self.attributes)
+        originator_address(&self.peer, &self.essence.attributes)
+    }
+
+    /// True for this one of a neighbor's paths.
+    fn is_of(&self, peer: IpAddr, id: PathId) -> bool {
+        self.peer.address == peer && self.essence.id == id
     }
 }
 
-/// Paths for one prefix, at most one for each neighbor, never none.
+/// Paths for one prefix, no two with the same neighbor and identifier, never none.
 type Paths = SmallVec<[UnicastPath; 1]>;
 
 /// The best of several paths.
@@ -79,12 +103,15 @@ pub struct UnicastRib {
 }
 
 impl UnicastRib {
-    /// Adds a path, or puts it in the place of the same neighbor's earlier one. `None`: the best path is the same.
+    /// Adds a path, or puts it in the place of the same one's earlier form. `None`: the best path is the same.
     pub fn announce(&mut self, prefix: IpNetwork, path: UnicastPath) -> Option<BestChange> {
         let address = path.peer.address;
         let paths = self.routes.entry(prefix).or_default();
         let before = best(paths).cloned();
-        match paths.iter_mut().find(|known| known.peer.address == address) {
+        match paths
+            .iter_mut()
+            .find(|known| known.is_of(address, path.essence.id))
+        {
             Some(known) => *known = path,
             None => {
                 paths.push(path);
@@ -94,11 +121,12 @@ impl UnicastRib {
         change(prefix, before, best(paths))
     }
 
-    /// Takes a neighbor's path away. `None`: the best path is the same.
-    pub fn withdraw(&mut self, peer: IpAddr, prefix: IpNetwork) -> Option<BestChange> {
+    /// Takes one of a neighbor's paths away. `None`: the best path is the same.
+    pub fn withdraw(&mut self, peer: IpAddr, path: PathOf<IpNetwork>) -> Option<BestChange> {
+        let prefix = path.route;
         let paths = self.routes.get_mut(&prefix)?;
         let before = best(paths).cloned();
-        let index = paths.iter().position(|known| known.peer.address == peer)?;
+        let index = paths.iter().position(|known| known.is_of(peer, path.id))?;
         paths.swap_remove(index);
         let after = best(paths).cloned();
         if paths.is_empty() {
@@ -125,15 +153,15 @@ impl UnicastRib {
         let mut changes = Vec::new();
         self.routes.retain(|prefix, paths| {
             let is_of_peer = |path: &UnicastPath| path.peer.address == peer;
-            let Some(index) = paths.iter().position(is_of_peer) else {
+            if !paths.iter().any(is_of_peer) {
                 return true;
-            };
+            }
             let before = best(paths).cloned();
             let mut others = paths.clone();
-            others.swap_remove(index);
+            others.retain(|path| !is_of_peer(path));
             changes.extend(change(prefix, before, best(&others)));
             // What has other paths, too, cannot be changed here.
-            paths.len() > 1
+            !others.is_empty()
         });
         for paths in self.routes.values_mut() {
             paths.retain(|path| path.peer.address != peer);
@@ -158,13 +186,13 @@ impl UnicastRib {
             .filter_map(|(prefix, paths)| Some((prefix, best(paths)?)))
     }
 
-    /// True when the neighbor has a path for the prefix.
-    pub fn contains(&self, peer: IpAddr, prefix: IpNetwork) -> bool {
-        let paths = self.routes.get(&prefix);
-        paths.is_some_and(|paths| paths.iter().any(|path| path.peer.address == peer))
+    /// True when the neighbor has the path.
+    pub fn contains(&self, peer: IpAddr, path: PathOf<IpNetwork>) -> bool {
+        let paths = self.routes.get(&path.route);
+        paths.is_some_and(|paths| paths.iter().any(|known| known.is_of(peer, path.id)))
     }
 
-    /// Routes held for a neighbor.
+    /// Paths held for a neighbor.
     pub fn count_of(&self, peer: IpAddr) -> usize {
         self.numbers.get(&peer).copied().unwrap_or_default()
     }

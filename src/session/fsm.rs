@@ -341,7 +341,7 @@ impl Session {
         };
         let id = negotiated.connection;
         let (messages, left_out) =
-            update.encode(&negotiated.decode_context(), negotiated.max_sent_length());
+            update.encode(&negotiated.encode_context(), negotiated.max_sent_length());
         if !left_out.is_empty() {
             self.event(SessionEvent::NotSent(left_out));
         }

@@ -31,11 +31,13 @@ pub use fsm::Session;
 pub use restart::{Cause, NegotiatedLongLived, NegotiatedRestart, RestartConfig, Retained};
 pub use statistics::{MessageCounts, Statistics};
 
+use crate::wire::capability::Directions;
 use crate::wire::error::{Notification, WireError};
 use crate::wire::iana::{AfiSafi, FlowFamily, UnicastFamily};
 use crate::wire::message::{MAX_EXTENDED_MESSAGE_LENGTH, MAX_MESSAGE_LENGTH};
 use crate::wire::nlri::Nlri;
 use crate::wire::open::Open;
+use crate::wire::path::PathOf;
 use crate::wire::update::{DecodeContext, Update};
 
 /// What is configured for one neighbor, as far as the state machine cares.
@@ -53,6 +55,8 @@ pub struct SessionConfig {
     pub families: Vec<FlowFamily>,
     /// Unicast families to offer besides.
     pub unicast: Vec<UnicastFamily>,
+    /// Offer several paths for one NLRI (RFC 7911) in all of these families.
+    pub add_path: Option<Directions>,
     /// Hold time to propose: 0 or at least 3 seconds.
     pub hold_time_secs: u16,
     /// True: wait for the neighbor to connect. False: dial as well.
@@ -143,6 +147,10 @@ pub struct Negotiated {
     pub families: Vec<FlowFamily>,
     /// Unicast families that both offered.
     pub unicast: Vec<UnicastFamily>,
+    /// Families in which the neighbor sends Path Identifiers (RFC 7911).
+    pub add_path: Vec<AfiSafi>,
+    /// Families in which we do.
+    pub add_path_sent: Vec<AfiSafi>,
     /// Seconds; 0: no keepalives.
     pub hold_time_secs: u16,
     /// Both sides use four-octet AS numbers.
@@ -167,13 +175,22 @@ impl Negotiated {
         flow.chain(unicast)
     }
 
-    /// What decoding and encoding UPDATEs of this session depends on.
+    /// What decoding UPDATEs of the neighbor depends on.
     pub fn decode_context(&self) -> DecodeContext {
         DecodeContext {
             four_octet_as: self.four_octet_as,
             ibgp: self.ibgp,
             families: self.families.clone(),
             unicast: self.unicast.clone(),
+            add_path: self.add_path.clone(),
+        }
+    }
+
+    /// What encoding UPDATEs for the neighbor depends on.
+    pub fn encode_context(&self) -> DecodeContext {
+        DecodeContext {
+            add_path: self.add_path_sent.clone(),
+            ..self.decode_context()
         }
     }
 
@@ -229,7 +246,7 @@ pub enum SessionEvent {
     /// The neighbor asked for our routes of a family again (RFC 2918).
     RefreshRequested(AfiSafi),
     /// Routes of an [`Input::SendUpdate`] that no message has room for beside their attributes.
-    NotSent(Vec<Nlri>),
+    NotSent(Vec<PathOf<Nlri>>),
 }
 
 /// States of RFC 4271 §8.2.2.

@@ -2,7 +2,7 @@
 
 use super::connection::Direction;
 use super::{ConnectionId, Negotiated, SessionConfig, notification, restart};
-use crate::wire::capability::Capability;
+use crate::wire::capability::{Capability, Directions};
 use crate::wire::error::Notification;
 use crate::wire::iana::{AfiSafi, FlowFamily, UnicastFamily};
 use crate::wire::open::Open;
@@ -26,6 +26,10 @@ pub(super) fn local_open(config: &SessionConfig, earlier: bool) -> Open {
     capabilities.push(Capability::ExtendedMessage);
     capabilities.extend(restart::offered(config, &families, earlier));
     capabilities.push(Capability::FourOctetAs(config.local_as));
+    if let Some(directions) = config.add_path {
+        let families = families.iter().map(|family| (*family, directions));
+        capabilities.push(Capability::AddPath(families.collect()));
+    }
     capabilities.push(Capability::EnhancedRouteRefresh);
     Open {
         asn: config.local_as,
@@ -101,8 +105,18 @@ pub(super) fn negotiate(
     let in_use: Vec<AfiSafi> = flow
         .chain(unicast.iter().map(|family| family.afi_safi()))
         .collect();
+    let several = |ours: fn(Directions) -> bool, theirs| match config.add_path {
+        Some(directions) if ours(directions) => {
+            families_with_several_paths(&remote_open.capabilities, &in_use, theirs)
+        }
+        Some(_) | None => Vec::new(),
+    };
+    let add_path = several(Directions::receives, Directions::sends);
+    let add_path_sent = several(Directions::sends, Directions::receives);
     Ok(Negotiated {
         connection,
+        add_path,
+        add_path_sent,
         restart: restart::negotiate(&config.restart, &remote_open.capabilities, &in_use),
         enhanced_refresh: has(&Capability::EnhancedRouteRefresh),
         families,
@@ -114,6 +128,34 @@ pub(super) fn negotiate(
         ibgp,
         remote_open,
     })
+}
+
+/// Those of the families in use in which the neighbor does this with several paths. It names all of them in one
+/// capability, each once (RFC 7911 §4); of more the first counts.
+fn families_with_several_paths(
+    capabilities: &[Capability],
+    in_use: &[AfiSafi],
+    does: fn(Directions) -> bool,
+) -> Vec<AfiSafi> {
+    let offers = capabilities.iter().find_map(|capability| match capability {
+        Capability::AddPath(offers) => Some(offers),
+        Capability::MultiProtocol(_)
+        | Capability::RouteRefresh
+        | Capability::ExtendedMessage
+        | Capability::GracefulRestart(_)
+        | Capability::FourOctetAs(_)
+        | Capability::EnhancedRouteRefresh
+        | Capability::LongLivedGracefulRestart(_)
+        | Capability::Unknown { .. } => None,
+    });
+    let is_offered = |family: &AfiSafi| {
+        let offer = offers?.iter().find(|(offered, _)| offered == family);
+        offer.map(|(_, directions)| does(*directions))
+    };
+    let families = in_use.iter().copied();
+    families
+        .filter(|family| is_offered(family) == Some(true))
+        .collect()
 }
 
 /// Which of two colliding connections stays: that of the speaker with the higher identifier (RFC

@@ -162,7 +162,9 @@ impl Session {
         let notification = match &error.consequence {
             Consequence::SessionReset(notification) => notification.clone(),
             // `wire` keeps these for errors that stand in an `Update`.
-            Consequence::TreatAsWithdraw | Consequence::AttributeDiscard => Notification {
+            Consequence::TreatAsWithdraw
+            | Consequence::AttributeDiscard
+            | Consequence::NlriIgnored => Notification {
                 code: update_error::CODE,
                 subcode: update_error::ATTRIBUTE_LIST,
                 data: Vec::new(),

@@ -14,6 +14,8 @@ const GRACEFUL_RESTART: u8 = 64;
 /// See [`MULTI_PROTOCOL`].
 const FOUR_OCTET_AS: u8 = 65;
 /// See [`MULTI_PROTOCOL`].
+const ADD_PATH: u8 = 69;
+/// See [`MULTI_PROTOCOL`].
 const ENHANCED_ROUTE_REFRESH: u8 = 70;
 /// See [`MULTI_PROTOCOL`].
 const LONG_LIVED_GRACEFUL_RESTART: u8 = 71;
@@ -42,6 +44,8 @@ pub enum Capability {
     GracefulRestart(GracefulRestart),
     /// Code 65 (RFC 6793).
     FourOctetAs(u32),
+    /// Code 69 (RFC 7911): for each family in which directions there are several paths for one NLRI.
+    AddPath(Vec<(AfiSafi, Directions)>),
     /// Code 70 (RFC 7313).
     EnhancedRouteRefresh,
     /// Code 71 (RFC 9494): for each family how long its routes are worth keeping.
@@ -68,6 +72,35 @@ pub struct GracefulRestart {
     pub families: Vec<(AfiSafi, bool)>,
 }
 
+/// What its sender can do with several paths for one NLRI (RFC 7911 §4).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Directions {
+    /// Take them.
+    Receive = 1,
+    /// Send them.
+    Send = 2,
+    /// Both.
+    Both = 3,
+}
+
+impl Directions {
+    /// True when its sender takes several paths.
+    pub fn receives(self) -> bool {
+        match self {
+            Directions::Send => false,
+            Directions::Receive | Directions::Both => true,
+        }
+    }
+
+    /// True when its sender can send several paths.
+    pub fn sends(self) -> bool {
+        match self {
+            Directions::Receive => false,
+            Directions::Send | Directions::Both => true,
+        }
+    }
+}
+
 /// One family of the long-lived graceful restart capability (RFC 9494 §3).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct LongLived {
@@ -88,6 +121,7 @@ impl Capability {
             | Capability::RouteRefresh
             | Capability::ExtendedMessage
             | Capability::GracefulRestart(_)
+            | Capability::AddPath(_)
             | Capability::EnhancedRouteRefresh
             | Capability::LongLivedGracefulRestart(_)
             | Capability::Unknown { .. } => None,
@@ -123,6 +157,7 @@ impl Capability {
             Capability::ExtendedMessage => (EXTENDED_MESSAGE, Vec::new()),
             Capability::GracefulRestart(restart) => (GRACEFUL_RESTART, graceful_restart(restart)),
             Capability::FourOctetAs(asn) => (FOUR_OCTET_AS, asn.to_be_bytes().to_vec()),
+            Capability::AddPath(families) => (ADD_PATH, add_path(families)),
             Capability::EnhancedRouteRefresh => (ENHANCED_ROUTE_REFRESH, Vec::new()),
             Capability::LongLivedGracefulRestart(families) => {
                 (LONG_LIVED_GRACEFUL_RESTART, long_lived(families))
@@ -166,6 +201,10 @@ fn read_known(code: u8, value: &mut Cursor<'_>) -> Result<Option<Capability>, Tr
         EXTENDED_MESSAGE => Capability::ExtendedMessage,
         GRACEFUL_RESTART => Capability::GracefulRestart(read_graceful_restart(value)?),
         FOUR_OCTET_AS => Capability::FourOctetAs(value.u32()?),
+        ADD_PATH => match read_add_path(value)? {
+            Some(families) => Capability::AddPath(families),
+            None => return Ok(None),
+        },
         ENHANCED_ROUTE_REFRESH => Capability::EnhancedRouteRefresh,
         LONG_LIVED_GRACEFUL_RESTART => {
             Capability::LongLivedGracefulRestart(read_long_lived(value)?)
@@ -204,6 +243,31 @@ fn read_long_lived(value: &mut Cursor<'_>) -> Result<Vec<LongLived>, Truncated> 
         });
     }
     Ok(families)
+}
+
+/// `None`: there is a direction that nobody knows, and the capability is to be ignored (RFC 7911 §4).
+fn read_add_path(value: &mut Cursor<'_>) -> Result<Option<Vec<(AfiSafi, Directions)>>, Truncated> {
+    let mut families = Vec::new();
+    while !value.is_empty() {
+        let (afi, safi) = (value.u16()?, value.u8()?);
+        let directions = match value.u8()? {
+            1 => Directions::Receive,
+            2 => Directions::Send,
+            3 => Directions::Both,
+            _ => return Ok(None),
+        };
+        families.push((AfiSafi { afi, safi }, directions));
+    }
+    Ok(Some(families))
+}
+
+fn add_path(families: &[(AfiSafi, Directions)]) -> Vec<u8> {
+    let mut value = Vec::new();
+    for (family, directions) in families {
+        value.extend(family.afi.to_be_bytes());
+        value.extend([family.safi, *directions as u8]);
+    }
+    value
 }
 
 fn long_lived(families: &[LongLived]) -> Vec<u8> {
@@ -256,7 +320,7 @@ mod tests {
             forwarding,
             stale_time_secs,
         };
-        let rows: [(&str, &str, Capability); 21] = [
+        let rows: [(&str, &str, Capability); 27] = [
             (
                 "family, its reserved octet set",
                 "01040001ff85",
@@ -304,6 +368,40 @@ mod tests {
             ),
             ("restart of one octet", "400180", unknown(64, &[0x80])),
             ("role", "090103", unknown(9, &[3])),
+            (
+                "several paths, in each direction",
+                "450c 00018501 00028502 00010103",
+                Capability::AddPath(vec![
+                    (flow, Directions::Receive),
+                    (FlowFamily::Ipv6Flow.afi_safi(), Directions::Send),
+                    (AfiSafi::IPV4_UNICAST, Directions::Both),
+                ]),
+            ),
+            (
+                "several paths of no family",
+                "4500",
+                Capability::AddPath(vec![]),
+            ),
+            (
+                "several paths in a direction that nobody knows",
+                "4508 00018503 00028504",
+                unknown(69, &[0, 1, 0x85, 3, 0, 2, 0x85, 4]),
+            ),
+            (
+                "several paths in no direction",
+                "4504 00018500",
+                unknown(69, &[0, 1, 0x85, 0]),
+            ),
+            (
+                "several paths of half a family",
+                "4506 00018503 0002",
+                unknown(69, &[0, 1, 0x85, 3, 0, 2]),
+            ),
+            (
+                "several paths, cut before the direction",
+                "4503 000185",
+                unknown(69, &[0, 1, 0x85]),
+            ),
             ("enhanced refresh", "4600", Capability::EnhancedRouteRefresh),
             ("enhanced refresh with a value", "460100", unknown(70, &[0])),
             (

@@ -22,6 +22,8 @@ pub enum Consequence {
     TreatAsWithdraw,
     /// Ignore the attribute.
     AttributeDiscard,
+    /// Ignore one NLRI: it names no route, so there is none to withdraw.
+    NlriIgnored,
 }
 
 impl Consequence {
@@ -31,6 +33,7 @@ impl Consequence {
             Consequence::SessionReset(_) => "session-reset",
             Consequence::TreatAsWithdraw => "treat-as-withdraw",
             Consequence::AttributeDiscard => "attribute-discard",
+            Consequence::NlriIgnored => "nlri-ignored",
         }
     }
 }
@@ -137,6 +140,15 @@ impl WireError {
         Self {
             offset,
             consequence: Consequence::TreatAsWithdraw,
+            reason: reason.into(),
+        }
+    }
+
+    /// A withdrawal of something that no route can be.
+    pub fn nlri_ignored(offset: usize, reason: impl Into<String>) -> Self {
+        Self {
+            offset,
+            consequence: Consequence::NlriIgnored,
             reason: reason.into(),
         }
     }

@@ -11,5 +11,6 @@ pub mod community;
 pub mod attribute;
 pub mod capability;
 pub mod open;
+pub mod path;
 pub mod update;
 pub mod message;

@@ -4,6 +4,7 @@ use super::*;
 use flowacl::wire::attribute::{AsPathSegment, AsPathSegmentKind, Attributes, Origin};
 use flowacl::wire::community::ExtendedCommunity;
 use flowacl::wire::nlri::Nlri;
+use flowacl::wire::path::PathOf;
 use flowacl::wire::update::{DecodeContext, Update};
 
 /// What a rule may cost, in octets.
@@ -37,6 +38,7 @@ impl RawController {
             four_octet_as: true,
             ibgp: false,
             unicast: Vec::new(),
+            add_path: Vec::new(),
             families: vec![FlowFamily::Ipv4Flow],
         };
         let segment = AsPathSegment {
@@ -50,19 +52,20 @@ impl RawController {
             ..Attributes::default()
         };
         for routes in routes.chunks(in_each) {
+            let routes = routes.iter().cloned().map(PathOf::from).collect();
             let update = match withdraw {
                 true => Update {
-                    withdrawn: routes.to_vec(),
+                    withdrawn: routes,
                     ..Update::default()
                 },
                 false => Update {
-                    announced: routes.to_vec(),
+                    announced: routes,
                     attributes: attributes.clone(),
                     ..Update::default()
                 },
             };
             let (messages, left_out) = update.encode(&context, MAX_MESSAGE);
-            assert_eq!(left_out, []);
+            assert!(left_out.is_empty());
             self.0.write_all(&messages.concat()).unwrap();
         }
     }

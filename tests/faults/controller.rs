@@ -13,6 +13,7 @@ use flowacl::wire::iana::FlowFamily;
 use flowacl::wire::message::Message;
 use flowacl::wire::nlri::Nlri;
 use flowacl::wire::open::Open;
+use flowacl::wire::path::PathOf;
 use flowacl::wire::update::{DecodeContext, Update};
 use socket2::{Domain, Socket, Type};
 
@@ -149,6 +150,7 @@ impl Controller {
             four_octet_as: true,
             ibgp: false,
             unicast: Vec::new(),
+            add_path: Vec::new(),
             families: FAMILIES.to_vec(),
         };
         let (messages, left_out) = update.encode(&context, MAX_MESSAGE);
@@ -168,8 +170,8 @@ impl Silences {
 }
 
 /// What flows match.
-fn nlris(flows: &[Flow]) -> Vec<Nlri> {
-    flows.iter().map(|flow| flow.nlri.clone()).collect()
+fn nlris(flows: &[Flow]) -> Vec<PathOf<Nlri>> {
+    flows.iter().map(|flow| flow.nlri.clone().into()).collect()
 }
 
 /// Reads one flow.

@@ -56,6 +56,11 @@ pub const DIFFERENCES: &[(&str, &str, &str)] = &[
         "none",
         "well-formed: the state machine refuses it",
     ),
+    (
+        "rfc-unreach-malformed",
+        "nlri-ignored",
+        "the same, by the name of what happens: it names no route to withdraw",
+    ),
     ("m-gobgp-cap-as4-len2", "none", CAPABILITY),
     ("m-gobgp-cap-mp-len2", "none", CAPABILITY),
     ("m-gobgp-cap-gr-len1", "none", CAPABILITY),

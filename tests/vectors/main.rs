@@ -40,6 +40,7 @@ fn context(ibgp: bool, four_octet_as: bool) -> DecodeContext {
         four_octet_as,
         ibgp,
         unicast: Vec::new(),
+        add_path: Vec::new(),
         families: vec![FlowFamily::Ipv4Flow, FlowFamily::Ipv6Flow],
     }
 }
@@ -67,7 +68,8 @@ fn outcome(result: &Result<Update, WireError>) -> String {
             }
             Consequence::TreatAsWithdraw => worst = consequence.name().into(),
             Consequence::AttributeDiscard if worst == "none" => worst = consequence.name().into(),
-            Consequence::AttributeDiscard => {}
+            Consequence::NlriIgnored if worst == "none" => worst = consequence.name().into(),
+            Consequence::AttributeDiscard | Consequence::NlriIgnored => {}
         }
     }
     worst

@@ -8,6 +8,7 @@ use flowacl::wire::community::{ExtendedCommunity, Ipv6ExtendedCommunity};
 use flowacl::wire::iana::FlowFamily;
 use flowacl::wire::message::{HEADER_LENGTH, MAX_EXTENDED_MESSAGE_LENGTH, Message, split};
 use flowacl::wire::nlri::{BitmaskType, Component, Nlri, NumericType, PrefixPattern};
+use flowacl::wire::path::PathOf;
 use flowacl::wire::update::{Update, decode};
 use serde_json::Value;
 
@@ -337,14 +338,14 @@ fn check_attribute(vector: &Vector, update: &Update, four_octet_as: bool, expect
     }
 }
 
-fn check_routes(id: &str, family: FlowFamily, routes: &[Nlri], expected: &Value) {
+fn check_routes(id: &str, family: FlowFamily, routes: &[PathOf<Nlri>], expected: &Value) {
     let expected = expected["nlri"]
         .as_array()
         .map(Vec::as_slice)
         .unwrap_or_default();
     assert_eq!(routes.len(), expected.len(), "{id}");
-    for (nlri, expected) in routes.iter().zip(expected) {
-        assert_eq!(nlri.family(), family, "{id}");
-        check_nlri(id, nlri, expected);
+    for (path, expected) in routes.iter().zip(expected) {
+        assert_eq!(path.route.family(), family, "{id}");
+        check_nlri(id, &path.route, expected);
     }
 }

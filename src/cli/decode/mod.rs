@@ -31,6 +31,9 @@ pub(super) struct Arguments {
     /// The octets are NLRI of this family: ipv4-flow, ipv6-flow, ipv4-flow-vpn or ipv6-flow-vpn
     #[arg(long, value_name = "FAMILY")]
     family: Option<FlowFamily>,
+    /// Path Identifiers stand before NLRI, as in a session with ADD-PATH (RFC 7911)
+    #[arg(long)]
+    add_path: bool,
     /// Print JSON
     #[arg(long)]
     json: bool,
@@ -49,7 +52,7 @@ pub(super) fn run(arguments: &Arguments, output: &mut dyn Write) -> anyhow::Resu
             .context("cannot read stdin")?;
     }
     let octets = hex::parse(&text).map_err(|error| anyhow!(error))?;
-    let reading = reading::read(&octets, arguments.family);
+    let reading = reading::read(&octets, arguments.family, arguments.add_path);
     if arguments.json {
         super::print_json(output, &json(&reading))?;
     } else {
@@ -92,6 +95,8 @@ struct JsonRoute {
     family: &'static str,
     nlri: String,
     flow: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    path_id: Option<u32>,
     withdrawn: bool,
 }
 
@@ -124,6 +129,7 @@ impl From<&Route> for JsonRoute {
             family: route.nlri.family().name(),
             nlri: ::hex::encode(route.nlri.encoded()),
             flow: format_flow(&route.nlri, &route.actions),
+            path_id: Some(route.path_id).filter(|id| *id != 0),
             withdrawn: route.withdrawn,
         }
     }

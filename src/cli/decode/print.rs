@@ -140,6 +140,7 @@ fn print_attributes(output: &mut dyn Write, attributes: &Attributes) -> io::Resu
 fn print_route(output: &mut dyn Write, route: &Route) -> io::Result<()> {
     let Route {
         nlri,
+        path_id,
         actions,
         withdrawn,
     } = route;
@@ -149,6 +150,9 @@ fn print_route(output: &mut dyn Write, route: &Route) -> io::Result<()> {
         nlri.family(),
         ::hex::encode(nlri.encoded())
     )?;
+    if *path_id != 0 {
+        writeln!(output, "path        {path_id}")?;
+    }
     if let Some(distinguisher) = nlri.route_distinguisher() {
         writeln!(
             output,

@@ -5,9 +5,10 @@ use std::fmt;
 use crate::flowspec::action::TrafficFilteringActions;
 use crate::wire::cursor::Cursor;
 use crate::wire::error::{Consequence, WireError};
-use crate::wire::iana::FlowFamily;
+use crate::wire::iana::{AfiSafi, FlowFamily};
 use crate::wire::message::{self, MAX_EXTENDED_MESSAGE_LENGTH, Message};
 use crate::wire::nlri::Nlri;
+use crate::wire::path::{PathId, PathOf};
 use crate::wire::update::{self, DecodeContext, Update};
 
 /// What begins every message (RFC 4271 §4.1).
@@ -40,6 +41,8 @@ pub(super) enum Content {
 pub(super) struct Route {
     /// What it matches.
     pub(super) nlri: Nlri,
+    /// Which of several paths for it (RFC 7911); 0 where the session has one only.
+    pub(super) path_id: PathId,
     /// What it asks for; nothing when it is bare or withdrawn.
     pub(super) actions: TrafficFilteringActions,
     /// It is taken back.
@@ -99,25 +102,35 @@ impl Reading {
     }
 }
 
-/// Reads octets: NLRI when their family is given, else a message or the body of an UPDATE.
-pub(super) fn read(octets: &[u8], family: Option<FlowFamily>) -> Reading {
+/// Reads octets: NLRI when their family is given, else a message or the body of an UPDATE. `add_path`: Path Identifiers
+/// stand before NLRI.
+pub(super) fn read(octets: &[u8], family: Option<FlowFamily>, add_path: bool) -> Reading {
     match family {
-        Some(family) => read_nlri(octets, family),
-        None if octets.starts_with(&MARKER) => read_message(octets),
-        None => read_update(octets),
+        Some(family) => read_nlri(octets, family, add_path),
+        None if octets.starts_with(&MARKER) => read_message(octets, add_path),
+        None => read_update(octets, add_path),
     }
 }
 
 /// Reads NLRI with their length octets, one behind the other.
-fn read_nlri(octets: &[u8], family: FlowFamily) -> Reading {
+fn read_nlri(octets: &[u8], family: FlowFamily, add_path: bool) -> Reading {
     let mut reading = Reading::of(Content::Nlri);
     let mut cursor = Cursor::new(octets, 0);
     while !cursor.is_empty() {
+        let path_id = match if add_path { cursor.u32() } else { Ok(0) } {
+            Ok(path_id) => path_id,
+            Err(error) => {
+                let reason = format!("Path Identifier: {error}");
+                reading.faults.push(Fault::session_reset(reason));
+                break;
+            }
+        };
         match Nlri::read(family, &mut cursor) {
             Ok(Ok(nlri)) => {
                 let actions = TrafficFilteringActions::default();
                 reading.routes.push(Route {
                     nlri,
+                    path_id,
                     actions,
                     withdrawn: false,
                 });
@@ -133,7 +146,7 @@ fn read_nlri(octets: &[u8], family: FlowFamily) -> Reading {
 }
 
 /// Reads one whole message.
-fn read_message(octets: &[u8]) -> Reading {
+fn read_message(octets: &[u8], add_path: bool) -> Reading {
     let mut buffer = octets.to_vec();
     let message = match message::split(&mut buffer, MAX_EXTENDED_MESSAGE_LENGTH) {
         Ok(message) => message,
@@ -144,7 +157,7 @@ fn read_message(octets: &[u8]) -> Reading {
         }
     };
     let mut reading = match message {
-        Some(Message::Update(body)) => read_update(&body),
+        Some(Message::Update(body)) => read_update(&body, add_path),
         Some(other) => Reading::of(Content::Message(Some(other))),
         None => {
             let mut reading = Reading::of(Content::Message(None));
@@ -168,12 +181,15 @@ fn read_message(octets: &[u8]) -> Reading {
 ///
 /// Whether AS numbers have two octets or four, and whether the session is within one AS, does not stand in it: the first
 /// reading without faults counts.
-fn read_update(body: &[u8]) -> Reading {
+fn read_update(body: &[u8], add_path: bool) -> Reading {
+    let families = FlowFamily::ALL.into_iter().filter(|_| add_path);
+    let add_path: Vec<AfiSafi> = families.map(FlowFamily::afi_safi).collect();
     let context = |four_octet_as, ibgp| DecodeContext {
         four_octet_as,
         ibgp,
         unicast: Vec::new(),
         families: FlowFamily::ALL.to_vec(),
+        add_path: add_path.clone(),
     };
     let contexts = [
         context(true, false),
@@ -209,13 +225,15 @@ fn read_update_for(body: &[u8], context: DecodeContext) -> Reading {
         faults.push(Fault::treat_as_withdraw(error));
         TrafficFilteringActions::default()
     });
-    let announced = update.announced.iter().map(|nlri| Route {
-        nlri: nlri.clone(),
+    let announced = update.announced.iter().map(|PathOf { id, route }| Route {
+        nlri: route.clone(),
+        path_id: *id,
         actions: actions.clone(),
         withdrawn: false,
     });
-    let withdrawn = update.withdrawn.iter().map(|nlri| Route {
-        nlri: nlri.clone(),
+    let withdrawn = update.withdrawn.iter().map(|PathOf { id, route }| Route {
+        nlri: route.clone(),
+        path_id: *id,
         actions: TrafficFilteringActions::default(),
         withdrawn: true,
     });

@@ -15,6 +15,7 @@ use super::{
     Cause, ConnectionId, DownReason, Effect, Input, RefreshMarker, RestartConfig, Retained,
     Session, SessionConfig, SessionEvent, State,
 };
+use crate::wire::capability::Directions;
 use crate::wire::iana::FlowFamily;
 
 /// Sixteen octets of ones, length, type: the headers of the messages below.
@@ -81,6 +82,7 @@ fn config() -> SessionConfig {
         remote_address: [192, 0, 2, 1].into(),
         unicast: Vec::new(),
         families: vec![FlowFamily::Ipv4Flow, FlowFamily::Ipv6Flow],
+        add_path: Some(Directions::Receive),
         hold_time_secs: 90,
         passive: false,
         connect_retry: Duration::from_secs(10),

@@ -13,6 +13,8 @@ pub(super) struct Monitor {
     open: BTreeSet<ConnectionId>,
     /// The session is up on this connection.
     pub(super) up: Option<ConnectionId>,
+    /// The neighbor tells several paths for one NLRI apart.
+    several_paths: bool,
     /// UPDATEs since the session came up.
     pub(super) updates: usize,
     /// Times that it came up.
@@ -69,11 +71,21 @@ impl Monitor {
                 assert_eq!(self.up, None, "up twice");
                 assert!(self.open.contains(&negotiated.connection));
                 self.up = Some(negotiated.connection);
+                self.several_paths = !negotiated.add_path.is_empty();
                 self.updates = 0;
                 self.ups += 1;
             }
-            Effect::Update(_) => {
+            Effect::Update(update) => {
                 assert!(self.up.is_some(), "an UPDATE while the session is down");
+                if !update.announced.is_empty() {
+                    let ids: Vec<_> = update.announced.iter().map(|path| path.id).collect();
+                    let expected = if self.several_paths {
+                        vec![1, 2]
+                    } else {
+                        vec![0]
+                    };
+                    assert_eq!(ids, expected);
+                }
                 self.updates += 1;
             }
             Effect::Down(reason, retained) => {

@@ -10,8 +10,9 @@ fn our_open_announces_what_we_can() {
     let effects = driven.feed(Input::Connected(id));
     let expected = message(
         1,
-        "04 fe74 005a c0000202 1e 02 1c \
-         0104 00010085  0104 00020085  0200  0600  4002 0000  4104 0000fe74  4600",
+        "04 fe74 005a c0000202 28 02 26 \
+         0104 00010085  0104 00020085  0200  0600  4002 0000  4104 0000fe74 \
+         4508 00018501 00028501  4600",
     );
     assert_eq!(effects[0], Effect::Send(id, expected));
 }
@@ -27,7 +28,7 @@ fn an_as_above_65535_is_announced_by_its_capability() {
         panic!("no OPEN")
     };
     assert_eq!(open[20..22], 23456_u16.to_be_bytes());
-    assert!(open.ends_with(&octets("4104 fa56ea00 4600")));
+    assert!(open.ends_with(&octets("4104 fa56ea00 4508 00018501 00028501 4600")));
 }
 
 /// Each wrong OPEN, and the whole NOTIFICATION that answers it.
@@ -219,6 +220,58 @@ fn unicast_is_taken_beside_flow_specifications_or_alone() {
         let negotiated = driven.session.negotiated();
         let numbers = negotiated.map(|n| (n.families.len(), n.unicast.len()));
         assert_eq!(numbers, expected, "{name}");
+    }
+}
+
+#[test]
+fn several_paths_come_in_the_families_in_which_the_neighbor_sends_them() {
+    let families = "0104 00010085 0104 00020085";
+    let (ipv4, ipv6) = (
+        FlowFamily::Ipv4Flow.afi_safi(),
+        FlowFamily::Ipv6Flow.afi_safi(),
+    );
+    let receive = Some(Directions::Receive);
+    let rows = [
+        ("both", receive, "4508 00018502 00028503", vec![ipv4, ipv6]),
+        (
+            "only received there",
+            receive,
+            "4508 00018501 00028502",
+            vec![ipv6],
+        ),
+        ("not offered there", receive, "", vec![]),
+        ("not offered here", None, "4508 00018502 00028503", vec![]),
+        ("of another family", receive, "4504 00010102", vec![]),
+        (
+            "a direction that nobody knows",
+            receive,
+            "4508 00018502 00028504",
+            vec![],
+        ),
+        (
+            "twice in one: the first counts",
+            receive,
+            "4508 00018501 00018502",
+            vec![],
+        ),
+        (
+            "in two: the first counts",
+            receive,
+            "4504 00018502 4504 00028502",
+            vec![ipv4],
+        ),
+    ];
+    for (name, add_path, capability, expected) in rows {
+        let config = SessionConfig {
+            add_path,
+            ..config()
+        };
+        let (mut driven, id) = Driven::in_state(config, State::OpenSent);
+        driven.receive(id, &open_with(&format!("{families} {capability}")));
+        driven.receive(id, &keepalive());
+        let negotiated = driven.session.negotiated().expect("up");
+        assert_eq!(negotiated.add_path, expected, "{name}");
+        assert_eq!(negotiated.add_path_sent, [], "{name}");
     }
 }
 

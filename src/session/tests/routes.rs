@@ -29,7 +29,7 @@ fn an_update_is_decoded_in_the_context_of_the_session() {
         panic!("{effects:?}")
     };
     assert_eq!(update.announced.len(), 1);
-    assert_eq!(update.announced[0].value(), octets("01080a 048135"));
+    assert_eq!(update.announced[0].route.value(), octets("01080a 048135"));
     assert_eq!(
         update.attributes.local_pref, None,
         "LOCAL_PREF from another AS is dropped"
@@ -260,7 +260,7 @@ fn a_route_that_fits_no_message_is_reported_and_the_others_are_sent() {
     let short = nlri("01080a 048135");
     let long = nlri(&format!("04 {} 8135", "0135".repeat(2043)));
     let both = Update {
-        announced: vec![long.clone(), short],
+        announced: vec![long.clone().into(), short.into()],
         ..Default::default()
     };
     let rows = [
@@ -273,7 +273,7 @@ fn a_route_that_fits_no_message_is_reported_and_the_others_are_sent() {
         driven.receive(id, &keepalive());
         let effects = driven.feed(Input::SendUpdate(Box::new(both.clone())));
         assert_eq!(summary(&effects), expected, "{row}");
-        let reported = Effect::Event(SessionEvent::NotSent(vec![long.clone()]));
+        let reported = Effect::Event(SessionEvent::NotSent(vec![long.clone().into()]));
         assert_eq!(
             effects.contains(&reported),
             expected.starts_with("not sent"),

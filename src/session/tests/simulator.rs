@@ -9,6 +9,9 @@ use std::collections::{BTreeMap, BinaryHeap};
 
 use super::monitor::Monitor;
 use super::*;
+use crate::wire::attribute::{Attributes, Origin};
+use crate::wire::nlri::Nlri;
+use crate::wire::path::PathOf;
 use crate::wire::update::Update;
 
 /// Seeds of a usual run.
@@ -126,6 +129,12 @@ impl World {
                 connect_retry: Duration::from_secs([1, 5, 30][random.below(3) as usize]),
                 jitter_seed: random.below(u64::MAX),
                 announces: random.one_in(2),
+                add_path: match random.below(4) {
+                    0 => None,
+                    1 => Some(Directions::Receive),
+                    2 => Some(Directions::Send),
+                    _ => Some(Directions::Both),
+                },
                 restart: RestartConfig {
                     graceful: graceful[side],
                     stale_max: STALE_MAX,
@@ -400,10 +409,13 @@ impl World {
     /// Sends an UPDATE now and then.
     fn announce_sometimes(&mut self, side: usize) {
         if self.sides[side].monitor.up.is_some() && self.random.one_in(3) {
-            let end_of_rib = Some(FlowFamily::Ipv6Flow.afi_safi());
-            let update = Update {
-                end_of_rib,
-                ..Update::default()
+            let update = if self.random.one_in(2) {
+                two_paths()
+            } else {
+                Update {
+                    end_of_rib: Some(FlowFamily::Ipv6Flow.afi_safi()),
+                    ..Update::default()
+                }
             };
             self.sides[side].sent_updates += 1;
             self.feed(side, Input::SendUpdate(Box::new(update)));
@@ -447,6 +459,29 @@ impl World {
             (1, far),
             "the sides are up on different connections"
         );
+        for (one, other) in [(0, 1), (1, 0)] {
+            let [one, other] =
+                [one, other].map(|side: usize| self.sides[side].session.negotiated().expect("up"));
+            assert_eq!(one.add_path, other.add_path_sent);
+        }
+    }
+}
+
+/// Announces two paths for one NLRI: a neighbor with one path for each takes them for one.
+fn two_paths() -> Update {
+    let nlri = Nlri::decode(FlowFamily::Ipv4Flow, &[3, 0x81, 6]).expect("well-formed");
+    let path = |id| PathOf {
+        id,
+        route: nlri.clone(),
+    };
+    Update {
+        announced: vec![path(1), path(2)],
+        attributes: Attributes {
+            origin: Some(Origin::Igp),
+            local_pref: Some(100),
+            ..Attributes::default()
+        },
+        ..Update::default()
     }
 }
 

@@ -12,6 +12,7 @@ use crate::wire::cursor::{Cursor, Truncated};
 use crate::wire::error::{Consequence, WireError, update_error};
 use crate::wire::iana::{AfiSafi, FlowFamily, UnicastFamily};
 use crate::wire::nlri::Nlri;
+use crate::wire::path::PathOf;
 
 /// Decodes the body of an UPDATE (RFC 4271 §4.3).
 ///
@@ -32,8 +33,9 @@ pub fn decode(body: &[u8], context: &DecodeContext) -> Result<Update, WireError>
     let mut withdrawn = field("withdrawn routes")?;
     let attributes = field("path attributes")?;
     // RFC 7606 §5.3: they must be well-formed, whether we take them or not.
-    let withdrawn = read_prefixes(UnicastFamily::Ipv4Unicast, &mut withdrawn)?;
-    let announced = read_prefixes(UnicastFamily::Ipv4Unicast, &mut cursor)?;
+    let path_ids = context.has_path_ids(AfiSafi::IPV4_UNICAST);
+    let withdrawn = read_prefixes(UnicastFamily::Ipv4Unicast, path_ids, &mut withdrawn)?;
+    let announced = read_prefixes(UnicastFamily::Ipv4Unicast, path_ids, &mut cursor)?;
 
     if body.iter().all(|octet| *octet == 0) && body.len() == 4 {
         // RFC 4724 §2: an UPDATE with nothing in it.
@@ -52,8 +54,8 @@ pub fn decode(body: &[u8], context: &DecodeContext) -> Result<Update, WireError>
 
 /// The IPv4 unicast routes that stand outside of MP attributes.
 struct Prefixes {
-    announced: Vec<IpNetwork>,
-    withdrawn: Vec<IpNetwork>,
+    announced: Vec<PathOf<IpNetwork>>,
+    withdrawn: Vec<PathOf<IpNetwork>>,
 }
 
 /// Malformed NLRI that are reported one by one: a message may hold tens of thousands, and one decides.
@@ -62,8 +64,8 @@ const MAX_ERRORS: usize = 32;
 /// Routes of one family in an MP attribute.
 #[derive(Debug, Default)]
 struct Routes {
-    well_formed: Vec<Nlri>,
-    unicast: Vec<IpNetwork>,
+    well_formed: Vec<PathOf<Nlri>>,
+    unicast: Vec<PathOf<IpNetwork>>,
     /// Octets of NLRI, malformed ones included: none means End-of-RIB in MP_UNREACH_NLRI.
     octets: usize,
 }
@@ -251,29 +253,39 @@ impl<'c> Decoder<'c> {
         let family = match family {
             Some(Family::Flow(family)) => family,
             Some(Family::Unicast(family)) => {
-                routes.unicast = read_prefixes(family, &mut value)?;
+                let path_ids = self.context.has_path_ids(family.afi_safi());
+                routes.unicast = read_prefixes(family, path_ids, &mut value)?;
                 return Ok(routes);
             }
             None => return Ok(routes),
         };
+        let path_ids = self.context.has_path_ids(family.afi_safi());
+        let reset = |offset: usize, reason: String| {
+            WireError::update_reset(offset, update_error::NETWORK_FIELD, &[], reason)
+        };
         while !value.is_empty() {
+            let id = if path_ids { value.u32() } else { Ok(0) };
+            let id =
+                id.map_err(|error| reset(error.offset, format!("Path Identifier: {error}")))?;
             let start = value.offset();
-            let length_octets = if value.rest()[0] < 0xf0 { 1 } else { 2 };
-            let nlri = Nlri::read(family, &mut value).map_err(|error| {
-                let subcode = update_error::NETWORK_FIELD;
-                WireError::update_reset(start, subcode, &[], error.to_string())
-            })?;
+            let length_octets = match value.rest() {
+                [0xf0..=0xff, ..] => 2,
+                _ => 1,
+            };
+            let nlri =
+                Nlri::read(family, &mut value).map_err(|error| reset(start, error.to_string()))?;
             match nlri {
-                Ok(nlri) => routes.well_formed.push(nlri),
+                Ok(route) => routes.well_formed.push(PathOf { id, route }),
                 Err(error) => {
                     let offset = start + length_octets + error.offset;
-                    let role = if announced { "announced" } else { "withdrawn" };
-                    let reason = format!("{role} {family} NLRI: {}", error.kind);
-                    let error = WireError::treat_as_withdraw(offset, reason);
-                    let errors = if announced {
-                        &mut self.update.errors
+                    let (errors, error) = if announced {
+                        let reason = format!("announced {family} NLRI: {}", error.kind);
+                        let error = WireError::treat_as_withdraw(offset, reason);
+                        (&mut self.update.errors, error)
                     } else {
-                        &mut self.withdrawal_errors
+                        let reason = format!("withdrawn {family} NLRI: {}", error.kind);
+                        let error = WireError::nlri_ignored(offset, reason);
+                        (&mut self.withdrawal_errors, error)
                     };
                     if errors.len() < MAX_ERRORS {
                         errors.push(error);
@@ -336,13 +348,13 @@ impl<'c> Decoder<'c> {
             // RFC 7606 §5.1 and RFC 4271 §4.3: what is in both is announced. The last of equal announcements counts,
             // and all have the same attributes.
             if !self.update.withdrawn.is_empty() {
-                let kept: HashSet<&Nlri> = announced.iter().collect();
+                let kept: HashSet<&PathOf<Nlri>> = announced.iter().collect();
                 self.update.withdrawn.retain(|nlri| !kept.contains(nlri));
             }
             self.update.announced = announced;
             remove_repeated(&mut self.update.announced);
             if !unicast_withdrawn.is_empty() {
-                let kept: HashSet<&IpNetwork> = unicast_announced.iter().collect();
+                let kept: HashSet<&PathOf<IpNetwork>> = unicast_announced.iter().collect();
                 unicast_withdrawn.retain(|prefix| !kept.contains(prefix));
             }
         }
@@ -393,8 +405,8 @@ fn read_attribute<'a>(octets: &mut Cursor<'a>) -> Result<(u8, u8, Cursor<'a>), T
     Ok((flags, code, octets.take(length.into())?))
 }
 
-/// Drops all but the first of equal NLRI.
-fn remove_repeated(routes: &mut Vec<Nlri>) {
+/// Drops all but the first of equal paths.
+fn remove_repeated(routes: &mut Vec<PathOf<Nlri>>) {
     let mut seen = HashSet::with_capacity(routes.len());
     if routes.iter().all(|nlri| seen.insert(nlri)) {
         return;

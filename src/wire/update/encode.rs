@@ -6,6 +6,7 @@ use crate::wire::attribute::encode::{encode, write_attribute};
 use crate::wire::iana::{AfiSafi, FlowFamily};
 use crate::wire::message::{HEADER_LENGTH, UPDATE, frame};
 use crate::wire::nlri::Nlri;
+use crate::wire::path::PathOf;
 
 /// Octets of an MP attribute besides its NLRI: flags, code, two length octets, AFI, SAFI, next hop length, reserved.
 const MP_OVERHEAD: usize = 4 + 3 + 2;
@@ -17,19 +18,24 @@ impl Update {
     ///
     /// MP_REACH_NLRI stands before the other attributes (RFC 7606 §5.1). A route that does not fit a message
     /// beside its attributes is left out and returned in the second list.
-    pub fn encode(&self, context: &DecodeContext, max_length: usize) -> (Vec<Vec<u8>>, Vec<Nlri>) {
+    pub fn encode(
+        &self,
+        context: &DecodeContext,
+        max_length: usize,
+    ) -> (Vec<Vec<u8>>, Vec<PathOf<Nlri>>) {
         let mut messages = Vec::new();
         let mut left_out = Vec::new();
         let attributes = encode(&self.attributes, context);
         for family in FlowFamily::ALL {
+            let path_ids = context.has_path_ids(family.afi_safi());
             for (routes, rest) in [
                 (&self.withdrawn, None),
                 (&self.announced, Some(&attributes)),
             ] {
                 let fixed = HEADER_LENGTH + BODY_OVERHEAD + MP_OVERHEAD + rest.map_or(0, Vec::len);
                 let room = max_length.saturating_sub(fixed);
-                let of_family = routes.iter().filter(|nlri| nlri.family() == family);
-                for nlri in pack(of_family, room, &mut left_out) {
+                let of_family = routes.iter().filter(|path| path.route.family() == family);
+                for nlri in pack(of_family, path_ids, room, &mut left_out) {
                     messages.push(message(family.afi_safi(), &nlri, rest.map(Vec::as_slice)));
                 }
             }
@@ -49,17 +55,21 @@ pub(super) fn end_of_rib(afi_safi: AfiSafi) -> Vec<u8> {
     message(afi_safi, &[], None)
 }
 
-/// Encoded NLRI in portions of at most `room` octets.
+/// Encoded NLRI, `path_ids` with the identifiers of their paths, in portions of at most `room` octets.
 fn pack<'a>(
-    routes: impl Iterator<Item = &'a Nlri>,
+    routes: impl Iterator<Item = &'a PathOf<Nlri>>,
+    path_ids: bool,
     room: usize,
-    left_out: &mut Vec<Nlri>,
+    left_out: &mut Vec<PathOf<Nlri>>,
 ) -> Vec<Vec<u8>> {
     let mut portions: Vec<Vec<u8>> = Vec::new();
-    for nlri in routes {
-        let octets = nlri.encoded();
+    for path in routes {
+        let mut octets = path.route.encoded();
+        if path_ids {
+            octets.splice(0..0, path.id.to_be_bytes());
+        }
         if octets.len() > room {
-            left_out.push(nlri.clone());
+            left_out.push(path.clone());
             continue;
         }
         match portions.last_mut() {

@@ -12,6 +12,7 @@ use crate::wire::attribute::Attributes;
 use crate::wire::error::WireError;
 use crate::wire::iana::{AfiSafi, FlowFamily, UnicastFamily};
 use crate::wire::nlri::Nlri;
+use crate::wire::path::PathOf;
 
 pub use decode::decode;
 
@@ -26,6 +27,8 @@ pub struct DecodeContext {
     pub families: Vec<FlowFamily>,
     /// Unicast families negotiated, likewise.
     pub unicast: Vec<UnicastFamily>,
+    /// Families whose NLRI have Path Identifiers before them (RFC 7911 §3).
+    pub add_path: Vec<AfiSafi>,
 }
 
 impl DecodeContext {
@@ -36,15 +39,20 @@ impl DecodeContext {
         flow.is_some_and(|family| self.families.contains(&family))
             || unicast.is_some_and(|family| self.unicast.contains(&family))
     }
+
+    /// True when Path Identifiers stand before the NLRI of a family.
+    pub fn has_path_ids(&self, family: AfiSafi) -> bool {
+        self.add_path.contains(&family)
+    }
 }
 
 /// A decoded UPDATE, after RFC 7606: routes of an erroneous UPDATE stand in `withdrawn`.
 #[derive(Clone, Debug, PartialEq, Eq, Default)]
 pub struct Update {
     /// Routes announced, with `attributes`.
-    pub announced: Vec<Nlri>,
+    pub announced: Vec<PathOf<Nlri>>,
     /// Routes withdrawn, or treated so. Never contains a route that is announced too.
-    pub withdrawn: Vec<Nlri>,
+    pub withdrawn: Vec<PathOf<Nlri>>,
     /// Unicast routes, likewise after RFC 7606.
     pub unicast: UnicastRoutes,
     /// Attributes of the announced routes.
@@ -61,7 +69,7 @@ pub struct Update {
 #[derive(Clone, Debug, PartialEq, Eq, Default)]
 pub struct UnicastRoutes {
     /// Routes announced, without bits beyond their length.
-    pub announced: Vec<IpNetwork>,
+    pub announced: Vec<PathOf<IpNetwork>>,
     /// Routes withdrawn, or treated so; none that is announced too.
-    pub withdrawn: Vec<IpNetwork>,
+    pub withdrawn: Vec<PathOf<IpNetwork>>,
 }

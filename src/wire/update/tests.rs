@@ -12,6 +12,7 @@ use crate::wire::iana::{AfiSafi, FlowFamily};
 use crate::wire::message::{HEADER_LENGTH, MAX_MESSAGE_LENGTH};
 use crate::wire::nlri::Nlri;
 use crate::wire::nlri::testing::{arbitrary_family, arbitrary_nlri};
+use crate::wire::path::{PathId, PathOf};
 
 /// ORIGIN IGP, an empty AS_PATH, LOCAL_PREF 100.
 const MANDATORY: &str = "400101 00  400200  400504 00000064";
@@ -38,6 +39,7 @@ fn internal() -> DecodeContext {
         four_octet_as: true,
         ibgp: true,
         unicast: Vec::new(),
+        add_path: Vec::new(),
         families: vec![FlowFamily::Ipv4Flow, FlowFamily::Ipv6Flow],
     }
 }
@@ -296,7 +298,7 @@ fn ipv4_unicast_routes_need_a_next_hop_whether_they_are_taken_or_not() {
     let update = decode(&with_next_hop, &internal()).unwrap();
     assert_eq!(
         (update.errors, update.announced),
-        (vec![], vec![protocol(6)])
+        (vec![], vec![protocol(6).into()])
     );
 }
 
@@ -314,7 +316,7 @@ fn an_aggregator_beyond_two_octets_goes_beside_as_trans() {
             ..Attributes::default()
         };
         let update = Update {
-            announced: vec![protocol(6)],
+            announced: vec![protocol(6).into()],
             attributes,
             ..Update::default()
         };
@@ -487,9 +489,94 @@ fn one_malformed_nlri_withdraws_all_of_the_update() {
 fn one_malformed_withdrawal_names_nothing_and_spoils_nothing() {
     let unreach = "800f0b 000185 03 030106 03 038111";
     let update = decode(&body(&[unreach, REACH, MANDATORY]), &internal()).unwrap();
-    assert_eq!(errors(&update), [("treat-as-withdraw", 4 + 3 + 3 + 1 + 3)]);
+    assert_eq!(errors(&update), [("nlri-ignored", 4 + 3 + 3 + 1 + 3)]);
     assert_eq!(update.withdrawn, [protocol(17)]);
     assert_eq!(update.announced, [protocol(6)]);
+}
+
+/// Several paths of IPv4 flows; IPv6 flows have one.
+fn several_paths() -> DecodeContext {
+    DecodeContext {
+        add_path: vec![FlowFamily::Ipv4Flow.afi_safi()],
+        ..internal()
+    }
+}
+
+#[test]
+fn each_of_several_paths_has_its_identifier() {
+    let path = |id, number| PathOf {
+        id,
+        route: protocol(number),
+    };
+    let two = "800e15 0001850000 00000001 03 038106 00000002 03 038106";
+    let one_gone = "800f0b 000185 00000003 03 038106";
+    let again = "800e15 0001850000 00000001 03 038106 00000001 03 03c106";
+    let taken_back = "800f0b 000185 00000001 03 038106";
+    let one = "800e0d 0001850000 00000001 03 038106";
+    let rows = [
+        (
+            "two at once",
+            vec![two],
+            vec![path(1, 6), path(2, 6)],
+            vec![],
+        ),
+        (
+            "another one withdrawn",
+            vec![one_gone, two],
+            vec![path(1, 6), path(2, 6)],
+            vec![path(3, 6)],
+        ),
+        (
+            "the same announced and withdrawn",
+            vec![taken_back, one],
+            vec![path(1, 6)],
+            vec![],
+        ),
+        ("the same twice", vec![again], vec![path(1, 6)], vec![]),
+    ];
+    for (name, attributes, announced, withdrawn) in rows {
+        let attributes = [attributes, vec![MANDATORY]].concat();
+        let update = decode(&body(&attributes), &several_paths()).unwrap();
+        assert_eq!(update.errors, [], "{name}");
+        assert_eq!(update.announced, announced, "{name}");
+        assert_eq!(update.withdrawn, withdrawn, "{name}");
+    }
+    let update = decode(&body(&["800f03 000185"]), &several_paths()).unwrap();
+    assert_eq!(update.end_of_rib, Some(FlowFamily::Ipv4Flow.afi_safi()));
+}
+
+#[test]
+fn path_identifiers_stand_only_where_they_were_negotiated() {
+    let ipv6 = "800e09 0002850000 03 038106";
+    let update = decode(&body(&[ipv6, MANDATORY]), &several_paths()).unwrap();
+    assert_eq!((update.announced[0].id, update.errors.len()), (0, 0));
+    // Without them a reader takes the first octet of an identifier for a length.
+    let with_id = "800e0d 0001850000 00000001 03 038106";
+    assert!(decode(&body(&[with_id, MANDATORY]), &internal()).is_err());
+}
+
+#[test]
+fn errors_behind_path_identifiers_have_their_place() {
+    let malformed = "800e14 0001850000 00000001 03 030106 00000002 02 0381";
+    let update = decode(&body(&[malformed, MANDATORY]), &several_paths()).unwrap();
+    let first = 4 + 3 + 5 + 4 + 1;
+    assert_eq!(
+        errors(&update),
+        [
+            ("treat-as-withdraw", first + 3),
+            ("treat-as-withdraw", first + 3 + 4 + 1 + 2)
+        ]
+    );
+    let rows = [
+        ("no NLRI behind one", "800e09 0001850000 00000001", 12 + 4),
+        ("part of one", "800e0c 0001850000 00000001 03 0381", 12 + 4),
+        ("half an identifier", "800e08 0001850000 000000", 12),
+    ];
+    for (name, reach, offset) in rows {
+        let error = decode(&body(&[reach, MANDATORY]), &several_paths()).unwrap_err();
+        assert_eq!(error.consequence.name(), "session-reset", "{name}");
+        assert_eq!(error.offset, offset, "{name}: {error}");
+    }
 }
 
 #[test]
@@ -497,7 +584,7 @@ fn what_is_announced_and_withdrawn_is_announced() {
     let update = decode(&body(&[UNREACH, REACH, MANDATORY]), &internal()).unwrap();
     assert_eq!(
         (update.announced, update.withdrawn),
-        (vec![protocol(6)], vec![])
+        (vec![protocol(6).into()], vec![])
     );
     let twice = "800e0d 0001850000 03 038106 03 03c106";
     let update = decode(&body(&[twice, MANDATORY]), &internal()).unwrap();
@@ -624,7 +711,7 @@ fn two_octet_speakers_are_sent_the_whole_path_beside_as_trans() {
     ];
     for (name, asns, needs_as4_path) in rows {
         let mut update = Update::default();
-        update.announced.push(protocol(6));
+        update.announced.push(protocol(6).into());
         update.attributes.as_path = vec![sequence(&asns)];
         let (messages, _) = update.encode(&context, MAX_MESSAGE_LENGTH);
         let body = &messages[0][HEADER_LENGTH..];
@@ -639,7 +726,7 @@ fn two_octet_speakers_are_sent_the_whole_path_beside_as_trans() {
 
 #[test]
 fn routes_are_spread_over_messages_that_fit() {
-    let routes: Vec<Nlri> = (0..=255).map(protocol).collect();
+    let routes: Vec<PathOf<Nlri>> = (0..=255).map(|n| protocol(n).into()).collect();
     let update = Update {
         announced: routes.clone(),
         ..Update::default()
@@ -647,8 +734,8 @@ fn routes_are_spread_over_messages_that_fit() {
     let smallest = HEADER_LENGTH + 4 + 4 + 5 + 14 + 4;
     for max_length in [smallest, smallest + 1, 100, MAX_MESSAGE_LENGTH] {
         let (messages, left_out) = update.encode(&internal(), max_length);
-        assert_eq!(left_out, [], "{max_length}");
-        let announced: Vec<Nlri> = messages
+        assert!(left_out.is_empty(), "{max_length}");
+        let announced: Vec<PathOf<Nlri>> = messages
             .iter()
             .inspect(|message| assert!(message.len() <= max_length))
             .flat_map(|message| {
@@ -748,10 +835,16 @@ proptest! {
     #[test]
     fn announcements_survive_the_wire(
         nlri in arbitrary_family().prop_flat_map(arbitrary_nlri),
+        id in prop_oneof![Just(0), any::<PathId>()],
         attributes in arbitrary_attributes(),
     ) {
-        let context = DecodeContext { families: FlowFamily::ALL.to_vec(), ..internal() };
-        let update = Update { announced: vec![nlri], attributes, ..Update::default() };
+        let families = FlowFamily::ALL.into_iter().filter(|_| id != 0);
+        let context = DecodeContext {
+            families: FlowFamily::ALL.to_vec(),
+            add_path: families.map(FlowFamily::afi_safi).collect(),
+            ..internal()
+        };
+        let update = Update { announced: vec![PathOf { id, route: nlri }], attributes, ..Update::default() };
         let (messages, left_out) = update.encode(&context, MAX_MESSAGE_LENGTH);
         prop_assert_eq!((messages.len(), left_out.len()), (1, 0));
         prop_assert_eq!(decode(&messages[0][HEADER_LENGTH..], &context), Ok(update));

@@ -7,30 +7,34 @@ use ipnetwork::{IpNetwork, Ipv4Network, Ipv6Network};
 use crate::wire::cursor::Cursor;
 use crate::wire::error::{WireError, update_error};
 use crate::wire::iana::UnicastFamily;
+use crate::wire::path::PathOf;
 
 /// Reads all prefixes of a field or MP attribute.
 ///
 /// Bits beyond a prefix's length are cleared. A length that is too great or runs past the end resets the session
-/// (RFC 7606 §5.3): nobody knows which routes follow.
+/// (RFC 7606 §5.3): nobody knows which routes follow. `path_ids`: each prefix has a Path Identifier before it.
 pub(super) fn read_prefixes(
     family: UnicastFamily,
+    path_ids: bool,
     prefixes: &mut Cursor<'_>,
-) -> Result<Vec<IpNetwork>, WireError> {
+) -> Result<Vec<PathOf<IpNetwork>>, WireError> {
     let mut read = Vec::new();
     while !prefixes.is_empty() {
         let offset = prefixes.offset();
         let error = |reason: String| {
             WireError::update_reset(offset, update_error::NETWORK_FIELD, &[], reason)
         };
+        let id = if path_ids { prefixes.u32() } else { Ok(0) };
+        let id = id.map_err(|truncated| error(format!("Path Identifier: {truncated}")))?;
         let length = prefixes
             .u8()
             .map_err(|truncated| error(truncated.to_string()))?;
         let octets = prefixes
             .bytes(usize::from(length).div_ceil(8))
             .map_err(|truncated| error(truncated.to_string()))?;
-        let prefix = prefix(family, length, octets)
+        let route = prefix(family, length, octets)
             .ok_or_else(|| error(format!("{family} prefix of {length} bits")))?;
-        read.push(prefix);
+        read.push(PathOf { id, route });
     }
     Ok(read)
 }
@@ -69,6 +73,7 @@ pub(super) fn is_next_hop_length(family: UnicastFamily, octets: usize) -> bool {
 mod tests {
     use crate::wire::error::WireError;
     use crate::wire::iana::{AfiSafi, FlowFamily, UnicastFamily};
+    use crate::wire::path::PathOf;
     use crate::wire::update::{DecodeContext, Update, decode};
 
     /// ORIGIN IGP, AS_PATH of AS 65070.
@@ -84,6 +89,14 @@ mod tests {
         attributes: &str,
         announced: &str,
     ) -> Result<Update, WireError> {
+        read_paths(unicast, &[], (withdrawn, attributes, announced))
+    }
+
+    fn read_paths(
+        unicast: &[UnicastFamily],
+        add_path: &[AfiSafi],
+        (withdrawn, attributes, announced): (&str, &str, &str),
+    ) -> Result<Update, WireError> {
         let octets = |hex: &str| hex::decode(hex.replace(' ', "")).unwrap();
         let (withdrawn, attributes) = (octets(withdrawn), octets(attributes));
         let length = |octets: &[u8]| u16::try_from(octets.len()).unwrap().to_be_bytes();
@@ -97,12 +110,13 @@ mod tests {
             ibgp: false,
             families: vec![FlowFamily::Ipv4Flow],
             unicast: unicast.to_vec(),
+            add_path: add_path.to_vec(),
         };
         decode(&body, &context)
     }
 
     fn words(update: &Update) -> (String, String) {
-        let words = |prefixes: &[ipnetwork::IpNetwork]| {
+        let words = |prefixes: &[PathOf<ipnetwork::IpNetwork>]| {
             let words: Vec<String> = prefixes.iter().map(ToString::to_string).collect();
             words.join(" ")
         };
@@ -187,6 +201,34 @@ mod tests {
                 .unwrap_or_else(|error| panic!("{name}: {error}"));
             assert_eq!(words(&update), (reachable.into(), gone.into()), "{name}");
         }
+    }
+
+    #[test]
+    fn each_of_several_paths_has_its_identifier() {
+        let attributes = format!("{PATH}{NEXT_HOP}");
+        let paths = "00000001 080a 00000002 080a";
+        let both = [AfiSafi::IPV4_UNICAST, AfiSafi::IPV6_UNICAST];
+        let read = |withdrawn, attributes, announced| {
+            read_paths(
+                &UnicastFamily::ALL,
+                &both,
+                (withdrawn, attributes, announced),
+            )
+        };
+        let update = read("00000003 080a 00000002 080a", &attributes, paths).unwrap();
+        let expected = ("10.0.0.0/8 path 1 10.0.0.0/8 path 2", "10.0.0.0/8 path 3");
+        assert_eq!(words(&update), (expected.0.into(), expected.1.into()));
+        let ipv6 = format!(
+            "{PATH} 800e1e 0002 01 10 20010db8000000000000000000000001 00 ffffffff 20 20010db8"
+        );
+        let update = read("", &ipv6, "").unwrap();
+        assert_eq!(words(&update).0, "2001:db8::/32 path 4294967295");
+        for cut in ["000000", "00000001", "00000001 180a"] {
+            let error = read("", &attributes, cut).unwrap_err();
+            assert_eq!(error.consequence.name(), "session-reset", "{cut}");
+        }
+        // Without ADD-PATH the same octets are something else.
+        assert!(super::tests::read(&UnicastFamily::ALL, "", &attributes, paths).is_err());
     }
 
     #[test]
