@@ -4,6 +4,7 @@
 mod announce;
 mod ask;
 mod check;
+mod clear;
 mod decode;
 mod demo;
 mod explain;
@@ -55,6 +56,7 @@ enum Command {
     Enable(orders::EnableArguments),
     Panic(orders::PanicArguments),
     Resume(orders::ResumeArguments),
+    Clear(clear::Arguments),
     Decode(decode::Arguments),
     Plan(plan::Arguments),
     Announce(announce::Arguments),
@@ -98,6 +100,7 @@ fn carry_out(command: Command, output: &mut dyn Write) -> anyhow::Result<ExitCod
         Command::Enable(arguments) => orders::enable(&arguments, output),
         Command::Panic(arguments) => orders::panic(&arguments, output),
         Command::Resume(arguments) => orders::resume(&arguments, output),
+        Command::Clear(arguments) => clear::run(&arguments, output),
         Command::Decode(arguments) => decode::run(&arguments, output),
         Command::Plan(arguments) => plan::run(&arguments, output),
         Command::Announce(arguments) => announce::run(&arguments, output),

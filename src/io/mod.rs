@@ -32,3 +32,4 @@ pub(crate) mod words;
 
 pub use daemon::Daemon;
 pub use error::DaemonError;
+pub use takeover::clear;

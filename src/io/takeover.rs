@@ -7,7 +7,8 @@ use dataplane::backend::{Backend, BackendError};
 use dataplane::desired::{Link, Settings};
 
 use super::orders::Standing;
-use super::settings::redirects;
+use super::settings::{redirects, settings};
+use super::{DaemonError, backends};
 use crate::config::{Config, Neighbor};
 use crate::engine::policy::{ImportPolicy, LocalSpeaker};
 use crate::engine::retention::Recovery;
@@ -73,6 +74,17 @@ pub(super) fn take_over(
             Ok(new_engine())
         }
     }
+}
+
+/// Removes what a daemon that has gone left in the packet filter and in routing.
+pub fn clear(config: &Config) -> Result<(), DaemonError> {
+    let mut backend = backends::create(config.dataplane.backend);
+    let settings = settings(config, false);
+    let outcome = backend.start(&settings, &[]).and_then(|()| backend.stop());
+    outcome.map_err(|cause| DaemonError::Backend {
+        backend: backend.name(),
+        cause,
+    })
 }
 
 /// Hands the engine what an earlier process left, unless nothing is to be kept.

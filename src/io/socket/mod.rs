@@ -85,11 +85,28 @@ pub(super) fn to_listen(
     set_ttl(&socket, address.ip(), u8::MAX)?;
     set_class(&socket, address.ip())?;
     sys::keep_first_packets(socket.as_fd())?;
-    socket.bind(&scoped(address, interface)?.into())?;
+    bind_early(&socket, scoped(address, interface)?)?;
     socket.listen(BACKLOG)?;
     // From now on others of ours may come beside it.
     socket.set_reuse_port(true)?;
     Ok(socket)
+}
+
+/// Binds a listening socket, also to an address that the machine does not have yet: interfaces may be configured after the
+/// daemon has started. All addresses of a family that is not there are an error.
+fn bind_early(socket: &Socket, address: SocketAddr) -> io::Result<()> {
+    let bound = socket.bind(&address.into());
+    let Err(error) = &bound else { return bound };
+    if error.raw_os_error() != Some(libc::EADDRNOTAVAIL) || address.ip().is_unspecified() {
+        return bound;
+    }
+    match address {
+        SocketAddr::V4(_) => socket.set_freebind_v4(true)?,
+        SocketAddr::V6(_) => socket.set_freebind_v6(true)?,
+    }
+    socket.bind(&address.into())?;
+    tracing::warn!(%address, "no interface has this address yet: nobody can connect to it until one has");
+    Ok(())
 }
 
 /// Wants connections from `remote` to be signed with this password (RFC 2385), or no longer.
