@@ -59,6 +59,12 @@ const PURE: &[&str] = &[
     "dataplane/src/sim",
     "dataplane/src/nft/compile.rs",
     "dataplane/src/nft/layout.rs",
+    "dataplane/src/tcam",
+    "dataplane/src/cumulus/file.rs",
+    "dataplane/src/cumulus/line.rs",
+    "dataplane/src/cumulus/output.rs",
+    "dataplane/src/cumulus/plan.rs",
+    "dataplane/src/cumulus/policer.rs",
 ];
 
 /// What a pure module may not say.

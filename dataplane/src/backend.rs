@@ -65,6 +65,11 @@ fn first_reason(rules: &[(RuleId, String)]) -> &str {
 pub trait Capability: Send + Sync {
     /// Says whether the rule can be expressed exactly; if not, why. Pure.
     fn check(&self, rule: &Rule) -> Result<(), Unsupported>;
+
+    /// How many entries of a hardware table the rule takes, for each pattern of interfaces; `None` where that is no matter.
+    fn entries(&self, _rule: &Rule) -> Option<usize> {
+        None
+    }
 }
 
 /// A packet filter that can be made equal to a set of rules.

@@ -22,3 +22,4 @@ pub mod backend;
 pub mod sim;
 pub mod tcam;
 pub mod nft;
+pub mod cumulus;

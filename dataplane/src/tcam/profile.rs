@@ -27,6 +27,8 @@ pub struct Profile {
     pub name: &'static str,
     /// What it stands for.
     pub headline: &'static str,
+    /// Cumulus Linux 5 runs on it; release 4 does on all of its platforms.
+    pub release_five: bool,
     /// What entries can say.
     pub language: Language,
     /// How many different ranges of ports there can be at a time; `None`: as many as entries. Shared by all entries that
@@ -178,6 +180,7 @@ const fn spectrum(
         system: System::Cumulus,
         name,
         headline,
+        release_five: true,
         language: cumulus_language(true, 2),
         range_checkers: Some(16),
         capacity: capacity(atomic, non_atomic),
@@ -199,6 +202,7 @@ const fn broadcom(
         system: System::Cumulus,
         name,
         headline,
+        release_five: false,
         language: cumulus_language(false, 6),
         range_checkers: Some(24),
         capacity: capacity(atomic, non_atomic),
@@ -422,6 +426,7 @@ pub fn sonic(release: Release, asic: Asic) -> Profile {
         system: System::Sonic,
         name: "sonic",
         headline: "SONiC",
+        release_five: false,
         language: Language {
             ipv4: ALL_FIELDS,
             ipv6: ALL_FIELDS,
