@@ -23,3 +23,4 @@ pub mod sim;
 pub mod tcam;
 pub mod nft;
 pub mod cumulus;
+pub mod sonic;

@@ -1,0 +1,69 @@
+//! What an operator can choose about a switch with SONiC.
+
+use std::path::PathBuf;
+use std::str::FromStr;
+use std::time::Duration;
+
+use super::Mode;
+use crate::tcam::profile::{Asic, Profile, Release, sonic};
+
+/// What an operator can choose.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Options {
+    /// Which database the rules are written to.
+    pub mode: Mode,
+    /// The release of SONiC; what is written for one is understood by all later ones.
+    pub release: Release,
+    /// Whose ASIC the switch has.
+    pub asic: Asic,
+    /// The file that says where the databases are.
+    pub database_config: PathBuf,
+    /// The file for what a later process wants to know of the rules.
+    pub memo_file: PathBuf,
+    /// Least and greatest priority that may be used; of two entries, the one with the greater counts.
+    pub priorities: (u32, u32),
+    /// How many different ranges of ports there can be; `None`: as the ASIC has.
+    pub range_checkers: Option<usize>,
+    /// How long orchagent may be silent before a change is undone.
+    pub patience: Duration,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self {
+            mode: Mode::ApplDb,
+            release: Release::R202305,
+            asic: Asic::Other,
+            database_config: "/var/run/redis/sonic-db/database_config.json".into(),
+            memo_file: "/var/lib/flowacl/sonic-rules".into(),
+            priorities: (1, 10_000),
+            range_checkers: None,
+            patience: Duration::from_secs(10),
+        }
+    }
+}
+
+impl Options {
+    /// What entries can say on this switch.
+    pub fn profile(&self) -> Profile {
+        let mut profile = sonic(self.release, self.asic);
+        profile.range_checkers = self.range_checkers.or(profile.range_checkers);
+        if self.mode == Mode::ApplDb {
+            // These are limits of the YANG models, which nothing in APPL_DB is held against.
+            profile.language.icmp_zero = true;
+        }
+        profile
+    }
+}
+
+impl FromStr for Mode {
+    type Err = String;
+
+    fn from_str(name: &str) -> Result<Self, String> {
+        match name {
+            "appl_db" => Ok(Mode::ApplDb),
+            "config_db" => Ok(Mode::ConfigDb),
+            _ => Err(format!("{name:?} is neither \"appl_db\" nor \"config_db\"")),
+        }
+    }
+}
