@@ -92,7 +92,7 @@ fn wrong_command_lines_exit_with_2() {
         &[],
         &["shwo"],
         &["show", "everything"],
-        &["plan", "--backend", "sonic"],
+        &["plan", "--backend", "iptables"],
         &["decode", "--family", "ipv4-unicast", "00"],
         &[
             "announce",
@@ -108,11 +108,8 @@ fn wrong_command_lines_exit_with_2() {
         let (code, _, stderr) = flowacl(arguments);
         assert_eq!(code, 2, "{arguments:?}: {stderr}");
     }
-    let (_, _, stderr) = flowacl(&["plan", "--backend", "sonic"]);
-    assert!(
-        stderr.contains("the sonic backend is not part of this build"),
-        "{stderr}"
-    );
+    let (_, _, stderr) = flowacl(&["plan", "--backend", "iptables"]);
+    assert!(stderr.contains("\"iptables\" is not a backend"), "{stderr}");
 }
 
 #[test]

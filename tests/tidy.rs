@@ -65,6 +65,13 @@ const PURE: &[&str] = &[
     "dataplane/src/cumulus/output.rs",
     "dataplane/src/cumulus/plan.rs",
     "dataplane/src/cumulus/policer.rs",
+    "dataplane/src/sonic/acl.rs",
+    "dataplane/src/sonic/document.rs",
+    "dataplane/src/sonic/ledger.rs",
+    "dataplane/src/sonic/model.rs",
+    "dataplane/src/sonic/placed.rs",
+    "dataplane/src/sonic/priority.rs",
+    "dataplane/src/sonic/transition.rs",
 ];
 
 /// What a pure module may not say.

@@ -2,7 +2,7 @@
 
 use std::io::Write;
 use std::net::{IpAddr, Ipv4Addr};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Instant;
@@ -12,7 +12,7 @@ use dataplane::rule::Rule;
 
 use super::flows::{self, Route};
 use super::show::print_plan;
-use crate::config::BackendKind;
+use crate::config::{BackendKind, Dataplane};
 use crate::engine::policy::{ImportPolicy, LocalSpeaker};
 use crate::engine::status::{RouteState, RulesReport};
 use crate::engine::{Engine, Event};
@@ -37,7 +37,7 @@ Examples:
       flowacl plan --backend nftables
   echo 'ipv4-flow 0a0120cb0071050381110681' | flowacl plan --backend sim --json")]
 pub(super) struct Arguments {
-    /// The packet filter: nftables or sim
+    /// The packet filter: nftables, sonic or sim
     #[arg(long, value_name = "BACKEND", default_value = "nftables")]
     backend: BackendKind,
     /// Print JSON of the shape of `show rules --json`
@@ -57,7 +57,12 @@ const NEIGHBOR: IpAddr = IpAddr::V4(Ipv4Addr::UNSPECIFIED);
 /// Carries out the command.
 pub(super) fn run(arguments: &Arguments, output: &mut dyn Write) -> anyhow::Result<ExitCode> {
     let routes = flows::read(&arguments.file)?;
-    let backend = backends::create(arguments.backend);
+    let dataplane = Dataplane {
+        backend: arguments.backend,
+        ..Dataplane::default()
+    };
+    // Nothing is kept, because nothing is started.
+    let backend = backends::create(&dataplane, Path::new(""));
     let mut engine = engine_with(&routes, Engine::new(nobody(), backend.capability()));
     let installed = install(&mut engine);
     let report = RulesReport {

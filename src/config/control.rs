@@ -92,7 +92,7 @@ fn group(value: &Value<'_, '_>) -> Result<Group, String> {
 }
 
 /// A path that means the same wherever the daemon is started.
-fn absolute_path(value: &Value<'_, '_>) -> Result<PathBuf, String> {
+pub(super) fn absolute_path(value: &Value<'_, '_>) -> Result<PathBuf, String> {
     let path = PathBuf::from(value.text()?);
     match path.is_absolute() {
         true => Ok(path),

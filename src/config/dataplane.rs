@@ -5,26 +5,31 @@ use std::str::FromStr;
 use std::time::Duration;
 
 use ::dataplane::desired::{InterfacePattern, Redirects, Sample, Settings, Unreachable};
+use ::dataplane::sonic::Options;
 
 use super::reader::{Section, Value};
+use super::sonic;
 
 /// The packet filters that this build can drive.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum BackendKind {
     /// The kernel's, by netlink.
     Nftables,
+    /// The ACL tables of a switch with SONiC, by its Redis databases.
+    Sonic,
     /// None: rules are kept in memory. For trials and tests.
     Sim,
 }
 
 impl BackendKind {
     /// All of them.
-    pub const ALL: [BackendKind; 2] = [BackendKind::Nftables, BackendKind::Sim];
+    pub const ALL: [BackendKind; 3] = [BackendKind::Nftables, BackendKind::Sonic, BackendKind::Sim];
 
     /// The name used in configuration and commands.
     pub const fn name(self) -> &'static str {
         match self {
             BackendKind::Nftables => "nftables",
+            BackendKind::Sonic => "sonic",
             BackendKind::Sim => "sim",
         }
     }
@@ -43,14 +48,8 @@ impl FromStr for BackendKind {
         if let Some(kind) = Self::ALL.into_iter().find(|kind| kind.name() == name) {
             return Ok(kind);
         }
-        match name {
-            "cumulus" | "sonic" => Err(format!(
-                "the {name} backend is not part of this build, which has nftables and sim"
-            )),
-            _ => Err(format!(
-                "{name:?} is not a backend; there are nftables and sim"
-            )),
-        }
+        let names = Self::ALL.map(BackendKind::name).join(", ");
+        Err(format!("{name:?} is not a backend; there are {names}"))
     }
 }
 
@@ -90,6 +89,8 @@ pub struct Dataplane {
     pub redirect: Redirects,
     /// Where the kernel can, nobody else may change the table.
     pub own_table: bool,
+    /// How rules get into the ACL tables of a switch with SONiC.
+    pub sonic: Options,
     /// How long a daemon that starts keeps the rules of an earlier process for neighbors that have not resent them.
     pub restart: Duration,
     /// What becomes of the rules when the daemon is stopped.
@@ -114,6 +115,7 @@ impl Default for Dataplane {
             scratch_mark,
             redirect,
             own_table: true,
+            sonic: Options::default(),
             restart: Duration::from_secs(120),
             on_stop: OnStop::Remove,
         }
@@ -155,6 +157,9 @@ impl Dataplane {
             own_table: section
                 .optional("own_table", |value| value.boolean())
                 .unwrap_or(default.own_table),
+            sonic: section
+                .optional_table("sonic")
+                .map_or(default.sonic, sonic::read),
             restart: section
                 .optional("restart_secs", |value| value.integer(0..=65535))
                 .map_or(default.restart, Duration::from_secs),

@@ -12,6 +12,7 @@ mod neighbor;
 mod protect;
 mod redirect;
 mod reader;
+mod sonic;
 mod transport;
 
 use std::path::Path;

@@ -128,7 +128,7 @@ address = \"192.0.2.1\"
 remote_as = 65070
 
 [dataplane]
-backend = \"sonic\"
+backend = \"iptables\"
 interfaces = [\"swp*\", \"much-too-long-a-name\"]
 
 [logging]
@@ -148,8 +148,7 @@ interfaces = [\"swp*\", \"much-too-long-a-name\"]
              length; did you mean 203.0.113.0/24?",
             "14:1 neighbor[0].import.max_route: unknown key; did you mean max_routes?",
             "17:11 neighbor[1].address: 192.0.2.1 is configured twice",
-            "21:11 dataplane.backend: the sonic backend is not part of this build, which has \
-             nftables and sim",
+            "21:11 dataplane.backend: \"iptables\" is not a backend; there are nftables, sonic, sim",
             "22:23 dataplane.interfaces[1]: \"much-too-long-a-name\" is longer than the 15 octets \
              of an interface name",
             "24:2 logging: unknown key; known here: bgp, control, dataplane, import, metrics, \
@@ -368,7 +367,23 @@ fn bad_dataplane_control_and_metrics() {
         (
             "unknown backend",
             "[dataplane]\nbackend = \"iptables\"".to_owned(),
-            "5:11 dataplane.backend: \"iptables\" is not a backend; there are nftables and sim",
+            "5:11 dataplane.backend: \"iptables\" is not a backend; there are nftables, sonic, sim",
+        ),
+        (
+            "a release of SONiC that tells nothing",
+            "[dataplane.sonic]\nrelease = \"202111\"".into(),
+            "5:11 dataplane.sonic.release: 202111 does not say whether the switch took a rule; 202205 \
+             does",
+        ),
+        (
+            "no room for priorities",
+            "[dataplane.sonic]\npriority_min = 100\npriority_max = 101".into(),
+            "6:16 dataplane.sonic.priority_max: 101 leaves no room above priority_min, which is 100",
+        ),
+        (
+            "no such database",
+            "[dataplane.sonic]\nmode = \"state_db\"".into(),
+            "5:8 dataplane.sonic.mode: \"state_db\" is neither \"appl_db\" nor \"config_db\"",
         ),
         (
             "no interfaces",

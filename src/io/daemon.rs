@@ -267,7 +267,7 @@ impl Running {
         let (inputs_sender, inputs) = mpsc::channel(INPUTS);
         let neighbors =
             Neighbors::start(config.clone(), first_links.clone(), inputs_sender.clone())?;
-        let mut backend = backends::create(config.dataplane.backend);
+        let mut backend = backends::create(&config.dataplane, &config.control.state_directory);
         let (store, standing) = Store::load(&config.control.state_directory);
         let settings = settings(&config, standing.suspended);
         let mut engine = take_over(&mut *backend, &config, &settings, &first_links, &standing)
@@ -374,6 +374,10 @@ impl Running {
             (
                 "dataplane.backend",
                 old.dataplane.backend == config.dataplane.backend,
+            ),
+            (
+                "dataplane.sonic",
+                old.dataplane.sonic == config.dataplane.sonic,
             ),
             ("dataplane.redirect_mark", now.mark == new.mark),
             ("dataplane.redirect_priority", now.priority == new.priority),

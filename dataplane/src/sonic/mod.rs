@@ -48,4 +48,4 @@ mod watch;
 #[cfg(feature = "os")]
 pub use backend::Sonic;
 pub use document::Mode;
-pub use options::Options;
+pub use options::{GREATEST_PRIORITY, Options};

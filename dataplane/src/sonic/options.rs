@@ -7,6 +7,9 @@ use std::time::Duration;
 use super::Mode;
 use crate::tcam::profile::{Asic, Profile, Release, sonic};
 
+/// The greatest priority that the YANG models allow.
+pub const GREATEST_PRIORITY: u32 = 999_999;
+
 /// What an operator can choose.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Options {
