@@ -78,7 +78,7 @@ pub(super) fn take_over(
 
 /// Removes what a daemon that has gone left in the packet filter and in routing.
 pub fn clear(config: &Config) -> Result<(), DaemonError> {
-    let mut backend = backends::create(config.dataplane.backend);
+    let mut backend = backends::create(&config.dataplane, &config.control.state_directory);
     let settings = settings(config, false);
     let outcome = backend.start(&settings, &[]).and_then(|()| backend.stop());
     outcome.map_err(|cause| DaemonError::Backend {
