@@ -70,6 +70,10 @@ same "ActiveState" "$(property ActiveState)" active
 same "Type" "$(property Type)" notify
 in_journal 'listening place=.*mgmt' || fail "a VRF cannot be bound to"
 in_journal 'no interface has this address yet' || fail "an address that is not there yet is no warning"
+later() { : </dev/tcp/192.0.2.2/1179; }
+refused later
+ip address add 192.0.2.2/32 dev lo
+later
 
 step "what it may"
 main=$(property MainPID)

@@ -6,8 +6,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::LazyLock;
 
-use super::machine;
-use super::programs::{REPOSITORY, available, run};
+use super::{REPOSITORY, available, machine, told};
 
 /// Programs that make the package and the Debian that it is installed on.
 const PROGRAMS: &[&str] = &["cargo-deb", "mmdebstrap", "dpkg-deb", "unshare"];
@@ -34,7 +33,7 @@ static DEBIAN: LazyLock<PathBuf> = LazyLock::new(|| {
         }
         let mut make = Command::new("mmdebstrap");
         make.args(["--quiet", "--variant=minbase", "--include", PACKAGES]);
-        run(make.arg("--format=directory").arg(codename).arg(&begun));
+        told(make.arg("--format=directory").arg(codename).arg(&begun));
         fs::rename(&begun, &root).unwrap();
     }
     root
@@ -57,7 +56,7 @@ fn packages() -> tempfile::TempDir {
             .env("CARGO_TARGET_DIR", &target)
             .args(["deb", "--no-build", "--fast", "--quiet", "--offline"])
             .args(["--deb-version", version, "--output"]);
-        run(deb.arg(package(folder.path(), version)));
+        told(deb.arg(package(folder.path(), version)));
     }
     fs::remove_dir_all(&target).unwrap();
     for file in [
@@ -101,8 +100,8 @@ fn it_is_installed_configured_upgraded_removed_and_purged() {
     install.args(["--mount", "--propagation", "private", "bash", "-c", script]);
     install.arg("bash").arg(&*DEBIAN).arg(folder.path());
     let files = VERSIONS.map(|version| package(Path::new("/packages"), version));
-    let told = run(install.args(files).arg("/packages/router.toml"));
-    assert!(told.ends_with("installed and purged\n"), "{told}");
+    let output = told(install.args(files).arg("/packages/router.toml"));
+    assert!(output.ends_with("installed and purged\n"), "{output}");
 }
 
 #[test]

@@ -4,7 +4,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use super::programs::{REPOSITORY, available, run};
+use super::{REPOSITORY, available, told};
 
 /// Unit and drop-in, and how much exposure `systemd-analyze security` may find, in tenths: cl-acltool must be root.
 const ROWS: &[(&str, Option<&str>, u8)] = &[
@@ -37,9 +37,9 @@ fn systemd_understands_every_line() {
         let folder = tempfile::tempdir().unwrap();
         let unit = unit(folder.path(), *drop_in);
         let mut verify = Command::new("systemd-analyze");
-        let told = run(verify.args(["verify", "--man=no"]).arg(&unit));
+        let output = told(verify.args(["verify", "--man=no"]).arg(&unit));
         // Other units of this machine may have complaints of their own.
-        let ours: Vec<_> = told
+        let ours: Vec<_> = output
             .lines()
             .filter(|line| line.contains("flowacl"))
             .collect();
@@ -57,7 +57,10 @@ fn little_is_exposed() {
         let unit = unit(folder.path(), *drop_in);
         let mut security = Command::new("systemd-analyze");
         security.args(["security", "--no-pager", "--offline=true"]);
-        let told = run(security.arg(format!("--threshold={tenths}")).arg(&unit));
-        assert!(told.contains("Overall exposure level"), "{name}: {told}");
+        let output = told(security.arg(format!("--threshold={tenths}")).arg(&unit));
+        assert!(
+            output.contains("Overall exposure level"),
+            "{name}: {output}"
+        );
     }
 }
