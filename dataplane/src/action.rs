@@ -4,11 +4,14 @@ use std::fmt;
 use std::net::IpAddr;
 use std::sync::Arc;
 
-/// What happens to a packet that matches, in this order: it is counted, sampled, limited, marked, redirected, and then
-/// evaluation stops or goes on.
+use crate::rare::{Rare, RareActions};
+
+/// What happens to a packet that matches, in this order: it is counted, sampled, limited, copied, redirected, marked, and
+/// then evaluation stops or goes on.
 ///
 /// Matching always sees the packet as it arrived: a mark by an earlier rule does not change what later rules match.
-/// When several rules mark one packet the first in order wins, and so it is when several redirect it.
+/// When several rules mark one packet the first in order wins, and so it is when several redirect it, or copy it. A packet
+/// that a rule drops in the end is neither redirected nor copied.
 #[derive(Clone, Debug, PartialEq, Default)]
 pub struct Action {
     /// Drop the packet. Limits, marks, redirects and `continue_evaluation` are then without effect.
@@ -17,10 +20,10 @@ pub struct Action {
     pub limits: Vec<Limit>,
     /// Write this DSCP (0 to 63) before the packet leaves the filter; ECN bits stay.
     pub mark_dscp: Option<u8>,
-    /// Routed this way instead of by its destination (RFC 8955 §7.4). By itself it does not end evaluation.
-    pub redirect: Option<Arc<Route>>,
     /// Hand a copy to the sampling group of the configuration.
     pub sample: bool,
+    /// What few rules ask for.
+    pub rare: Rare<RareActions>,
     /// Go on with later rules (RFC 8955 §7.3: the T bit set). False: this rule decides.
     pub continue_evaluation: bool,
 }
@@ -28,7 +31,12 @@ pub struct Action {
 impl Action {
     /// Where packets go that pass, if not where they are destined to.
     pub fn route(&self) -> Option<&Arc<Route>> {
-        self.redirect.as_ref().filter(|_| !self.discard)
+        self.rare.redirect.as_ref().filter(|_| !self.discard)
+    }
+
+    /// Where copies of packets go that pass.
+    pub fn copy_to(&self) -> Option<IpAddr> {
+        self.rare.copy_to.filter(|_| !self.discard)
     }
 }
 

@@ -78,6 +78,9 @@ pub struct Redirects {
     pub tables: u32,
     /// The protocol number of all our policy rules and routes, by which we know them again.
     pub protocol: u8,
+    /// Contiguous bits of the packet mark, none of them one of the others: one value for each address that copies go
+    /// to. They are zero when the packet is routed.
+    pub copy_mark: u32,
     /// What becomes of packets while their next hop cannot be reached, or their VRF is not there.
     pub unreachable: Unreachable,
 }
@@ -89,6 +92,7 @@ impl Default for Redirects {
             priority: 900,
             tables: 52000,
             protocol: 148,
+            copy_mark: 0x0000_ff00,
             unreachable: Unreachable::Pass,
         }
     }

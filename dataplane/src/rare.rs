@@ -1,10 +1,19 @@
-//! The fields of a match that few rules look at: [`Rare`].
+//! What few rules have: [`Rare`].
 
 use std::hash::{Hash, Hasher};
+use std::net::IpAddr;
 use std::ops::{Deref, DerefMut};
+use std::sync::Arc;
 
+use crate::action::Route;
 use crate::interval::IntervalSet;
 use crate::rule::MaskedValues;
+
+/// A group of fields of which most rules have none.
+pub trait RareGroup: Default + PartialEq + 'static {
+    /// The group with nothing in it, as its `Default` is.
+    const NONE: &'static Self;
+}
 
 /// Fields that few rules look at. Absent ones are not looked at.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
@@ -25,58 +34,82 @@ pub struct RareFields {
     pub flow_label: Option<IntervalSet>,
 }
 
-/// None of them is looked at.
-static NONE: RareFields = RareFields {
-    port: None,
-    icmp_type: None,
-    icmp_code: None,
-    tcp_flags: None,
-    packet_length: None,
-    dscp: None,
-    flow_label: None,
-};
+impl RareGroup for RareFields {
+    const NONE: &'static Self = &RareFields {
+        port: None,
+        icmp_type: None,
+        icmp_code: None,
+        tcp_flags: None,
+        packet_length: None,
+        dscp: None,
+        flow_label: None,
+    };
+}
 
-/// A pointer to [`RareFields`] that takes no memory beside itself until one of them is set: rules are many.
-#[derive(Clone, Debug, Default)]
-pub struct Rare(Option<Box<RareFields>>);
+/// Actions that few rules ask for.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct RareActions {
+    /// Packets are routed this way instead of by their destination (RFC 8955 §7.4). By itself it does not end evaluation.
+    pub redirect: Option<Arc<Route>>,
+    /// A copy of each packet that passes goes to this address, of the family of the packets: a neighbor, or reached by
+    /// the machine's own routes.
+    pub copy_to: Option<IpAddr>,
+}
 
-impl Rare {
-    /// True when none of the fields is looked at.
+impl RareGroup for RareActions {
+    const NONE: &'static Self = &RareActions {
+        redirect: None,
+        copy_to: None,
+    };
+}
+
+/// A pointer to a group that takes no memory beside itself until something in it is set: rules are many.
+#[derive(Clone, Debug)]
+pub struct Rare<G = RareFields>(Option<Box<G>>);
+
+impl<G: RareGroup> Rare<G> {
+    /// True when nothing in the group is set.
     pub fn is_none(&self) -> bool {
-        self.0.as_deref().is_none_or(|fields| *fields == NONE)
+        self.0.as_deref().is_none_or(|group| *group == *G::NONE)
     }
 }
 
-impl Deref for Rare {
-    type Target = RareFields;
+impl<G> Default for Rare<G> {
+    fn default() -> Self {
+        Self(None)
+    }
+}
 
-    fn deref(&self) -> &RareFields {
-        self.0.as_deref().unwrap_or(&NONE)
+impl<G: RareGroup> Deref for Rare<G> {
+    type Target = G;
+
+    fn deref(&self) -> &G {
+        self.0.as_deref().unwrap_or(G::NONE)
     }
 }
 
 /// Takes the memory.
-impl DerefMut for Rare {
-    fn deref_mut(&mut self) -> &mut RareFields {
+impl<G: RareGroup> DerefMut for Rare<G> {
+    fn deref_mut(&mut self) -> &mut G {
         self.0.get_or_insert_default()
     }
 }
 
-impl From<RareFields> for Rare {
-    fn from(fields: RareFields) -> Self {
-        Self(Some(fields).filter(|fields| *fields != NONE).map(Box::new))
+impl<G: RareGroup> From<G> for Rare<G> {
+    fn from(group: G) -> Self {
+        Self(Some(group).filter(|group| *group != *G::NONE).map(Box::new))
     }
 }
 
-impl PartialEq for Rare {
+impl<G: RareGroup> PartialEq for Rare<G> {
     fn eq(&self, other: &Self) -> bool {
         **self == **other
     }
 }
 
-impl Eq for Rare {}
+impl<G: RareGroup + Eq> Eq for Rare<G> {}
 
-impl Hash for Rare {
+impl<G: RareGroup + Hash> Hash for Rare<G> {
     fn hash<H: Hasher>(&self, state: &mut H) {
         (**self).hash(state);
     }
@@ -99,5 +132,11 @@ mod tests {
         rare.dscp = Some(IntervalSet::single(46));
         assert!(!rare.is_none());
         assert!(Rare::from(RareFields::default()).0.is_none());
+    }
+
+    #[test]
+    fn none_is_what_the_default_is() {
+        assert_eq!(*RareFields::NONE, RareFields::default());
+        assert_eq!(*RareActions::NONE, RareActions::default());
     }
 }

@@ -13,7 +13,7 @@ use crate::interval::IntervalSet;
 pub use crate::label::{Background, Label};
 pub use crate::order::OrderKey;
 use crate::packet::Packet;
-pub use crate::rare::{Rare, RareFields};
+pub use crate::rare::{Rare, RareActions, RareFields};
 
 /// The address family of the packets a rule looks at.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]

@@ -7,6 +7,7 @@ mod bucket;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -49,6 +50,8 @@ pub struct Verdict {
     pub dscp: u8,
     /// Where it is routed instead of by its destination; `None` for a packet that is dropped.
     pub redirect: Option<Arc<Route>>,
+    /// Where a copy of it goes; `None` for a packet that is dropped.
+    pub copy_to: Option<IpAddr>,
     /// Rules that handed a copy to the sampling group, in order.
     pub sampled_by: Vec<RuleId>,
     /// Rules that matched, in order.
@@ -69,6 +72,7 @@ impl Sim {
             passed: true,
             dscp: packet.dscp,
             redirect: None,
+            copy_to: None,
             sampled_by: Vec::new(),
             matched: Vec::new(),
         };
@@ -77,6 +81,7 @@ impl Sim {
         }
         let mut mark = None;
         let mut redirect: Option<Arc<Route>> = None;
+        let mut copy_to = None;
         let of_family = self
             .rules
             .iter_mut()
@@ -107,13 +112,15 @@ impl Sim {
                 return verdict;
             }
             mark = mark.or(rule.action.mark_dscp);
-            redirect = redirect.or_else(|| rule.action.redirect.clone());
+            redirect = redirect.or_else(|| rule.action.rare.redirect.clone());
+            copy_to = copy_to.or(rule.action.rare.copy_to);
             if !rule.action.continue_evaluation {
                 break;
             }
         }
         verdict.dscp = mark.unwrap_or(packet.dscp);
         verdict.redirect = redirect;
+        verdict.copy_to = copy_to;
         verdict
     }
 
@@ -306,8 +313,11 @@ fn describe_action(action: &Action) -> String {
     if let Some(dscp) = action.mark_dscp {
         words.push(format!("mark dscp {dscp}"));
     }
-    if let Some(route) = &action.redirect {
+    if let Some(route) = action.route() {
         words.push(format!("redirect to {route}"));
+    }
+    if let Some(address) = action.copy_to() {
+        words.push(format!("copy to {address}"));
     }
     let end = if action.continue_evaluation {
         "continue"

@@ -99,11 +99,12 @@ pub fn check_flow(nlri: &Nlri, actions: &TrafficFilteringActions) {
             let discards = lowered.rule.action.discard;
             assert_eq!(discards, actions.is_discard());
             assert!(discards || actions.legacy_redirect.is_none());
-            let goes_to = lowered.rule.action.redirect.as_deref();
+            let goes_to = lowered.rule.action.rare.redirect.as_deref();
             let wanted = actions.redirect_next_hop.filter(|_| !discards);
-            assert!(!wanted.is_some_and(|(_, copy)| copy));
-            let wanted = wanted.map(|(address, _)| Route::NextHop(address));
+            let wanted = wanted.map(Route::NextHop);
             assert_eq!(goes_to, wanted.as_ref());
+            let copied_to = actions.copy_to.filter(|_| !discards);
+            assert_eq!(lowered.rule.action.copy_to(), copied_to);
             assert!(discards || actions.redirect_route_target.is_none());
             assert!(actions.interface_sets.is_empty());
             assert!(!lowered.rule.label.to_string().contains('\n'));

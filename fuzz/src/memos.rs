@@ -42,9 +42,8 @@ fn check_written(memo: &Memo) {
         (&memo.nlri, memo.id, &memo.peer)
     );
     let mut told = memo.actions.clone();
-    // Redirects in legacy forms and what has no effect are not kept.
+    // What has no effect is not kept.
     told.notes.clear();
-    told.legacy_redirect = None;
     assert_eq!(again.actions, told);
 }
 

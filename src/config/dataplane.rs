@@ -186,15 +186,27 @@ fn redirects(section: &mut Section<'_, '_>, default: Redirects, scratch_mark: u3
         let number = value.integer(1..=u64::from(greatest))?;
         Ok(u32::try_from(number).expect("the range was checked"))
     };
-    let mark = section.optional("redirect_mark", |value| redirect_mark(value, scratch_mark));
+    let scratch = ("scratch_mark", scratch_mark);
+    let mark = section.optional("redirect_mark", |value| own_mark(value, &[scratch]));
     if mark.is_none() && default.mark & scratch_mark != 0 {
         section.error("scratch_mark has bits of redirect_mark, which is 0x00ff0000");
     }
     let mark = mark.unwrap_or(default.mark);
+    let taken = [scratch, ("redirect_mark", mark)];
+    let copy_mark = section.optional("copy_mark", |value| own_mark(value, &taken));
+    let octets = [default.copy_mark, 0xff, 0x00ff_0000, 0xff00_0000];
+    let free = octets
+        .into_iter()
+        .find(|octet| octet & (scratch_mark | mark) == 0);
+    let copy_mark = copy_mark.or(free).unwrap_or_else(|| {
+        section.error("scratch_mark and redirect_mark leave no octet for copy_mark");
+        default.copy_mark
+    });
     let values = mark >> mark.trailing_zeros();
     Redirects {
         mark,
         // The rule behind ours and, at 32766, the main table.
+        copy_mark,
         priority: section
             .optional("redirect_priority", |value| number(value, 32764))
             .unwrap_or(default.priority),
@@ -220,8 +232,8 @@ fn redirects(section: &mut Section<'_, '_>, default: Redirects, scratch_mark: u3
     }
 }
 
-/// Contiguous bits that are not scratch bits: at most 16, a table for each of their values.
-fn redirect_mark(value: &Value<'_, '_>, scratch_mark: u32) -> Result<u32, String> {
+/// Contiguous bits that are none of others: at most 16, a table or a target for each of their values.
+fn own_mark(value: &Value<'_, '_>, taken: &[(&str, u32)]) -> Result<u32, String> {
     let mark = value.integer(1..=u64::from(u32::MAX))?;
     let mark = u32::try_from(mark).expect("the range was checked");
     let run = mark >> mark.trailing_zeros();
@@ -230,9 +242,9 @@ fn redirect_mark(value: &Value<'_, '_>, scratch_mark: u32) -> Result<u32, String
             "{mark:#x} is not a run of at most 16 bits, as 0xff0000 is"
         ));
     }
-    match mark & scratch_mark {
-        0 => Ok(mark),
-        both => Err(format!("{both:#x} is in scratch_mark, too")),
+    match taken.iter().find(|(_, bits)| bits & mark != 0) {
+        None => Ok(mark),
+        Some((other, bits)) => Err(format!("{:#x} is in {other}, too", mark & bits)),
     }
 }
 

@@ -10,10 +10,11 @@ use std::sync::Arc;
 use dataplane::backend::Unsupported;
 use dataplane::interval::IntervalSet;
 use dataplane::rule::{
-    Action, AddressPattern, Background, Family, FragmentKind, Label, Match, Rule, RuleId,
+    Action, AddressPattern, Background, Family, FragmentKind, Label, Match, RareActions, Rule,
+    RuleId,
 };
 
-use super::redirects::Redirects;
+use super::redirects::{Redirects, copy_to};
 use crate::flowspec::action::TrafficFilteringActions;
 use crate::flowspec::matches::protocol;
 use crate::flowspec::operator::{fragment_set, numeric_set, tcp_flags_set};
@@ -126,37 +127,40 @@ fn lower_actions(
         )));
     }
     let discard = actions.is_discard();
-    let redirect = match discard {
-        true => {
-            let void = redirects_in_words(actions).into_iter();
-            notes.extend(void.map(|it| format!("{it} has no effect: the route discards")));
-            None
+    let mut rare = RareActions::default();
+    if discard {
+        let void = sends_in_words(actions).into_iter();
+        notes.extend(void.map(|it| format!("{it} has no effect: the route discards")));
+    } else {
+        if let Some(legacy) = actions.legacy_redirect {
+            return Err(Unsupported(format!(
+                "{legacy} is not followed: legacy_redirects is not set for this neighbor"
+            )));
         }
-        false => redirects.route(actions, family, notes)?,
-    };
+        rare.redirect = redirects.route(actions, family, notes)?;
+        rare.copy_to = copy_to(actions, family)?;
+    }
     Ok(Action {
         discard,
         limits: actions.limits(),
         mark_dscp: actions.mark_dscp,
-        redirect,
         sample: actions.sample,
+        rare: rare.into(),
         continue_evaluation: actions.continue_evaluation,
     })
 }
 
-/// All that would send packets elsewhere, in words.
-fn redirects_in_words(actions: &TrafficFilteringActions) -> Vec<String> {
+/// All that would send packets or copies elsewhere, in words.
+fn sends_in_words(actions: &TrafficFilteringActions) -> Vec<String> {
     let route_target = actions
         .redirect_route_target
         .map(|target| format!("redirect {target}"));
-    let next_hop = actions.redirect_next_hop.map(|(address, copy)| {
-        let verb = if copy { "copy" } else { "redirect" };
-        format!("{verb}-to-ip {address}")
-    });
-    let legacy = actions
-        .legacy_redirect
-        .map(|code| format!("redirect in the form {code:#06x}"));
-    [route_target, next_hop, legacy]
+    let next_hop = actions.redirect_next_hop;
+    let next_hop = next_hop.map(|address| format!("redirect-to-ip {address}"));
+    let copy = actions.copy_to;
+    let copy = copy.map(|address| format!("copy-to-ip {address}"));
+    let legacy = actions.legacy_redirect.map(|legacy| legacy.to_string());
+    [route_target, next_hop, copy, legacy]
         .into_iter()
         .flatten()
         .collect()

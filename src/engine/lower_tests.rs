@@ -52,12 +52,16 @@ fn routes_that_no_rule_can_enforce_are_unsupported_with_a_reason() {
             "interface-set transitive:input:65001:1 is not supported by this data plane",
         ),
         (
-            "match { port 80; } then { copy 192.0.2.1; }",
-            "copy-to-ip 192.0.2.1 is not supported by this data plane",
+            "match { port 80; } then { copy 2001:db8::1; }",
+            "copy-to-ip 2001:db8::1: ipv4 packets have no next hop of the other family",
+        ),
+        (
+            "match { port 80; } then { copy 224.0.0.1; redirect 192.0.2.1; }",
+            "copy-to-ip 224.0.0.1: it is not the address of a next hop",
         ),
         (
             "match { port 80; } then { redirect-to-nexthop; }",
-            "redirect in the form 0x0800 is not supported by this data plane",
+            "redirect in the form 0x0800 is not followed: legacy_redirects is not set for this neighbor",
         ),
     ];
     for (text, reason) in rows {
@@ -103,7 +107,7 @@ fn route_targets_lead_where_the_configuration_says() {
         let flow = parse_flows(&text).unwrap().remove(0);
         let lowered = lower(&flow.nlri, &flow.actions.into(), RuleId(7), &redirects).unwrap();
         assert_eq!(
-            lowered.rule.action.redirect.as_deref(),
+            lowered.rule.action.rare.redirect.as_deref(),
             route.as_ref(),
             "{then}"
         );
@@ -117,6 +121,10 @@ fn parts_without_effect_are_noted() {
         (
             "port 80; } then { discard; redirect 65001:100;",
             "redirect 65001:100 has no effect: the route discards",
+        ),
+        (
+            "port 80; } then { discard; copy 192.0.2.1;",
+            "copy-to-ip 192.0.2.1 has no effect: the route discards",
         ),
         (
             "port false; } then { discard;",
@@ -196,9 +204,9 @@ fn a_route_becomes_one_rule() {
         discard: false,
         limits,
         mark_dscp: Some(46),
-        redirect: None,
         sample: true,
         continue_evaluation: true,
+        ..Action::default()
     };
     assert_eq!(rule.action, action);
 }
@@ -233,8 +241,8 @@ fn nlri_and_packet() -> impl Strategy<Value = (Nlri, dataplane::packet::Packet)>
 }
 
 /// True when IPv4 packets can be sent there.
-fn is_next_hop((address, copy): (std::net::IpAddr, bool)) -> bool {
-    !copy && address.is_ipv4() && !address.is_unspecified() && !address.is_multicast()
+fn is_next_hop(address: std::net::IpAddr) -> bool {
+    address.is_ipv4() && !address.is_unspecified() && !address.is_multicast()
 }
 
 proptest! {
@@ -271,13 +279,16 @@ proptest! {
             || !actions.is_discard()
                 && (actions.redirect_route_target.is_some()
                     || actions.redirect_next_hop.is_some_and(|next_hop| !is_next_hop(next_hop))
+                    || actions.copy_to.is_some_and(|next_hop| !is_next_hop(next_hop))
                     || actions.legacy_redirect.is_some());
         match lower(&nlri, &actions.clone().into(), RuleId(0), &Redirects::default()) {
             Ok(lowered) => {
                 prop_assert!(!restricts);
                 prop_assert_eq!(lowered.rule.action.discard, actions.is_discard());
                 let redirects = actions.redirect_next_hop.is_some() && !actions.is_discard();
-                prop_assert_eq!(lowered.rule.action.redirect.is_some(), redirects);
+                prop_assert_eq!(lowered.rule.action.rare.redirect.is_some(), redirects);
+                let copy_to = actions.copy_to.filter(|_| !actions.is_discard());
+                prop_assert_eq!(lowered.rule.action.copy_to(), copy_to);
                 prop_assert_eq!(lowered.rule.action.limits, actions.limits());
             }
             Err(_) => prop_assert!(restricts),

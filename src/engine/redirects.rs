@@ -36,44 +36,53 @@ impl Redirects {
         family: Family,
         notes: &mut Vec<String>,
     ) -> Result<Option<Arc<Route>>, Unsupported> {
-        if let Some(code) = actions.legacy_redirect {
-            return Err(Unsupported(format!(
-                "redirect in the form {code:#06x} is not supported by this data plane"
-            )));
-        }
-        if let Some((address, true)) = actions.redirect_next_hop {
-            return Err(Unsupported(format!(
-                "copy-to-ip {address} is not supported by this data plane"
-            )));
-        }
         if let Some(target) = actions.redirect_route_target {
             let route = self.by_route_target.get(&target).ok_or_else(|| {
                 Unsupported(format!(
                     "redirect {target}: no [[redirect]] names this route target"
                 ))
             })?;
-            if let Some((address, _)) = actions.redirect_next_hop {
+            if let Some(address) = actions.redirect_next_hop {
                 notes.push(format!(
                     "redirect-to-ip {address} has no effect: redirect {target} decides"
                 ));
             }
             return Ok(Some(route.clone()));
         }
-        let Some((address, _)) = actions.redirect_next_hop else {
+        let Some(address) = actions.redirect_next_hop else {
             return Ok(None);
         };
-        let refuse = |reason| Unsupported(format!("redirect-to-ip {address}: {reason}"));
-        match (address, family) {
-            (IpAddr::V4(_), Family::Ipv6) | (IpAddr::V6(_), Family::Ipv4) => Err(refuse(format!(
-                "{family} packets have no next hop of the other family"
-            ))),
-            (address, _) if address.is_unspecified() || address.is_multicast() => {
-                Err(refuse("it is not the address of a next hop".into()))
-            }
-            (IpAddr::V6(address), _) if address.is_unicast_link_local() => Err(refuse(
-                "which link a link-local address is on is not known".into(),
-            )),
-            (address, _) => Ok(Some(Arc::new(Route::NextHop(address)))),
+        check_next_hop("redirect-to-ip", address, family)?;
+        Ok(Some(Arc::new(Route::NextHop(address))))
+    }
+}
+
+/// Where copies of the packets of a family go that pass; `None`: there are none.
+///
+/// Fails when they cannot be sent where the actions say.
+pub(super) fn copy_to(
+    actions: &TrafficFilteringActions,
+    family: Family,
+) -> Result<Option<IpAddr>, Unsupported> {
+    if let Some(address) = actions.copy_to {
+        check_next_hop("copy-to-ip", address, family)?;
+    }
+    Ok(actions.copy_to)
+}
+
+/// Says why packets of a family cannot be sent to an address. `verb`: what was asked for.
+fn check_next_hop(verb: &str, address: IpAddr, family: Family) -> Result<(), Unsupported> {
+    let refuse = |reason: &str| Err(Unsupported(format!("{verb} {address}: {reason}")));
+    match (address, family) {
+        (IpAddr::V4(_), Family::Ipv6) | (IpAddr::V6(_), Family::Ipv4) => refuse(&format!(
+            "{family} packets have no next hop of the other family"
+        )),
+        (address, _) if address.is_unspecified() || address.is_multicast() => {
+            refuse("it is not the address of a next hop")
         }
+        (IpAddr::V6(address), _) if address.is_unicast_link_local() => {
+            refuse("which link a link-local address is on is not known")
+        }
+        (IpAddr::V4(_) | IpAddr::V6(_), _) => Ok(()),
     }
 }

@@ -63,14 +63,46 @@ pub struct TrafficFilteringActions {
     pub mark_dscp: Option<u8>,
     /// rt-redirect, 0x8008, 0x8108, 0x8208 and rt-redirect-ipv6, 0x000d.
     pub redirect_route_target: Option<RouteTarget>,
-    /// Redirect to IP, 0x010c and 0x000c, with the copy bit.
-    pub redirect_next_hop: Option<(IpAddr, bool)>,
-    /// Redirect in a form that no RFC defines, 0x0800 or 0x800b: the code.
-    pub legacy_redirect: Option<u16>,
+    /// Redirect to IP, 0x010c and 0x000c, the copy bit clear.
+    pub redirect_next_hop: Option<IpAddr>,
+    /// Redirect to IP, the copy bit set: packets go on, and a copy goes there.
+    pub copy_to: Option<IpAddr>,
+    /// Redirect in a form that no RFC defines, 0x0800 or 0x800b.
+    pub legacy_redirect: Option<LegacyRedirect>,
     /// Interface-set, 0x0702 and 0x4702: the rule applies only to the union of these.
     pub interface_sets: Vec<InterfaceSet>,
     /// Actions that were recognised but have no effect, or lost to another: text for the operator.
     pub notes: Vec<String>,
+}
+
+/// A redirect as it was sent before there was a standard. Whether it is followed is for the configuration to say.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct LegacyRedirect {
+    /// Type and sub-type: 0x0800 or 0x800b.
+    pub code: u16,
+    /// Where to.
+    pub target: LegacyTarget,
+    /// Packets go on, and a copy goes there.
+    pub copy: bool,
+}
+
+/// Where a [`LegacyRedirect`] leads.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum LegacyTarget {
+    /// The next hop of the route (draft-simpson-idr-flowspec-redirect, and Juniper's first form).
+    NextHop,
+    /// An address in the community.
+    Address(IpAddr),
+    /// A route target for IPv6, before RFC 8956 gave it another code.
+    RouteTarget(RouteTarget),
+}
+
+/// `redirect in the form 0x0800`.
+impl fmt::Display for LegacyRedirect {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let verb = if self.copy { "copy" } else { "redirect" };
+        write!(f, "{verb} in the form {:#06x}", self.code)
+    }
 }
 
 /// A route target in the format that it was sent in.
@@ -265,19 +297,36 @@ impl TrafficFilteringActions {
             }
             None => {}
         }
-        match self.redirect_next_hop {
-            Some((IpAddr::V4(address), copy)) => {
-                let local = if copy { REDIRECT_COPY } else { 0 };
-                add(
-                    code::REDIRECT_TO_IPV4,
-                    join(address.octets(), local.to_be_bytes()),
-                );
+        for (address, local) in [(self.redirect_next_hop, 0), (self.copy_to, REDIRECT_COPY)] {
+            match address {
+                Some(IpAddr::V4(address)) => {
+                    add(
+                        code::REDIRECT_TO_IPV4,
+                        join(address.octets(), local.to_be_bytes()),
+                    );
+                }
+                Some(IpAddr::V6(address)) => {
+                    ipv6.push(ipv6_community(code::REDIRECT_TO_IPV6, address, local));
+                }
+                None => {}
             }
-            Some((IpAddr::V6(address), copy)) => {
-                let local = if copy { REDIRECT_COPY } else { 0 };
-                ipv6.push(ipv6_community(code::REDIRECT_TO_IPV6, address, local));
+        }
+        if let Some(LegacyRedirect { code, target, copy }) = self.legacy_redirect {
+            let (code, local) = (code.to_be_bytes(), if copy { REDIRECT_COPY } else { 0 });
+            match target {
+                LegacyTarget::NextHop => add(code, join([0; 4], local.to_be_bytes())),
+                LegacyTarget::Address(IpAddr::V4(address)) => {
+                    add(code, join(address.octets(), local.to_be_bytes()));
+                }
+                LegacyTarget::Address(IpAddr::V6(address)) => {
+                    ipv6.push(ipv6_community(code, address, local));
+                }
+                LegacyTarget::RouteTarget(RouteTarget::Ipv6(address, local)) => {
+                    ipv6.push(ipv6_community(code, address, local));
+                }
+                // There are other codes for these.
+                LegacyTarget::RouteTarget(_) => {}
             }
-            None => {}
         }
         for set in &self.interface_sets {
             let code = match set.transitive {
@@ -306,8 +355,8 @@ impl TrafficFilteringActions {
     /// True when packets that get through are sent elsewhere than to their destination.
     pub fn redirects(&self) -> bool {
         self.redirect_route_target.is_some()
-            || self.redirect_next_hop.is_some_and(|(_, copy)| !copy)
-            || self.legacy_redirect.is_some()
+            || self.redirect_next_hop.is_some()
+            || self.legacy_redirect.is_some_and(|legacy| !legacy.copy)
     }
 
     /// The limiters to get through: none when all is discarded.
@@ -347,13 +396,14 @@ impl TrafficFilteringActions {
         if let Some(target) = self.redirect_route_target {
             words.push(format!("redirect {target}"));
         }
-        match self.redirect_next_hop {
-            Some((address, false)) => words.push(format!("redirect-to-ip {address}")),
-            Some((address, true)) => words.push(format!("copy-to-ip {address}")),
-            None => {}
+        if let Some(address) = self.redirect_next_hop {
+            words.push(format!("redirect-to-ip {address}"));
         }
-        if let Some(code) = self.legacy_redirect {
-            words.push(format!("redirect in the form {code:#06x}"));
+        if let Some(address) = self.copy_to {
+            words.push(format!("copy-to-ip {address}"));
+        }
+        if let Some(legacy) = self.legacy_redirect {
+            words.push(legacy.to_string());
         }
         words.extend(
             self.interface_sets
@@ -439,7 +489,13 @@ impl TrafficFilteringActions {
                 });
             }
             code::LEGACY_REDIRECT_SIMPSON | code::LEGACY_REDIRECT_JUNIPER => {
-                self.legacy_redirect = Some(u16::from_be_bytes([kind, sub_kind]));
+                let address = Ipv4Addr::new(a, b, c, d);
+                let is_simpson = [kind, sub_kind] == code::LEGACY_REDIRECT_SIMPSON;
+                let target = match is_simpson && !address.is_unspecified() {
+                    true => LegacyTarget::Address(IpAddr::V4(address)),
+                    false => LegacyTarget::NextHop,
+                };
+                self.add_legacy([kind, sub_kind], target, low & REDIRECT_COPY != 0);
             }
             // Code points are an open set: what we do not know asks for nothing.
             _ => {}
@@ -458,8 +514,16 @@ impl TrafficFilteringActions {
             code::REDIRECT_TO_IPV6 => {
                 self.add_next_hop(IpAddr::V6(address), local & REDIRECT_COPY != 0);
             }
-            code::LEGACY_REDIRECT_SIMPSON | code::LEGACY_REDIRECT_JUNIPER => {
-                self.legacy_redirect = Some(u16::from_be_bytes([kind, sub_kind]));
+            code::LEGACY_REDIRECT_SIMPSON => {
+                let target = match address.is_unspecified() {
+                    true => LegacyTarget::NextHop,
+                    false => LegacyTarget::Address(IpAddr::V6(address)),
+                };
+                self.add_legacy([kind, sub_kind], target, local & REDIRECT_COPY != 0);
+            }
+            code::LEGACY_REDIRECT_JUNIPER => {
+                let target = LegacyTarget::RouteTarget(RouteTarget::Ipv6(address, local));
+                self.add_legacy([kind, sub_kind], target, false);
             }
             // As above.
             _ => {}
@@ -476,16 +540,20 @@ impl TrafficFilteringActions {
         );
     }
 
-    /// Keeps the first address to redirect or copy to.
+    /// Keeps the first address to redirect to, and the first to copy to.
     fn add_next_hop(&mut self, address: IpAddr, copy: bool) {
-        let name = if copy { "copy-to-ip" } else { "redirect-to-ip" };
-        match &self.redirect_next_hop {
-            None => self.redirect_next_hop = Some((address, copy)),
-            Some(kept) if *kept == (address, copy) => {}
-            Some(_) => self.notes.push(format!(
-                "{name} {address} has no effect: an earlier one applies"
-            )),
-        }
+        let (name, kept) = match copy {
+            true => ("copy-to-ip", &mut self.copy_to),
+            false => ("redirect-to-ip", &mut self.redirect_next_hop),
+        };
+        keep_first(name, kept, address, &mut self.notes);
+    }
+
+    /// Keeps the first redirect in a legacy form.
+    fn add_legacy(&mut self, code: [u8; 2], target: LegacyTarget, copy: bool) {
+        let code = u16::from_be_bytes(code);
+        let legacy = LegacyRedirect { code, target, copy };
+        keep_first("legacy", &mut self.legacy_redirect, legacy, &mut self.notes);
     }
 }
 

@@ -47,6 +47,8 @@ pub struct Verdict {
     pub marked_dscp: Option<u8>,
     /// The rule that says where it is sent instead of to its destination; `None` when it is dropped.
     pub redirected_by: Option<usize>,
+    /// The rule that says where a copy of it goes; `None` when it is dropped.
+    pub copied_by: Option<usize>,
     /// A copy is sampled.
     pub sampled: bool,
     /// Limiters that the packet has to get through, in order, with the position of the rule each
@@ -61,7 +63,7 @@ pub struct Verdict {
 /// Applies rules, which stand in the order of their precedence, to a packet (RFC 8955 §5.1 and §7).
 ///
 /// Evaluation ends at the first match that discards or whose T bit is clear. Actions of all matches
-/// on the way are collected; of several marks the first wins, and of several redirects.
+/// on the way are collected; of several marks the first wins, and so it is with redirects and copies.
 pub fn evaluate<'a>(
     rules: impl IntoIterator<Item = (&'a Nlri, &'a TrafficFilteringActions)>,
     packet: &Packet,
@@ -76,6 +78,7 @@ pub fn evaluate<'a>(
         if actions.is_discard() {
             verdict.dropped = true;
             verdict.redirected_by = None;
+            verdict.copied_by = None;
             verdict.deciding = Some(position);
             break;
         }
@@ -84,6 +87,9 @@ pub fn evaluate<'a>(
         verdict.marked_dscp = verdict.marked_dscp.or(actions.mark_dscp);
         if actions.redirects() {
             verdict.redirected_by.get_or_insert(position);
+        }
+        if actions.copy_to.is_some() {
+            verdict.copied_by.get_or_insert(position);
         }
         if !actions.continue_evaluation {
             verdict.deciding = Some(position);

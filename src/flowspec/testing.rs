@@ -140,11 +140,21 @@ pub fn arbitrary_actions() -> impl Strategy<Value = TrafficFilteringActions> {
         any::<(bool, bool)>(),
         option::of(0u8..64),
         option::weighted(0.3, target),
-        option::weighted(0.3, (address, any::<bool>())),
+        (
+            option::weighted(0.3, address.clone()),
+            option::weighted(0.2, address),
+        ),
         vec(set, 0..2),
     )
         .prop_map(
-            |((bytes, packets), (sample, go_on), mark_dscp, target, next_hop, interface_sets)| {
+            |(
+                (bytes, packets),
+                (sample, go_on),
+                mark_dscp,
+                target,
+                (next_hop, copy_to),
+                interface_sets,
+            )| {
                 TrafficFilteringActions {
                     rate_bytes_per_sec: bytes,
                     rate_packets_per_sec: packets,
@@ -153,6 +163,7 @@ pub fn arbitrary_actions() -> impl Strategy<Value = TrafficFilteringActions> {
                     mark_dscp,
                     redirect_route_target: target,
                     redirect_next_hop: next_hop,
+                    copy_to,
                     legacy_redirect: None,
                     interface_sets,
                     notes: Vec::new(),

@@ -380,6 +380,7 @@ impl Running {
                 old.dataplane.sonic == config.dataplane.sonic,
             ),
             ("dataplane.redirect_mark", now.mark == new.mark),
+            ("dataplane.copy_mark", now.copy_mark == new.copy_mark),
             ("dataplane.redirect_priority", now.priority == new.priority),
             ("dataplane.redirect_tables", now.tables == new.tables),
             ("dataplane.redirect_protocol", now.protocol == new.protocol),

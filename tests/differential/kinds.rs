@@ -4,6 +4,8 @@ use flowacl::flowspec::action::TrafficFilteringActions;
 use rand::Rng;
 use rand::rngs::StdRng;
 
+use crate::specifications::COLLECTORS;
+
 /// What rules do, as far as a layout may tell them apart.
 #[derive(Clone, Copy, Debug)]
 pub enum Kind {
@@ -29,11 +31,15 @@ pub enum Kind {
     ByteRateAndContinue,
     /// Such a rate in packets, and DSCP.
     PacketRateAndMark,
+    /// Sends a copy elsewhere.
+    Copy,
+    /// The same, and later rules follow.
+    CopyAndContinue,
 }
 
 impl Kind {
     /// All kinds.
-    pub const ALL: [Self; 11] = [
+    pub const ALL: [Self; 13] = [
         Self::Discard,
         Self::Accept,
         Self::Mark,
@@ -45,6 +51,8 @@ impl Kind {
         Self::ByteRate,
         Self::ByteRateAndContinue,
         Self::PacketRateAndMark,
+        Self::Copy,
+        Self::CopyAndContinue,
     ];
 
     /// Actions of this kind.
@@ -77,6 +85,11 @@ impl Kind {
             Self::PacketRateAndMark => {
                 actions.rate_packets_per_sec = Some(1e6);
                 actions.mark_dscp = dscp;
+            }
+            Self::Copy => actions.copy_to = Some(COLLECTORS[0]),
+            Self::CopyAndContinue => {
+                actions.copy_to = Some(COLLECTORS[0]);
+                actions.continue_evaluation = true;
             }
         }
         actions

@@ -276,6 +276,7 @@ fn other_settings(random: &mut StdRng) -> Settings {
             .unwrap_or(&0x7f),
         redirect: Redirects {
             mark: 0x000f_0000,
+            copy_mark: 0x0000_8000,
             unreachable: Unreachable::Discard,
             ..Redirects::default()
         },

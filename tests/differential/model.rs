@@ -18,7 +18,7 @@ use rand::rngs::StdRng;
 use rand::seq::IndexedRandom;
 
 use crate::populations::{Population, mask};
-use crate::specifications::{Route, redirects};
+use crate::specifications::{COLLECTORS, Route, redirects};
 
 /// A rule's place.
 type Key = (Family, OrderKey);
@@ -125,7 +125,15 @@ impl Model {
     }
 
     /// Installs a route in the place of another: half of them keep its id, and with it its counter.
-    fn put(&mut self, random: &mut StdRng, route: Route, previous: Option<Installed>) -> Arc<Rule> {
+    fn put(
+        &mut self,
+        random: &mut StdRng,
+        mut route: Route,
+        previous: Option<Installed>,
+    ) -> Arc<Rule> {
+        if let Some(collector) = &mut route.actions.copy_to {
+            *collector = COLLECTORS[usize::from(route.nlri.family().is_ipv6())];
+        }
         let kept = previous.filter(|_| random.random_bool(0.5));
         // What a later process wants to know: at least the route.
         let notes = vec![0xa5; random.random_range(0..40)];

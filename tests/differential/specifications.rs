@@ -1,5 +1,7 @@
 //! Flow Specifications of random components with random operators.
 
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+
 use dataplane::packet::Packet;
 use flowacl::engine::redirects::Redirects;
 use flowacl::flowspec::action::{RouteTarget, TrafficFilteringActions};
@@ -52,6 +54,12 @@ pub const NOWHERE: RouteTarget = RouteTarget::TwoOctetAs(65001, 1);
 /// Leads to the main table: packets go where they would have gone.
 pub const ELSEWHERE: RouteTarget = RouteTarget::TwoOctetAs(65001, 2);
 
+/// Where copies go to, in IPv4 and in IPv6: back to the attacker, who looks at nothing.
+pub const COLLECTORS: [IpAddr; 2] = [
+    IpAddr::V4(Ipv4Addr::new(192, 168, 255, 2)),
+    IpAddr::V6(Ipv6Addr::new(0xfd00, 1, 0, 0, 0, 0, 0, 2)),
+];
+
 /// Where packets are redirected to.
 pub fn redirects() -> Redirects {
     Redirects::new([
@@ -83,6 +91,7 @@ pub fn actions(random: &mut StdRng) -> TrafficFilteringActions {
         redirect_route_target: random
             .random_bool(0.2)
             .then(|| *[NOWHERE, ELSEWHERE].choose(random).unwrap_or(&NOWHERE)),
+        copy_to: random.random_bool(0.1).then_some(COLLECTORS[0]),
         ..TrafficFilteringActions::default()
     }
 }

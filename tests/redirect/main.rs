@@ -8,6 +8,7 @@ mod available;
 mod machine;
 mod scene;
 mod actions;
+mod copies;
 mod next_hop;
 mod remains;
 mod vrf;

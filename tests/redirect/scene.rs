@@ -206,6 +206,63 @@ impl Scene {
         }
     }
 
+    /// Sends packets and says how many of them came to the victim, and to each scrubber. What comes to a scrubber must look
+    /// as if it had been forwarded, but that the kernel forbids fragmenting a copy.
+    pub fn spread(&mut self, text: &str, count: u16, expected: [usize; 2]) -> (usize, [usize; 2]) {
+        let packet = Packet::from_text(text).unwrap();
+        let sent: Vec<Vec<u8>> = (0..count)
+            .map(|_| {
+                self.number += 1;
+                let (number, builder) = (self.number, PacketBuilder::of(&packet).unwrap());
+                let change = |header: Header| header.identification(number).ecn(1);
+                let mut octets = builder.header(change).build();
+                if octets[0] >> 4 == 6 {
+                    // Tells packets apart that have no identification: the source port.
+                    octets[40..42].copy_from_slice(&number.to_be_bytes());
+                }
+                octets
+            })
+            .collect();
+        let passed = self.lab.pass(&sent).unwrap();
+        let arrived = passed.iter().filter(|passed| **passed != Passed::Dropped);
+        let arrived = arrived.count();
+        let mut copies = [0; 2];
+        let end = Instant::now() + Duration::from_secs(2);
+        let settled = |copies: &[usize; 2]| *copies == expected;
+        while !settled(&copies) && Instant::now() < end {
+            for (tap, copies) in self.taps.iter_mut().zip(&mut copies) {
+                while let Ok(Some(octets)) = tap.receive() {
+                    let same = |sent: &&Vec<u8>| payload(sent) == payload(octets);
+                    if let Some(sent) = sent.iter().find(same) {
+                        dscp(octets, sent);
+                        *copies += 1;
+                    }
+                }
+            }
+            std::thread::yield_now();
+        }
+        (arrived, copies)
+    }
+
+    /// All tables of the packet filter in the router.
+    pub fn tables(&self) -> Vec<String> {
+        let text = self.nft("list tables");
+        text.lines().map(String::from).collect()
+    }
+
+    /// Runs `nft` in the router and returns what it prints.
+    pub fn nft(&self, arguments: &str) -> String {
+        let list: Vec<String> = arguments.split_whitespace().map(String::from).collect();
+        let output = self
+            .lab
+            .router
+            .run(move || Command::new("nft").args(list).output());
+        let output = output.unwrap();
+        let error = String::from_utf8_lossy(&output.stderr);
+        assert!(output.status.success(), "nft {arguments}: {error}");
+        String::from_utf8(output.stdout).unwrap()
+    }
+
     /// All of ours in the router's routing: policy rules, and routes of the daemon's protocol.
     pub fn entries(&self) -> Vec<String> {
         let mut lines = Vec::new();

@@ -2,7 +2,9 @@
 
 use std::net::{Ipv4Addr, Ipv6Addr};
 
-use flowacl::flowspec::action::{InterfaceSet, RouteTarget, TrafficFilteringActions};
+use flowacl::flowspec::action::{
+    InterfaceSet, LegacyRedirect, LegacyTarget, RouteTarget, TrafficFilteringActions,
+};
 use flowacl::wire::attribute::{AsPathSegmentKind, Attributes, Origin};
 use flowacl::wire::community::{ExtendedCommunity, Ipv6ExtendedCommunity};
 use flowacl::wire::iana::FlowFamily;
@@ -172,14 +174,22 @@ fn actions(described: &[Value]) -> TrafficFilteringActions {
                 actions.redirect_route_target = Some(RouteTarget::Ipv4(address, local));
             }
             (_, "0x010c") => {
-                actions.redirect_next_hop = Some((text("value").parse().unwrap(), flag("copy")));
+                let address = Some(text("value").parse().unwrap());
+                match flag("copy") {
+                    true => actions.copy_to = address,
+                    false => actions.redirect_next_hop = address,
+                }
             }
             (_, "0x000c") => {
                 let copy = one["local"].as_u64().unwrap() & 1 == 1;
-                actions.redirect_next_hop = Some((text("addr").parse().unwrap(), copy));
+                let address = Some(text("addr").parse().unwrap());
+                match copy {
+                    true => actions.copy_to = address,
+                    false => actions.redirect_next_hop = address,
+                }
             }
-            (_, "0x0800") => actions.legacy_redirect = Some(0x0800),
-            (_, "0x800b") => actions.legacy_redirect = Some(0x800b),
+            (_, "0x0800") => actions.legacy_redirect = Some(to_next_hop(0x0800)),
+            (_, "0x800b") => actions.legacy_redirect = Some(to_next_hop(0x800b)),
             (_, "0x0702" | "0x4702") => actions.interface_sets.push(InterfaceSet {
                 transitive: flag("transitive"),
                 asn: one["as"].as_u64().unwrap() as u32,
@@ -347,5 +357,14 @@ fn check_routes(id: &str, family: FlowFamily, routes: &[PathOf<Nlri>], expected:
     for (path, expected) in routes.iter().zip(expected) {
         assert_eq!(path.route.family(), family, "{id}");
         check_nlri(id, &path.route, expected);
+    }
+}
+
+/// A redirect to the next hop of the route, in a form that no RFC defines.
+fn to_next_hop(code: u16) -> LegacyRedirect {
+    LegacyRedirect {
+        code,
+        target: LegacyTarget::NextHop,
+        copy: false,
     }
 }

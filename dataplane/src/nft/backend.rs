@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use super::NftablesCapability;
+use super::copier::Copier;
 use super::frame::delete_messages;
 use super::object::PRIORITY;
 use super::readback;
@@ -10,7 +11,7 @@ use super::table::Table;
 use super::transport::Transport;
 use crate::backend::{Backend, BackendError, Capability, Counter, Culprit, Recovered};
 use crate::desired::{Changes, Link, Settings};
-use crate::routing::{Steering, reverse_path};
+use crate::routing::{MarksInUse, Steering, reverse_path};
 use crate::rule::{LimitUnit, Rule, RuleId};
 
 /// The packet filter of the Linux kernel.
@@ -22,9 +23,11 @@ pub struct Nftables {
     running: Option<Table>,
     /// Sends packets elsewhere that the table marks; there while it runs.
     steering: Option<Steering>,
+    /// Copies packets that the table marks; there while it runs.
+    copier: Option<Copier>,
 }
 
-/// Why packets of an interface cannot be redirected.
+/// Why packets of an interface cannot be redirected or copied.
 const BRIDGED: &str = "is a port of a bridge, and bridged packets are not routed; leave it out of dataplane.interfaces";
 
 impl Nftables {
@@ -43,6 +46,22 @@ impl Nftables {
         self.steering
             .as_mut()
             .ok_or_else(|| BackendError::Unavailable("not started".into()))
+    }
+
+    /// Carries out changes when all that they send packets to has been made ready.
+    fn commit_prepared(&mut self, changes: &Changes) -> Result<(), BackendError> {
+        let (Some(running), Some(steering), Some(copier)) =
+            (&mut self.running, &mut self.steering, &mut self.copier)
+        else {
+            return Err(BackendError::Unavailable("not started".into()));
+        };
+        steering.prepare(&changes.put)?;
+        copier.prepare(&changes.put, running)?;
+        running.marks = MarksInUse {
+            routes: steering.marks().clone(),
+            copies: copier.marks().clone(),
+        };
+        running.commit(changes)
     }
 }
 
@@ -93,16 +112,24 @@ impl Backend for Nftables {
         links: &[Link],
         rules: &[Arc<Rule>],
     ) -> Result<(), BackendError> {
-        let transport = Transport::open()?;
+        let mut transport = Transport::open()?;
         let mut steering = Steering::open(&settings.redirect)?;
         steering.prepare(rules)?;
-        let table = Table::take_over(transport, settings, links, rules, steering.marks().clone())?;
+        let mut copier = Copier::open(settings, &mut transport)?;
+        copier.prepare(rules, &mut transport)?;
+        let marks = MarksInUse {
+            routes: steering.marks().clone(),
+            copies: copier.marks().clone(),
+        };
+        let mut table = Table::take_over(transport, settings, links, rules, marks)?;
         let everything = Changes {
             put: rules.to_vec(),
             remove: Vec::new(),
         };
         steering.committed(&everything);
+        copier.committed(&everything, &mut table);
         (self.running, self.steering) = (Some(table), Some(steering));
+        self.copier = Some(copier);
         Ok(())
     }
 
@@ -115,32 +142,34 @@ impl Backend for Nftables {
 
     fn commit(&mut self, changes: &Changes) -> Result<(), BackendError> {
         let bridged = self.running()?.coverage.ingress.first().cloned();
-        let redirects = |rule: &&Arc<Rule>| rule.action.route().is_some();
-        if let (Some(port), Some(rule)) = (bridged, changes.put.iter().find(redirects)) {
+        let sends =
+            |rule: &&Arc<Rule>| rule.action.route().is_some() || rule.action.copy_to().is_some();
+        if let (Some(port), Some(rule)) = (bridged, changes.put.iter().find(sends)) {
+            let verb = match rule.action.route() {
+                Some(_) => "redirect",
+                None => "copy",
+            };
             return Err(BackendError::Refused {
                 rule: Some(rule.id),
-                reason: format!("redirect: {port} {BRIDGED}"),
+                reason: format!("{verb}: {port} {BRIDGED}"),
             });
         }
-        let steering = self.steering()?;
-        let outcome = steering.prepare(&changes.put);
-        let marks = steering.marks().clone();
-        let outcome = outcome.and_then(|()| {
-            let running = self.running()?;
-            running.marks = marks;
-            running.commit(changes)
-        });
-        let steering = self.steering()?;
-        match outcome {
-            Ok(()) => {
-                steering.committed(changes);
-                Ok(())
-            }
-            Err(error) => {
-                steering.refused();
-                Err(error)
+        let outcome = self.commit_prepared(changes);
+        if let (Some(running), Some(steering), Some(copier)) =
+            (&mut self.running, &mut self.steering, &mut self.copier)
+        {
+            match outcome {
+                Ok(()) => {
+                    steering.committed(changes);
+                    copier.committed(changes, running);
+                }
+                Err(_) => {
+                    steering.refused();
+                    copier.refused(running);
+                }
             }
         }
+        outcome
     }
 
     fn counters(&mut self) -> Result<Vec<(RuleId, Counter)>, BackendError> {
@@ -158,18 +187,26 @@ impl Backend for Nftables {
     fn audit(&mut self) -> Result<Option<Culprit>, BackendError> {
         let culprit = self.running()?.audit()?;
         self.steering()?.audit()?;
+        if let (Some(running), Some(steering), Some(copier)) =
+            (&mut self.running, &mut self.steering, &mut self.copier)
+        {
+            copier.audit(running, steering)?;
+        }
         Ok(culprit)
     }
 
     fn impaired(&mut self) -> Vec<(RuleId, String)> {
-        let Some(steering) = &self.steering else {
+        let (Some(steering), Some(copier)) = (&self.steering, &self.copier) else {
             return Vec::new();
         };
         let mut impaired = steering.impaired();
+        impaired.extend(copier.impaired());
         let running = self.running.as_ref();
         if let Some(port) = running.and_then(|running| running.coverage.ingress.first()) {
             let reason = format!("not redirected everywhere: {port} {BRIDGED}");
             impaired.extend(steering.rules().map(|rule| (rule, reason.clone())));
+            let reason = format!("not copied everywhere: {port} {BRIDGED}");
+            impaired.extend(copier.rules().map(|rule| (rule, reason.clone())));
         }
         impaired
     }
@@ -251,6 +288,9 @@ impl Backend for Nftables {
             .transact(&delete_messages(), None)
             .map(drop)
             .map_err(BackendError::from)?;
+        if let Some(copier) = self.copier.take() {
+            copier.stop(&mut running)?;
+        }
         self.steering.take().map_or(Ok(()), Steering::stop)
     }
 }

@@ -57,6 +57,15 @@ pub(super) struct Context {
     pub(super) collect_marks: Option<ScratchMark>,
 }
 
+/// What few rules do to packets that pass.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) struct RareTail {
+    /// What sends packets elsewhere when they are routed.
+    pub(super) redirect: Option<Mark>,
+    /// What sends a copy elsewhere behind this table.
+    pub(super) copy: Option<Mark>,
+}
+
 /// How nft rules find the counter and the limits of a rule.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Objects {
@@ -66,8 +75,8 @@ pub(super) enum Objects {
         counter: String,
         /// Its limits, in the order in which they are charged.
         limits: Vec<String>,
-        /// What sends packets elsewhere when they are routed.
-        redirect: Option<Mark>,
+        /// What few rules do.
+        rare: RareTail,
     },
     /// Maps have them for the keys of many rules.
     Mapped {
@@ -115,19 +124,18 @@ impl Objects {
         }
     }
 
-    /// The mark that redirects packets, unless an earlier rule has redirected them.
-    fn redirect(&self) -> Option<[Statement; 2]> {
-        let Self::Named {
-            redirect: Some(Mark { mask, value }),
-            ..
-        } = *self
-        else {
-            return None;
+    /// The marks that copy packets and redirect them, each unless an earlier rule has done it.
+    fn sends(&self) -> Vec<[Statement; 2]> {
+        let Self::Named { rare, .. } = self else {
+            return Vec::new();
         };
-        Some([
-            Statement::MarkIs { mask, value: 0 },
-            Statement::SetMark { mask, value },
-        ])
+        let set = |&Mark { mask, value }: &Mark| {
+            [
+                Statement::MarkIs { mask, value: 0 },
+                Statement::SetMark { mask, value },
+            ]
+        };
+        rare.copy.iter().chain(&rare.redirect).map(set).collect()
     }
 
     /// The condition that there is a rule for the packet's key.
@@ -266,11 +274,11 @@ fn tails(
         tail.push(Statement::Verdict(Verdict::Drop));
         tails.push(std::mem::take(&mut tail));
     }
-    if let Some(redirect) = objects.redirect() {
+    for send in objects.sends() {
         if !tail.is_empty() {
             tails.push(std::mem::take(&mut tail));
         }
-        tails.push(redirect.into());
+        tails.push(send.into());
     }
     match (action.mark_dscp, context.collect_marks) {
         (Some(dscp), Some(mark)) => {

@@ -89,6 +89,8 @@ impl Received {
                 | Expression::SetMeta(_)
                 | Expression::SetPayload { .. }
                 | Expression::GoOnIn(_)
+                | Expression::LoadFrom(_)
+                | Expression::Duplicate
                 | Expression::ObjectIn(..)
                 | Expression::Behind(..)
                 | Expression::Log { .. }
@@ -300,7 +302,7 @@ fn passed(matches: &Match, received: &Received, packet: &Packet) -> usize {
     let objects = Objects::Named {
         counter: String::new(),
         limits: Vec::new(),
-        redirect: None,
+        rare: RareTail::default(),
     };
     let rules = compile(&rule, class, &context, &objects);
     rules

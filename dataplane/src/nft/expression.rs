@@ -143,6 +143,10 @@ pub(super) enum Expression {
     Lookup(SetReference),
     /// Goes on with the chain that a map has for the register, if it has one.
     GoOnIn(String),
+    /// Loads what a map has for the register; goes on only if there is something.
+    LoadFrom(String),
+    /// Sends a copy of the packet to the address in the register.
+    Duplicate,
     /// Counts, or goes on only if the limit says so.
     Object(ObjectKind, String),
     /// The same with the object that a map has for the register; goes on only if there is one.
@@ -238,6 +242,11 @@ impl Expression {
                 let list = list.u32(2, REGISTER).u32(3, VERDICT_REGISTER);
                 ("lookup", list.string(1, map))
             }
+            Self::LoadFrom(map) => {
+                let list = list.u32(2, REGISTER).u32(3, REGISTER);
+                ("lookup", list.string(1, map))
+            }
+            Self::Duplicate => ("dup", list.u32(1, REGISTER)),
             Self::Object(kind, name) => ("objref", list.u32(1, *kind as u32).string(2, name)),
             Self::ObjectIn(_, map) => ("objref", list.u32(3, REGISTER).string(4, map)),
             Self::Log { group, snap_length } => {

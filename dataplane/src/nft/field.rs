@@ -38,8 +38,8 @@ pub(super) enum Field {
     Ipv6NextHeader,
     /// IPv6 flow label.
     FlowLabel,
-    /// IPv6 hop limit.
-    HopLimit,
+    /// IPv4 time to live, or IPv6 hop limit.
+    HopLimit(Family),
     /// 1 when there is an IPv6 fragment header, else 0.
     FragmentHeader,
     /// Offset in the IPv6 fragment header.
@@ -93,6 +93,7 @@ pub(super) mod data_type {
     pub const ICMPV6_TYPE: u32 = 29;
     pub const ICMP_CODE: u32 = 32;
     pub const ICMPV6_CODE: u32 = 33;
+    pub const MARK: u32 = 19;
     pub const DSCP: u32 = 36;
     pub const INTERFACE_NAME: u32 = 41;
 }
@@ -207,7 +208,8 @@ impl Field {
             Self::Destination(Ipv6) => network(24, 16, IPV6_ADDRESS),
             Self::Ipv6PayloadLength => network(4, 2, INTEGER),
             Self::Ipv6NextHeader => network(6, 1, PROTOCOL),
-            Self::HopLimit => network(7, 1, INTEGER),
+            Self::HopLimit(Ipv4) => network(8, 1, INTEGER),
+            Self::HopLimit(Ipv6) => network(7, 1, INTEGER),
             Self::Dscp(Ipv4) => {
                 (mask, shift) = (Some(0xfc), 2);
                 network(1, 1, DSCP)
@@ -262,7 +264,8 @@ impl Field {
             Self::Ipv6PayloadLength => "ip6 length",
             Self::Ipv6NextHeader => "ip6 nexthdr",
             Self::FlowLabel => "ip6 flowlabel",
-            Self::HopLimit => "ip6 hoplimit",
+            Self::HopLimit(Ipv4) => "ip ttl",
+            Self::HopLimit(Ipv6) => "ip6 hoplimit",
             Self::FragmentHeader => "exthdr frag",
             Self::FragmentOffset => "frag frag-off",
             Self::MoreFragments => "frag more-fragments",
@@ -282,13 +285,14 @@ impl Field {
     /// True when nft knows from the field alone that the packet is of this family.
     pub(super) fn implies(self, family: Family) -> bool {
         match self {
-            Self::Destination(own) | Self::Source(own) | Self::Dscp(own) => own == family,
+            Self::Destination(own) | Self::Source(own) => own == family,
+            Self::Dscp(own) | Self::HopLimit(own) => own == family,
             Self::IcmpType(own) | Self::IcmpCode(own) => own == family,
             Self::Ipv4Protocol | Self::Ipv4Length | Self::Ipv4Fragment => family == Family::Ipv4,
             Self::Ipv6PayloadLength | Self::Ipv6NextHeader | Self::FlowLabel => {
                 family == Family::Ipv6
             }
-            Self::HopLimit | Self::FragmentHeader | Self::FragmentOffset | Self::MoreFragments => {
+            Self::FragmentHeader | Self::FragmentOffset | Self::MoreFragments => {
                 family == Family::Ipv6
             }
             Self::TransportProtocol
@@ -337,7 +341,7 @@ impl Field {
             | Self::Dscp(_)
             | Self::Ipv6PayloadLength
             | Self::FlowLabel
-            | Self::HopLimit
+            | Self::HopLimit(_)
             | Self::FragmentOffset
             | Self::MoreFragments
             | Self::SourcePort

@@ -265,7 +265,10 @@ fn guard_rules(guard: &Guard, matches: &Match, locality: Locality<'_>) -> Vec<Nf
         common.push(later_fragment(guard.family));
     }
     if guard.on_link {
-        common.push(Statement::Match(Field::HopLimit, Test::Is(255)));
+        common.push(Statement::Match(
+            Field::HopLimit(guard.family),
+            Test::Is(255),
+        ));
     }
     if guard.to_this_machine {
         match locality.to_this_machine(guard.family) {

@@ -3,11 +3,11 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use super::compile::{Class, Context, Objects, buckets, can_match, compile};
+use super::compile::{Class, Context, Objects, RareTail, buckets, can_match, compile};
 use super::key::KeyValue;
 use super::limit::Bucket;
 use super::object::{MEMO_IN_COUNTER, MEMO_PIECE, NamedObject, NftRule, ObjectBody};
-use crate::routing::{Mark, Marks};
+use crate::routing::MarksInUse;
 use crate::rule::{LimitUnit, Rule, RuleId};
 
 /// What rules may take over of an earlier process, and what they need to know of others.
@@ -17,8 +17,8 @@ pub(super) struct KnownObjects {
     pub(super) bodies: BTreeMap<String, ObjectBody>,
     /// Memos, each with the version in the names of the objects that hold it.
     pub(super) memos: BTreeMap<RuleId, (u32, Vec<u8>)>,
-    /// The packet marks of all routes that rules redirect to.
-    pub(super) marks: Arc<Marks>,
+    /// The packet marks of all that rules redirect or copy to.
+    pub(super) marks: MarksInUse,
 }
 
 /// An installed rule and what it owns.
@@ -34,8 +34,8 @@ pub(super) struct Installed {
     /// 0 while the memo stands beside the counter, which cannot be changed without losing the count;
     /// else the version in the names of the objects that hold it.
     memo_version: u32,
-    /// What sends packets elsewhere when they are routed.
-    redirect: Option<Mark>,
+    /// What few rules do.
+    rare: Option<Box<RareTail>>,
     /// Whether any packet of a class can match, in the order of [`Class::ALL`].
     classes: [bool; 2],
 }
@@ -72,9 +72,14 @@ impl Installed {
             Some(previous) => previous.memo_version + 1,
             None => known_memo(&rule, known),
         };
-        let redirect = rule.action.route().map(|route| {
-            let mark = known.marks.get(route);
+        let mut rare = RareTail::default();
+        rare.redirect = rule.action.route().map(|route| {
+            let mark = known.marks.routes.get(route);
             mark.expect("routes get their marks before the rules that use them")
+        });
+        rare.copy = rule.action.copy_to().map(|address| {
+            let mark = known.marks.copies.get(&address);
+            mark.expect("addresses get their marks before the rules that use them")
         });
         let classes = Class::ALL.map(|class| can_match(&rule, class));
         Self {
@@ -82,7 +87,7 @@ impl Installed {
             limits,
             limit_version,
             memo_version,
-            redirect,
+            rare: (rare != RareTail::default()).then(|| Box::new(rare)),
             classes,
         }
     }
@@ -97,9 +102,9 @@ impl Installed {
         self.classes != [false; 2]
     }
 
-    /// Whether packets that pass are sent elsewhere.
-    pub(super) fn redirects(&self) -> bool {
-        self.redirect.is_some() && buckets(&self.rule.action).is_some()
+    /// Whether it does more to packets than maps can say: sends them, or copies, elsewhere.
+    pub(super) fn wants_a_list(&self) -> bool {
+        self.rare.is_some() && buckets(&self.rule.action).is_some()
     }
 
     /// The name of the counter.
@@ -140,7 +145,7 @@ impl Installed {
         let objects = Objects::Named {
             counter: self.counter(),
             limits: self.limits(),
-            redirect: self.redirect,
+            rare: self.rare.as_deref().cloned().unwrap_or_default(),
         };
         compile(&self.rule, class, context, &objects)
     }

@@ -29,6 +29,10 @@ const BATCH_GENERATION: u16 = 1;
 pub(super) const NEW_GENERATION: u16 = u16::from_be_bytes([SUBSYSTEM, 15]);
 /// `NFPROTO_INET`, the family of our table.
 pub(super) const FAMILY_INET: u8 = 1;
+/// `NFPROTO_IPV4`.
+pub(super) const FAMILY_IPV4: u8 = 2;
+/// `NFPROTO_IPV6`.
+pub(super) const FAMILY_IPV6: u8 = 10;
 /// `NFPROTO_UNSPEC`: tables of all families.
 pub(super) const FAMILY_ANY: u8 = 0;
 /// Octets of a netlink header and the netfilter header behind it.
@@ -164,6 +168,12 @@ impl Message {
             attributes,
             rule: None,
         }
+    }
+
+    /// The same request about tables of another family (`NFPROTO_*`).
+    pub(super) fn of_family(mut self, family: u8) -> Self {
+        self.family = family;
+        self
     }
 
     /// The same message, blamed on `rule`.

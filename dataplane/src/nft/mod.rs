@@ -15,6 +15,9 @@
 //!   what `readback` reads with what shall be, and puts it right; `ownership` says who may change it,
 //!   `monitor` who has.
 //!
+//! Packets are copied by small tables beside it, `ip flowacl` and `ip6 flowacl`: [`copy`] says what is in them, and
+//! `copier` makes them so.
+//!
 //! [`render`](mod@render) writes the same table as text.
 
 // Without a kernel to talk to the messages have no reader.
@@ -22,6 +25,7 @@
 
 mod chunk;
 mod compile;
+mod copy;
 mod coverage;
 mod expression;
 mod field;
@@ -42,6 +46,8 @@ mod unit;
 
 #[cfg(feature = "os")]
 mod backend;
+#[cfg(feature = "os")]
+mod copier;
 #[cfg(feature = "os")]
 mod monitor;
 #[cfg(feature = "os")]

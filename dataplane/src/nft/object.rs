@@ -321,7 +321,7 @@ pub(super) enum Values {
 }
 
 /// `NFT_SET_MAP`.
-const MAP: u32 = 8;
+pub(super) const MAP: u32 = 8;
 /// `NFT_DATA_VERDICT`.
 const VERDICT: u32 = 0xffff_ff00;
 

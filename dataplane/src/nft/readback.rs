@@ -3,19 +3,19 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::CStr;
 use std::hash::{DefaultHasher, Hash, Hasher};
-use std::sync::Arc;
 
 use super::expression::ObjectKind;
 use super::installed::KnownObjects;
 use super::layout::number_of;
 use super::limit::Bucket;
 use super::message::{
-    Attributes, FAMILY_ANY, Kind, Message, TABLE, attributes_of, find_attribute, find_string,
-    find_u32, find_u64,
+    Attributes, FAMILY_ANY, FAMILY_INET, Kind, Message, TABLE, attributes_of, find_attribute,
+    find_string, find_u32, find_u64,
 };
 use super::object::{CHAIN_TYPE, Hook, ObjectBody, PRIORITY, USERDATA_MEMO};
 use super::transport::Transport;
 use crate::backend::{BackendError, Counter, Recovered};
+use crate::routing::MarksInUse;
 use crate::rule::{LimitUnit, RuleId};
 
 /// `NFT_SET_ANONYMOUS`.
@@ -100,7 +100,7 @@ impl Contents {
         KnownObjects {
             bodies: self.objects.iter().filter_map(body).collect(),
             memos: self.memos.iter().filter_map(newest).collect(),
-            marks: Arc::default(),
+            marks: MarksInUse::default(),
         }
     }
 }
@@ -244,7 +244,12 @@ fn memo_of(userdata: &[u8]) -> Option<&[u8]> {
 /// A digest of all that packets meet in our table but for named sets and objects: flags of the
 /// table, hooks and policies of chains, and rules in their order.
 pub(super) fn digest(transport: &mut Transport) -> Result<u64, BackendError> {
-    let ask = |kind| Message::new(kind, 0, Attributes::of_table());
+    digest_of(transport, FAMILY_INET)
+}
+
+/// The same of our table of another family (`NFPROTO_*`).
+pub(super) fn digest_of(transport: &mut Transport, family: u8) -> Result<u64, BackendError> {
+    let ask = |kind| Message::new(kind, 0, Attributes::of_table()).of_family(family);
     let of_us = |object: &[u8]| find_string(object, 1) == Some(TABLE);
     let mut digest = DefaultHasher::new();
     let table = transport.get(&ask(Kind::GetTable))?;
@@ -296,10 +301,29 @@ pub(super) fn elements(
     })
 }
 
+/// The elements of a map from values to values in our table of a family (`NFPROTO_*`).
+pub(super) fn values(
+    transport: &mut Transport,
+    family: u8,
+    map: &str,
+) -> Result<BTreeMap<Vec<u8>, Vec<u8>>, BackendError> {
+    let request = Message::new(Kind::GetSetElem, 0, Attributes::of_table().string(2, map));
+    let request = request.of_family(family);
+    transport.dump(&request, |values: &mut BTreeMap<_, _>, reply| {
+        for element in find_attribute(reply, 3).into_iter().flat_map(attributes_of) {
+            let value = |kind| find_attribute(find_attribute(element, kind)?, 1);
+            values.extend(
+                value(1)
+                    .zip(value(2))
+                    .map(|(k, v)| (k.to_vec(), v.to_vec())),
+            );
+        }
+    })
+}
+
 /// Names of the flowtables in all tables of the machine: `table flowtable`.
 pub(super) fn flowtables(transport: &mut Transport) -> Result<Vec<String>, BackendError> {
-    let mut request = Message::new(Kind::GetFlowtable, 0, Attributes::new());
-    request.family = FAMILY_ANY;
+    let request = Message::new(Kind::GetFlowtable, 0, Attributes::new()).of_family(FAMILY_ANY);
     transport.dump(&request, |names: &mut Vec<String>, object| {
         let (table, name) = (find_string(object, 1), find_string(object, 2));
         names.extend(

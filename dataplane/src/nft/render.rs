@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 use std::fmt::Write as _;
 use std::sync::Arc;
 
+use super::copy::{self, Targets};
 use super::coverage::Coverage;
 use super::expression::ObjectKind;
 use super::field::PORT_PROTOCOLS;
@@ -15,8 +16,8 @@ use super::object::{
 };
 use super::statement::ScratchMark;
 use crate::desired::{Changes, Link, Settings};
-use crate::routing::Marks;
-use crate::rule::Rule;
+use crate::routing::{Marks, MarksInUse};
+use crate::rule::{Family, Rule, left_aligned};
 
 /// The table that a backend would have for these rules, in a form that `nft -f` reads.
 pub(super) fn render(settings: &Settings, links: &[Link], rules: &[Arc<Rule>]) -> String {
@@ -28,28 +29,49 @@ pub(super) fn render(settings: &Settings, links: &[Link], rules: &[Arc<Rule>]) -
         remove: Vec::new(),
     };
     let mut layout = Layout::empty(settings.sample, scratch, 1);
-    // Which mark stands for which route is known only where they are in use: an example.
-    let mut marks = Marks::new(settings.redirect.mark);
-    let routes: BTreeSet<_> = rules
-        .iter()
-        .filter_map(|rule| rule.action.route().cloned())
-        .collect();
-    let needed = routes.len();
-    let numbers = marks.all_numbers();
-    for (route, number) in routes.into_iter().zip(numbers) {
-        marks.insert(route, number);
-    }
-    if marks.iter().count() < needed {
+    let actions = rules.iter().map(|rule| &rule.action);
+    let routes = actions.clone().filter_map(|action| action.route().cloned());
+    let Some(routes) = numbered(settings.redirect.mark, routes.collect()) else {
         return "# redirect_mark has not enough bits\n".into();
-    }
+    };
+    let addresses = actions.filter_map(|action| action.copy_to());
+    let Some(copies) = numbered(settings.redirect.copy_mark, addresses.collect()) else {
+        return "# copy_mark has not enough bits\n".into();
+    };
+    let copy_tables: Vec<String> = Family::ALL
+        .into_iter()
+        .filter_map(|family| {
+            let of_family = copies
+                .iter()
+                .filter(|(address, _)| left_aligned(**address).0 == family);
+            let targets: Targets = of_family
+                .map(|(address, number)| (copies.mark(number).value, *address))
+                .collect();
+            let mask = copies.mask();
+            (!targets.is_empty()).then(|| format!("\n{}", copy::text(family, mask, &targets)))
+        })
+        .collect();
     let known = KnownObjects {
-        marks: Arc::new(marks),
+        marks: MarksInUse {
+            routes: Arc::new(routes),
+            copies: Arc::new(copies),
+        },
         ..KnownObjects::default()
     };
     match layout.change(&changes, &known) {
-        Ok(_) => text(settings, links, &layout),
+        Ok(_) => text(settings, links, &layout) + &copy_tables.concat(),
         Err(id) => format!("# two rules are called {id}\n"),
     }
+}
+
+/// An example of marks: which stands for what is known only where they are in use. `None` when they do not suffice.
+fn numbered<T: Ord>(mask: u32, needed: BTreeSet<T>) -> Option<Marks<T>> {
+    let mut marks = Marks::new(mask);
+    let mut numbers = marks.all_numbers();
+    for what in needed {
+        marks.insert(what, numbers.next()?);
+    }
+    Some(marks)
 }
 
 /// The table with this layout.

@@ -92,6 +92,9 @@ pub(super) enum Statement {
     CounterIn(Key, String),
     /// Goes on if the packet is over the limit that a map has for its key.
     OverLimitIn(Key, String),
+    /// Sends a copy of the packet to the address that a map has for bits of the packet mark; goes on only if it has
+    /// one.
+    CopyToIn { mask: u32, map: String },
     /// Copies the packet to an NFLOG group.
     Log { group: u16, snap_length: u32 },
     /// Ends the rule.
@@ -237,6 +240,15 @@ impl Statement {
             Self::OverLimitIn(key, map) => {
                 with_key(key, Expression::ObjectIn(ObjectKind::Limit, map.clone()))
             }
+            Self::CopyToIn { mask, map } => vec![
+                Expression::Meta(MetaKey::Mark),
+                Expression::Bitwise {
+                    mask: mask.to_ne_bytes().to_vec(),
+                    toggle: vec![0; 4],
+                },
+                Expression::LoadFrom(map.clone()),
+                Expression::Duplicate,
+            ],
             Self::Log { group, snap_length } => {
                 vec![Expression::Log {
                     group: *group,
@@ -360,6 +372,9 @@ impl fmt::Display for Statement {
             Self::GoOnIn(key, map) => write!(f, "{key} vmap @{map}"),
             Self::CounterIn(key, map) => write!(f, "counter name {key} map @{map}"),
             Self::OverLimitIn(key, map) => write!(f, "limit name {key} map @{map}"),
+            Self::CopyToIn { mask, map } => {
+                write!(f, "dup to meta mark & {mask:#010x} map @{map}")
+            }
             Self::Log {
                 group,
                 snap_length: 0,

@@ -20,7 +20,7 @@ use super::statement::ScratchMark;
 use super::transport::{Failure, Transport};
 use crate::backend::{BackendError, Culprit};
 use crate::desired::{Changes, Link, Settings};
-use crate::routing::Marks;
+use crate::routing::MarksInUse;
 use crate::rule::{Rule, RuleId};
 
 /// Anonymous sets of the frame are numbered from here, those of rules from 1.
@@ -38,8 +38,8 @@ pub(super) struct Table {
     pub(super) coverage: Coverage,
     frame: Vec<FrameChain>,
     pub(super) layout: Layout,
-    /// The packet marks of all routes that rules redirect to.
-    pub(super) marks: Arc<Marks>,
+    /// The packet marks of all that rules redirect or copy to.
+    pub(super) marks: MarksInUse,
     /// The generation of the ruleset after our last transaction, or our last look at the table.
     generation: u32,
     /// Digest of our chains and rules, as the kernel shows them; `None` since rules have changed.
@@ -81,7 +81,7 @@ impl Table {
         settings: &Settings,
         links: &[Link],
         rules: &[Arc<Rule>],
-        marks: Arc<Marks>,
+        marks: MarksInUse,
     ) -> Result<Self, BackendError> {
         let scratch = scratch(settings)?;
         let coverage = Coverage::of(settings, links);
@@ -235,6 +235,11 @@ impl Table {
             // Without knowing it one can live.
             self.monitor = Monitor::open().ok();
         }
+    }
+
+    /// Carries out messages about tables of ours beside this one.
+    pub(super) fn transact_beside(&mut self, messages: &[Message]) -> Result<(), Failure> {
+        self.try_transact(messages, false)
     }
 
     /// See [`Self::transact`].

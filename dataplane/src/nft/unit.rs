@@ -15,7 +15,7 @@ use super::object::{Element, NamedSet, NftRule, Target, Values};
 use super::section::{Section, Side, source_level};
 use super::statement::Statement;
 use super::structure::Chain;
-use crate::rule::{Action, Family, LimitUnit, OrderKey};
+use crate::rule::{Action, Family, LimitUnit, OrderKey, Rare};
 
 /// What a rule does, but for its rates.
 #[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
@@ -53,7 +53,7 @@ impl Kind {
             discard: self.discard,
             limits: Vec::new(),
             mark_dscp: self.mark_dscp,
-            redirect: None,
+            rare: Rare::default(),
             sample: self.logged,
             continue_evaluation: self.continue_evaluation,
         }
@@ -115,7 +115,7 @@ pub(super) struct UnitPlace {
 impl UnitPlace {
     /// The place of a rule in a section; `None` when its match is more than a key, or its action more than a kind.
     pub(super) fn of(section: Section, installed: &Installed) -> Option<Self> {
-        if installed.redirects() {
+        if installed.wants_a_list() {
             return None;
         }
         let value = installed.key_value()?;

@@ -1,6 +1,8 @@
-//! Which bits of the packet mark stand for which route. Pure.
+//! Which bits of the packet mark stand for which route, or which address that copies go to. Pure.
 
+use std::borrow::Borrow;
 use std::collections::BTreeMap;
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use crate::action::Route;
@@ -14,20 +16,44 @@ pub struct Mark {
     pub value: u32,
 }
 
-/// The routes in use and their numbers: 1 and up, as many as the bits can tell apart.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Marks {
+/// What is in use and its numbers: 1 and up, as many as the bits can tell apart.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Marks<T = Arc<Route>> {
     mask: u32,
-    numbers: BTreeMap<Arc<Route>, u32>,
+    numbers: BTreeMap<T, u32>,
 }
 
-impl Marks {
-    /// No route yet. `mask`: contiguous bits.
+/// All marks that rules set.
+#[derive(Clone, Debug, Default)]
+pub struct MarksInUse {
+    /// For routes that rules redirect to.
+    pub routes: Arc<Marks>,
+    /// For addresses that rules copy to.
+    pub copies: Arc<Marks<IpAddr>>,
+}
+
+/// No bits.
+impl<T> Default for Marks<T> {
+    fn default() -> Self {
+        Self {
+            mask: 0,
+            numbers: BTreeMap::new(),
+        }
+    }
+}
+
+impl<T: Ord> Marks<T> {
+    /// Nothing in use yet. `mask`: contiguous bits.
     pub fn new(mask: u32) -> Self {
         Self {
             mask,
             numbers: BTreeMap::new(),
         }
+    }
+
+    /// The bits.
+    pub fn mask(&self) -> u32 {
+        self.mask
     }
 
     /// All numbers that there are.
@@ -52,29 +78,32 @@ impl Marks {
         (number != 0 && self.mark(number) == mark).then_some(number)
     }
 
-    /// The mark of a route.
-    pub fn get(&self, route: &Route) -> Option<Mark> {
-        self.numbers.get(route).map(|number| self.mark(*number))
+    /// The mark of what is in use.
+    pub fn get<Q: Ord + ?Sized>(&self, of: &Q) -> Option<Mark>
+    where
+        T: Borrow<Q>,
+    {
+        self.numbers.get(of).map(|number| self.mark(*number))
     }
 
-    /// True when some route has the number.
+    /// True when something has the number.
     pub fn is_taken(&self, number: u32) -> bool {
         self.numbers.values().any(|taken| *taken == number)
     }
 
-    /// Routes and their numbers.
-    pub fn iter(&self) -> impl Iterator<Item = (&Arc<Route>, u32)> {
-        self.numbers.iter().map(|(route, number)| (route, *number))
+    /// What is in use, and its numbers.
+    pub fn iter(&self) -> impl Iterator<Item = (&T, u32)> {
+        self.numbers.iter().map(|(what, number)| (what, *number))
     }
 
-    /// Gives a route a number that nobody has.
-    pub fn insert(&mut self, route: Arc<Route>, number: u32) {
-        self.numbers.insert(route, number);
+    /// Gives something a number that nobody has.
+    pub fn insert(&mut self, what: T, number: u32) {
+        self.numbers.insert(what, number);
     }
 
-    /// Takes the numbers of routes away for which `keep` does not hold.
-    pub fn retain(&mut self, mut keep: impl FnMut(&Route) -> bool) {
-        self.numbers.retain(|route, _| keep(route));
+    /// Takes the numbers away of what `keep` does not hold for.
+    pub fn retain(&mut self, mut keep: impl FnMut(&T) -> bool) {
+        self.numbers.retain(|what, _| keep(what));
     }
 }
 
@@ -91,7 +120,7 @@ mod tests {
             (u32::MAX, u32::MAX, u32::MAX, u32::MAX),
         ];
         for (mask, number, value, last) in rows {
-            let marks = Marks::new(mask);
+            let marks = Marks::<IpAddr>::new(mask);
             let mark = Mark { mask, value };
             assert_eq!(marks.mark(number), mark, "{mask:#x}");
             assert_eq!(marks.number_of(mark), Some(number), "{mask:#x}");
@@ -101,7 +130,7 @@ mod tests {
 
     #[test]
     fn what_is_none_of_ours_has_no_number() {
-        let marks = Marks::new(0x00ff_0000);
+        let marks = Marks::<IpAddr>::new(0x00ff_0000);
         let rows = [
             ("zero", 0x00ff_0000, 0),
             ("bits outside", 0x00ff_0000, 0x0101_0000),

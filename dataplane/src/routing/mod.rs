@@ -32,6 +32,8 @@ pub(crate) mod reverse_path;
 #[cfg(feature = "os")]
 mod steering;
 
-pub use marks::{Mark, Marks};
+pub use marks::{Mark, Marks, MarksInUse};
 #[cfg(feature = "os")]
 pub use steering::Steering;
+#[cfg(feature = "os")]
+pub(crate) use usage::Usage;

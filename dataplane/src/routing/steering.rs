@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use super::entries::{Entries, Way, entries, own_table};
@@ -24,7 +25,7 @@ pub struct Steering {
     kernel: Kernel,
     settings: Redirects,
     marks: Arc<Marks>,
-    usage: Usage,
+    usage: Usage<Arc<Route>>,
     reachability: Reachability,
     ways: Ways,
     /// What of ours is in the kernel, as far as we know.
@@ -44,7 +45,7 @@ impl Steering {
             kernel,
             settings: *settings,
             marks: Arc::new(Marks::new(settings.mark)),
-            usage: Usage::default(),
+            usage: Usage::new(|action| action.route().cloned()),
             reachability: Reachability::default(),
             ways: Ways::new(),
             present,
@@ -131,6 +132,14 @@ impl Steering {
     /// Rules in force that redirect.
     pub fn rules(&self) -> impl Iterator<Item = RuleId> {
         self.usage.rules().map(|(id, _)| id)
+    }
+
+    /// Looks whether an address can be reached at the moment. The inner error: why it cannot, in the operator's words.
+    pub(crate) fn look(&mut self, address: IpAddr) -> Result<Result<(), String>, BackendError> {
+        let route = Route::NextHop(address);
+        let way = self.reachability.look(&mut self.kernel, &route);
+        way.map(|way| way.map(drop))
+            .map_err(|error| unavailable(&error))
     }
 
     /// Takes away everything of ours.
@@ -236,11 +245,11 @@ impl Steering {
 
     /// Forgets routes that no rule redirects to, and removes all that is not needed.
     fn release(&mut self) {
-        let used = self.usage.routes();
-        if self.marks.iter().any(|(route, _)| !used.contains(&**route)) {
+        let used = self.usage.used();
+        if self.marks.iter().any(|(route, _)| !used.contains(route)) {
             Arc::make_mut(&mut self.marks).retain(|route| used.contains(route));
         }
-        self.ways.retain(|route, _| used.contains(&**route));
+        self.ways.retain(|route, _| used.contains(route));
         if !self.is_idle() {
             // What fails is still known to be present.
             let _ = self.remove_surplus();

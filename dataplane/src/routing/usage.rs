@@ -1,44 +1,54 @@
-//! Which routes the rules in force redirect to. Pure.
+//! Where the rules in force send packets or copies. Pure.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::Arc;
 
 use crate::desired::Changes;
-use crate::rule::{Family, OrderKey, Route, RuleId};
+use crate::rule::{Action, Family, OrderKey, RuleId};
 
-/// The rules in force that redirect; the others are not kept here.
-#[derive(Clone, Debug, Default)]
-pub(super) struct Usage(BTreeMap<(Family, OrderKey), (RuleId, Arc<Route>)>);
+/// The rules in force that ask for a `T`; the others are not kept here.
+#[derive(Clone, Debug)]
+pub(crate) struct Usage<T> {
+    of: fn(&Action) -> Option<T>,
+    rules: BTreeMap<(Family, OrderKey), (RuleId, T)>,
+}
 
-impl Usage {
+impl<T: Ord> Usage<T> {
+    /// No rule yet. `of`: what an action asks for.
+    pub(crate) fn new(of: fn(&Action) -> Option<T>) -> Self {
+        Self {
+            of,
+            rules: BTreeMap::new(),
+        }
+    }
+
     /// The rules after a commit.
-    pub(super) fn apply(&mut self, changes: &Changes) {
-        if !self.0.is_empty() {
+    pub(crate) fn apply(&mut self, changes: &Changes) {
+        if !self.rules.is_empty() {
             for key in &changes.remove {
-                self.0.remove(key);
+                self.rules.remove(key);
             }
         }
         for rule in &changes.put {
-            match rule.action.route() {
-                Some(route) => {
+            match (self.of)(&rule.action) {
+                Some(used) => {
                     let key = (rule.family, rule.order.clone());
-                    self.0.insert(key, (rule.id, route.clone()));
+                    self.rules.insert(key, (rule.id, used));
                 }
-                None if self.0.is_empty() => {}
+                None if self.rules.is_empty() => {}
                 None => {
-                    self.0.remove(&(rule.family, rule.order.clone()));
+                    self.rules.remove(&(rule.family, rule.order.clone()));
                 }
             }
         }
     }
 
-    /// All routes that some rule redirects to.
-    pub(super) fn routes(&self) -> BTreeSet<&Route> {
-        self.0.values().map(|(_, route)| &**route).collect()
+    /// All that some rule asks for.
+    pub(crate) fn used(&self) -> BTreeSet<&T> {
+        self.rules.values().map(|(_, used)| used).collect()
     }
 
-    /// Rules and where they redirect to.
-    pub(super) fn rules(&self) -> impl Iterator<Item = (RuleId, &Route)> {
-        self.0.values().map(|(id, route)| (*id, &**route))
+    /// Rules and what they ask for.
+    pub(crate) fn rules(&self) -> impl Iterator<Item = (RuleId, &T)> {
+        self.rules.values().map(|(id, used)| (*id, used))
     }
 }

@@ -1,5 +1,6 @@
 use super::*;
 use crate::interval::IntervalSet;
+use crate::rule::RareActions;
 use crate::rule::{AddressPattern, Limit, LimitUnit, Match};
 
 /// A rule at the place `order` whose id is the place.
@@ -299,7 +300,11 @@ fn render_is_one_line_for_each_rule_in_order() {
 #[test]
 fn the_first_redirect_wins_unless_the_packet_is_dropped() {
     let to = |table| Action {
-        redirect: Some(Route::Table(table).into()),
+        rare: RareActions {
+            redirect: Some(Route::Table(table).into()),
+            ..RareActions::default()
+        }
+        .into(),
         ..Action::default()
     };
     let rows = [

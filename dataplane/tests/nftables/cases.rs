@@ -34,6 +34,7 @@ pub fn all() -> Vec<Case> {
         case("matches-ipv6", rules_of(Family::Ipv6)),
         case("actions", actions()),
         case("collected-marks", collected_marks()),
+        case("copies", copies()),
         Case {
             settings: sampling(10),
             ..case("sampling", sampled())
@@ -248,6 +249,35 @@ fn collected_marks() -> Vec<Arc<Rule>> {
                 mark_dscp: Some(63),
                 continue_evaluation: true,
                 ..a()
+            },
+        ),
+    ])
+}
+
+fn copies() -> Vec<Arc<Rule>> {
+    let copy = |address: &str| Action {
+        rare: RareActions {
+            copy_to: Some(address.parse().unwrap()),
+            ..RareActions::default()
+        }
+        .into(),
+        ..Action::default()
+    };
+    with_actions(vec![
+        ("copy", copy("192.0.2.9")),
+        ("copy in IPv6", copy("2001:db8::9")),
+        (
+            "copy and go on",
+            Action {
+                continue_evaluation: true,
+                ..copy("192.0.2.9")
+            },
+        ),
+        (
+            "copy of what is discarded",
+            Action {
+                discard: true,
+                ..copy("2001:db8::10")
             },
         ),
     ])

@@ -132,3 +132,39 @@ fn blocks(listing: &str) -> Vec<String> {
     blocks.sort();
     blocks
 }
+
+#[test]
+fn tables_that_copy_are_what_their_text_says() {
+    let cases = cases::all();
+    let case = cases.iter().find(|case| case.name == "copies").unwrap();
+    let tables = || ["ip", "ip6"].map(|family| run("nft", &["list", "table", family, "flowacl"]));
+    let mut from_netlink = None;
+    in_namespace(|| {
+        let mut backend = Nftables::new();
+        backend
+            .resume(&case.settings, &case.links, &case.rules)
+            .unwrap();
+        from_netlink = Some(tables());
+        run("nft", &["-j", "list", "ruleset"]);
+    });
+    let Some(from_netlink) = from_netlink else {
+        return;
+    };
+    let text = render(&case.settings, &case.links, &case.rules);
+    in_namespace(|| {
+        let directory = tempfile::tempdir().unwrap();
+        let file = directory.path().join("table.nft");
+        std::fs::write(&file, &text).unwrap();
+        run("nft", &["-f", file.to_str().unwrap()]);
+        assert_eq!(tables(), from_netlink);
+        let [ipv4, ipv6] = &from_netlink;
+        assert!(
+            ipv4.contains("dup to") && ipv4.contains("192.0.2.9"),
+            "{ipv4}"
+        );
+        assert!(
+            ipv6.contains("dup to") && ipv6.contains("2001:db8::9"),
+            "{ipv6}"
+        );
+    });
+}

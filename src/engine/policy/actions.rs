@@ -56,7 +56,11 @@ impl ActionKind {
     /// True when `actions` ask for one of this kind.
     fn is_in(self, actions: &TrafficFilteringActions) -> bool {
         let limits = actions.rate_bytes_per_sec.is_some() || actions.rate_packets_per_sec.is_some();
-        let to_address = |copy| matches!(actions.redirect_next_hop, Some((_, c)) if c == copy);
+        let legacy = |copy| {
+            actions
+                .legacy_redirect
+                .is_some_and(|legacy| legacy.copy == copy)
+        };
         match self {
             ActionKind::Accept => Self::ALL
                 .into_iter()
@@ -66,10 +70,10 @@ impl ActionKind {
             ActionKind::Mark => actions.mark_dscp.is_some(),
             ActionKind::Redirect => {
                 actions.redirect_route_target.is_some()
-                    || actions.legacy_redirect.is_some()
-                    || to_address(false)
+                    || actions.redirect_next_hop.is_some()
+                    || legacy(false)
             }
-            ActionKind::Copy => to_address(true),
+            ActionKind::Copy => actions.copy_to.is_some() || legacy(true),
             ActionKind::Sample => actions.sample,
             ActionKind::Continue => actions.continue_evaluation,
         }

@@ -246,11 +246,13 @@ fn action_statements(actions: &TrafficFilteringActions) -> Vec<String> {
     if let Some(target) = actions.redirect_route_target {
         statements.push(format!("redirect {target}"));
     }
-    match actions.redirect_next_hop {
-        Some((address, false)) => statements.push(next_hop_text("redirect", address)),
-        Some((address, true)) => statements.push(next_hop_text("copy", address)),
-        None => {}
-    }
+    let redirect = actions.redirect_next_hop;
+    statements.extend(redirect.map(|address| next_hop_text("redirect", address)));
+    statements.extend(
+        actions
+            .copy_to
+            .map(|address| next_hop_text("copy", address)),
+    );
     if statements.is_empty() {
         statements.push("accept".to_string());
     }

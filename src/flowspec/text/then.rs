@@ -60,10 +60,10 @@ impl Communities {
             "action" => parse_traffic_action(parser, &mut actions)?,
             "redirect" => parse_redirect(parser, &mut actions)?,
             "redirect-to-nexthop-ietf" | "redirect-to-ip" => {
-                actions.redirect_next_hop = Some((parse_address(parser)?, false));
+                actions.redirect_next_hop = Some(parse_address(parser)?);
             }
             "copy-to-nexthop-ietf" | "copy-to-ip" | "copy" => {
-                actions.redirect_next_hop = Some((parse_address(parser)?, true));
+                actions.copy_to = Some(parse_address(parser)?);
             }
             "redirect-to-nexthop" => {
                 self.extended
@@ -210,7 +210,7 @@ fn parse_redirect(
     }
     let word = parser.word(EXPECTED)?;
     match word.text.parse() {
-        Ok(address) => actions.redirect_next_hop = Some((address, false)),
+        Ok(address) => actions.redirect_next_hop = Some(address),
         Err(_) => {
             let target =
                 parse_administrators(word.text).ok_or_else(|| word.unexpected(EXPECTED))?;
