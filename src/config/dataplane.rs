@@ -199,7 +199,9 @@ fn redirects(section: &mut Section<'_, '_>, default: Redirects, scratch_mark: u3
         .into_iter()
         .find(|octet| octet & (scratch_mark | mark) == 0);
     let copy_mark = copy_mark.or(free).unwrap_or_else(|| {
-        section.error("scratch_mark and redirect_mark leave no octet for copy_mark");
+        if mark & scratch_mark == 0 {
+            section.error("scratch_mark and redirect_mark leave no octet for copy_mark");
+        }
         default.copy_mark
     });
     let values = mark >> mark.trailing_zeros();

@@ -534,6 +534,16 @@ fn bad_redirects() {
             "5:24 dataplane.redirect_unreachable: \"drop\" is neither \"pass\" nor \"discard\"",
         ),
         (
+            "bits of both",
+            "[dataplane]\nredirect_mark = 0xff00\ncopy_mark = 0x1ff".into(),
+            "6:13 dataplane.copy_mark: 0x100 is in redirect_mark, too",
+        ),
+        (
+            "nothing left",
+            "[dataplane]\nscratch_mark = 0x7ffff000\nredirect_mark = 0xfff".into(),
+            "4:1 dataplane: scratch_mark and redirect_mark leave no octet for copy_mark",
+        ),
+        (
             "scratch bits by default",
             "[dataplane]\nscratch_mark = 0xffffffff".into(),
             "4:1 dataplane: scratch_mark has bits of redirect_mark, which is 0x00ff0000",

@@ -169,7 +169,7 @@ fn losers_and_ineffective_forms_are_noted() {
         ),
         (
             &["010c c0000201 0000", "010c c0000202 0000"],
-            &["redirect-to-ip 192.0.2.2 has no effect: an earlier one applies"],
+            &["redirect-to-ip 192.0.2.2 has no effect: the earlier 192.0.2.1 applies"],
         ),
         (&["9999 00000000 0000"], &[]),
     ];
