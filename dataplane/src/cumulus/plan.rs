@@ -8,6 +8,7 @@ use super::{Options, Release};
 use crate::backend::{Capability, Unsupported};
 use crate::desired::{Link, Settings, local_addresses};
 use crate::guard::Guard;
+use crate::rule::RareActions;
 use crate::rule::{Action, AddressPattern, Family, Match, Rule, RuleId};
 use crate::tcam::budget::Budget;
 use crate::tcam::ports::RangeCheckers;
@@ -241,8 +242,12 @@ fn targets(action: &Action, options: &Options) -> Result<Vec<Target>, Unsupporte
     if action.discard {
         return Ok(vec![Target::Drop]);
     }
-    if action.redirect.is_some() {
+    let RareActions { redirect, copy_to } = &*action.rare;
+    if redirect.is_some() {
         return refuse("redirect: no target of the switch's ACLs redirects");
+    }
+    if copy_to.is_some() {
+        return refuse("copy: no target of the switch's ACLs copies to an address");
     }
     let mut targets = Vec::new();
     for limit in &action.limits {

@@ -136,7 +136,7 @@ impl Copier {
             }
             self.synchronize(kernel).map_err(|error| match error {
                 BackendError::Refused { reason, .. } => refused(reason),
-                unavailable @ BackendError::Unavailable(_) => unavailable,
+                other @ (BackendError::Unavailable(_) | BackendError::NoRoom(_)) => other,
             })?;
         }
         Ok(())

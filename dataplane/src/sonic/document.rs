@@ -7,6 +7,7 @@ use std::net::{Ipv4Addr, Ipv6Addr};
 
 use super::Options;
 use crate::backend::Unsupported;
+use crate::rule::RareActions;
 use crate::rule::{Action, AddressPattern, Family};
 use crate::tcam::profile::Release;
 use crate::tcam::{Entry, Ports};
@@ -124,9 +125,15 @@ pub fn verdict(action: &Action, release: Release) -> Result<Verdict, Unsupported
             "traffic-marking: no YANG model of SONiC lets an ACL rule of its own table type write DSCP",
         );
     }
-    if action.redirect.is_some() {
+    let RareActions { redirect, copy_to } = &*action.rare;
+    if redirect.is_some() {
         return refuse(
             "redirect: SONiC redirects to ports and neighbors, not to VRFs or by routes",
+        );
+    }
+    if copy_to.is_some() {
+        return refuse(
+            "copy: SONiC mirrors to sessions of its own configuration, not to addresses",
         );
     }
     if action.continue_evaluation {
