@@ -10,6 +10,7 @@ mod program;
 mod reflector;
 mod restarts;
 mod router;
+mod several_paths;
 mod transport;
 mod validation;
 

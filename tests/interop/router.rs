@@ -221,7 +221,7 @@ impl<'network> Router<'network> {
     }
 
     /// The routes of `show rules --json`.
-    fn rules(&self) -> Result<Vec<Value>, String> {
+    pub fn rules(&self) -> Result<Vec<Value>, String> {
         let report = self.show("rules")?;
         report["rules"]
             .as_array()
@@ -242,7 +242,7 @@ impl<'network> Router<'network> {
     }
 
     /// What the kernel holds, as an operator sees it.
-    fn table(&self) -> Result<String, String> {
+    pub fn table(&self) -> Result<String, String> {
         try_run(
             self.network
                 .on_router("nft")
