@@ -22,6 +22,8 @@ mod passwords;
 mod permissions;
 #[path = "daemon/reload.rs"]
 mod reload;
+#[path = "daemon/sessions.rs"]
+mod sessions;
 #[path = "daemon/visitor.rs"]
 mod visitor;
 

@@ -30,6 +30,8 @@ pub(super) enum Arrival {
     Dialed(io::Result<TcpStream>),
     /// Octets.
     Octets(Vec<u8>),
+    /// The neighbor takes nothing any more (RFC 9687).
+    Stalled,
     /// Nothing more will come or go, and why.
     Closed(String),
 }
@@ -58,7 +60,21 @@ impl Target {
         match (&self.transport.md5, self.transport.distance) {
             (Some(_), _) if no_answer => " (has the neighbor the same MD5 password?)",
             (None, Distance::Secured(_)) if no_answer => " (is it as near as ttl_security says?)",
+            (None, Distance::AtMost(1)) if no_answer => {
+                " (is it further away than a hop, which needs multihop? does it ask for TTL security?)"
+            }
             _ => "",
+        }
+    }
+
+    /// What an operator should look at first when the neighbor closes a connection before it has said anything.
+    pub(super) fn hint_unheard(&self) -> &'static str {
+        match self.transport.distance {
+            Distance::Any | Distance::AtMost(2..) => " (has it us as a neighbor?)",
+            Distance::AtMost(0..=1) => {
+                " (has it us as a neighbor? does it ask for TTL security, which we need ttl_security for?)"
+            }
+            Distance::Secured(_) => " (has it us as a neighbor? does it send with TTL 255?)",
         }
     }
 }
@@ -72,10 +88,30 @@ pub(super) async fn dial(target: &Target, send_hold: Duration) -> io::Result<Tcp
     Ok(stream)
 }
 
-/// Sets the options of a connection that is open.
+/// Sets the options of a connection that is open. TCP itself gives up a little later than we do, so that a last word is
+/// tried.
 pub(super) fn prepare(stream: &TcpStream, target: &Target, send_hold: Duration) -> io::Result<()> {
     let remote = target.remote.ip();
-    socket::prepare(stream.into(), remote, &target.transport, send_hold)
+    let give_up = send_hold.saturating_add(2 * LINGER);
+    socket::prepare(stream.into(), remote, &target.transport, give_up)
+}
+
+/// What is on its way to the neighbor.
+struct Outgoing {
+    outbox: mpsc::Receiver<Vec<u8>>,
+    /// What was taken from there.
+    octets: Vec<u8>,
+    /// How much of it is written.
+    written: usize,
+}
+
+/// Why nothing more can be written.
+#[derive(Debug)]
+enum WriteError {
+    /// The neighbor has taken nothing for too long.
+    Stalled,
+    /// TCP failed.
+    Failed(io::Error),
 }
 
 /// Moves octets between `stream` and the driver until either side ends.
@@ -85,29 +121,39 @@ pub(super) fn prepare(stream: &TcpStream, target: &Target, send_hold: Duration) 
 pub(super) async fn run(
     id: ConnectionId,
     stream: TcpStream,
-    mut outbox: mpsc::Receiver<Vec<u8>>,
+    outbox: mpsc::Receiver<Vec<u8>>,
     inbox: Inbox,
     send_hold: Duration,
 ) {
     let (mut reader, mut writer) = stream.into_split();
-    let reason = {
+    let mut outgoing = Outgoing {
+        outbox,
+        octets: Vec::new(),
+        written: 0,
+    };
+    let end = {
         let reading = read(id, &mut reader, &inbox);
-        let writing = write(&mut writer, &mut outbox, send_hold);
+        let writing = write(&mut writer, &mut outgoing, send_hold);
         tokio::select! {
-            reason = reading => reason,
+            reason = reading => Arrival::Closed(reason),
             result = writing => match result {
                 Ok(()) => {
                     linger(&mut reader, &mut writer).await;
                     return;
                 }
-                Err(error) => error.to_string(),
+                Err(WriteError::Stalled) => Arrival::Stalled,
+                Err(WriteError::Failed(error)) => Arrival::Closed(error.to_string()),
             },
         }
     };
     // The driver may have gone: then nobody wants to know.
-    let _ = inbox.send((id, Arrival::Closed(reason))).await;
-    // What the session has to say in answer to the last octets, a NOTIFICATION perhaps, still goes out.
-    let _ = timeout(LINGER, write(&mut writer, &mut outbox, send_hold)).await;
+    let _ = inbox.send((id, end)).await;
+    // What the session has to say to that, a NOTIFICATION perhaps, still goes out if the neighbor takes it, behind the
+    // rest of the message that was under way.
+    let farewell = timeout(LINGER, write(&mut writer, &mut outgoing, LINGER)).await;
+    if let Ok(Ok(())) = farewell {
+        linger(&mut reader, &mut writer).await;
+    }
 }
 
 /// Reads until the end; says why it ended.
@@ -125,24 +171,24 @@ async fn read(id: ConnectionId, reader: &mut OwnedReadHalf, inbox: &Inbox) -> St
     }
 }
 
-/// Writes what comes until the other end of `outbox` is dropped.
+/// Writes what comes until the other end of the outbox is dropped. Cancel-safe.
 async fn write(
     writer: &mut OwnedWriteHalf,
-    outbox: &mut mpsc::Receiver<Vec<u8>>,
+    outgoing: &mut Outgoing,
     send_hold: Duration,
-) -> io::Result<()> {
-    while let Some(octets) = outbox.recv().await {
-        let mut rest = octets.as_slice();
-        while !rest.is_empty() {
-            let written = timeout(send_hold, writer.write(rest)).await.map_err(|_| {
-                let secs = send_hold.as_secs();
-                let reason = format!("the neighbor took nothing for {secs} s (RFC 9687)");
-                io::Error::new(io::ErrorKind::TimedOut, reason)
-            })??;
-            rest = &rest[written..];
+) -> Result<(), WriteError> {
+    loop {
+        while outgoing.written < outgoing.octets.len() {
+            let rest = &outgoing.octets[outgoing.written..];
+            let written = timeout(send_hold, writer.write(rest)).await;
+            let written = written.map_err(|_| WriteError::Stalled)?;
+            outgoing.written += written.map_err(WriteError::Failed)?;
+        }
+        match outgoing.outbox.recv().await {
+            Some(octets) => (outgoing.octets, outgoing.written) = (octets, 0),
+            None => return Ok(()),
         }
     }
-    Ok(())
 }
 
 /// Closes our side and waits a moment for the neighbor to close its own.
@@ -187,29 +233,62 @@ mod tests {
         runtime.block_on(async { timeout(Duration::from_secs(20), test).await.unwrap() });
     }
 
-    #[test]
-    fn a_neighbor_that_reads_nothing_is_given_up() {
-        block_on(async {
-            let (ours, _theirs) = pair().await;
-            let (outbox, due) = mpsc::channel(OUTBOX_MESSAGES);
-            let (inbox, mut reports) = mpsc::channel(1);
-            let send_hold = Duration::from_millis(100);
-            let id = ConnectionId(7);
-            tokio::spawn(run(id, ours, due, inbox, send_hold));
-            // More than the kernel takes for both ends.
-            for _ in 0..OUTBOX_MESSAGES {
-                outbox.send(vec![0; 1 << 18]).await.unwrap();
-                if let Ok((reported, Arrival::Closed(reason))) = reports.try_recv() {
-                    assert_eq!(reported, id);
-                    assert!(reason.contains("RFC 9687"), "{reason}");
-                    return;
+    /// Connections whose other ends take nothing, `send_hold` later. Returns ours, our outbox, and theirs.
+    async fn stalled(
+        send_hold: Duration,
+    ) -> (
+        mpsc::Sender<Vec<u8>>,
+        mpsc::Receiver<(ConnectionId, Arrival)>,
+        TcpStream,
+    ) {
+        let (ours, theirs) = pair().await;
+        let (outbox, due) = mpsc::channel(OUTBOX_MESSAGES);
+        let (inbox, mut reports) = mpsc::channel(1);
+        let id = ConnectionId(7);
+        tokio::spawn(run(id, ours, due, inbox, send_hold));
+        // More than the kernel takes for both ends.
+        let mut sent = 0;
+        let report = loop {
+            tokio::select! {
+                report = reports.recv() => break report,
+                result = outbox.send(vec![0; 1 << 18]), if sent < 64 => {
+                    result.unwrap();
+                    sent += 1;
                 }
             }
-            let report = reports.recv().await;
-            assert!(
-                matches!(report, Some((_, Arrival::Closed(_)))),
-                "{report:?}"
-            );
+        };
+        assert!(
+            matches!(report, Some((ConnectionId(7), Arrival::Stalled))),
+            "{report:?}"
+        );
+        (outbox, reports, theirs)
+    }
+
+    #[test]
+    fn a_neighbor_that_takes_nothing_is_given_up() {
+        block_on(async {
+            let (outbox, mut reports, theirs) = stalled(Duration::from_millis(100)).await;
+            drop(outbox);
+            assert!(reports.recv().await.is_none(), "the connection has ended");
+            drop(theirs);
+        });
+    }
+
+    #[test]
+    fn a_neighbor_that_reads_again_hears_why_it_was_given_up() {
+        block_on(async {
+            let (outbox, _reports, mut theirs) = stalled(Duration::from_millis(100)).await;
+            let reading = tokio::spawn(async move {
+                let mut octets = Vec::new();
+                theirs.read_to_end(&mut octets).await.unwrap();
+                octets
+            });
+            outbox.send(b"NOTIFICATION".to_vec()).await.unwrap();
+            drop(outbox);
+            let octets = reading.await.unwrap();
+            assert!(octets.ends_with(b"NOTIFICATION"));
+            let before = octets.len() - b"NOTIFICATION".len();
+            assert_eq!(before % (1 << 18), 0, "no message is cut short");
         });
     }
 
@@ -252,7 +331,7 @@ mod tests {
             while let Some((_, arrival)) = reports.recv().await {
                 match arrival {
                     Arrival::Octets(octets) => received += octets.len(),
-                    Arrival::Closed(_) => break,
+                    Arrival::Closed(_) | Arrival::Stalled => break,
                     Arrival::Dialed(_) => unreachable!("nobody dialed"),
                 }
             }

@@ -12,7 +12,7 @@ use tokio::time::{sleep_until, timeout};
 use super::connection::{self, Arrival, Inbox, OUTBOX_MESSAGES, Target};
 use crate::session::{
     ConnectionId, DownReason, Effect, Input, Negotiated, RefreshMarker, Retained, Session,
-    SessionConfig, SessionEvent,
+    SessionConfig, SessionEvent, State,
 };
 use crate::wire::iana::AfiSafi;
 use crate::wire::update::Update;
@@ -190,15 +190,22 @@ impl Driver {
                 self.input(Input::Received(id, octets));
             }
             Arrival::Closed(reason) if self.outboxes.remove(&id).is_some() => {
-                self.trouble(format!("connection lost: {reason}"));
+                let unheard = self.session.state() == State::OpenSent;
+                let hint = if unheard {
+                    self.target.hint_unheard()
+                } else {
+                    ""
+                };
+                self.trouble(format!("connection lost: {reason}{hint}"));
                 self.input(Input::Closed(id));
                 // That the connection was lost has just been said, with the reason.
                 self.happenings.retain(|happening| {
                     !matches!(happening, Happening::Event(SessionEvent::Rejected(rejected, _)) if *rejected == id)
                 });
             }
+            Arrival::Stalled if self.outboxes.contains_key(&id) => self.input(Input::Stalled(id)),
             // The session has closed this connection already.
-            Arrival::Octets(_) | Arrival::Closed(_) => {}
+            Arrival::Octets(_) | Arrival::Closed(_) | Arrival::Stalled => {}
         }
     }
 

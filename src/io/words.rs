@@ -12,6 +12,9 @@ pub(crate) fn describe_down(reason: &DownReason) -> String {
             format!("the neighbor sent NOTIFICATION {notification}")
         }
         DownReason::HoldTimerExpired => "nothing arrived within the hold time".into(),
+        DownReason::SendHoldTimerExpired => {
+            "the neighbor took nothing within the hold time (RFC 9687)".into()
+        }
         DownReason::ConnectionLost => "the connection was lost".into(),
         DownReason::Replaced => "the neighbor has restarted and opened another connection".into(),
         DownReason::Stopped(notification) => format!("stopped with NOTIFICATION {notification}"),

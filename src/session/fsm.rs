@@ -98,6 +98,7 @@ impl Session {
             Input::Accepted(id) => self.accepted(now, id),
             Input::Received(id, octets) => self.received(now, id, &octets),
             Input::Closed(id) => self.closed(now, id),
+            Input::Stalled(id) => self.send_hold_timer_expired(now, id),
             Input::HeldBack => self.held_back(now),
             Input::Tick => self.tick(now),
             Input::SendUpdate(update) => self.send_update(now, &update),
@@ -314,13 +315,39 @@ impl Session {
 
     /// The neighbor was silent for too long.
     fn hold_timer_expired(&mut self, now: Instant, id: ConnectionId) {
+        let (notification, reason) = (
+            notification::hold_timer_expired(),
+            DownReason::HoldTimerExpired,
+        );
+        self.timer_expired(now, id, notification, reason, "hold timer expired");
+    }
+
+    /// The neighbor took nothing for too long.
+    fn send_hold_timer_expired(&mut self, now: Instant, id: ConnectionId) {
+        let (notification, reason) = (
+            notification::send_hold_timer_expired(),
+            DownReason::SendHoldTimerExpired,
+        );
+        let what = "send hold timer expired (RFC 9687)";
+        self.timer_expired(now, id, notification, reason, what);
+    }
+
+    /// Closes a connection on which the neighbor did nothing for too long.
+    fn timer_expired(
+        &mut self,
+        now: Instant,
+        id: ConnectionId,
+        notification: Notification,
+        reason: DownReason,
+        what: &str,
+    ) {
         let Some(connection) = self.remove(id) else {
             return;
         };
-        self.notify_and_close(id, notification::hold_timer_expired());
+        self.notify_and_close(id, notification);
         let up_for = connection.up_for(now);
-        if !self.down_if_up(&connection, DownReason::HoldTimerExpired) {
-            let reason = format!("hold timer expired in {:?}", connection.state());
+        if !self.down_if_up(&connection, reason) {
+            let reason = format!("{what} in {:?}", connection.state());
             self.event(SessionEvent::Rejected(id, reason));
         }
         self.lost(now, Loss::Harmless, up_for);

@@ -8,8 +8,7 @@
 //! A session holds up to two connections, one dialed and one accepted, until RFC 4271 §6.8 leaves
 //! one. The state of the session is that of the connection that got furthest.
 //!
-//! Left to the driver: writes that stall (RFC 9687; close the connection and report
-//! [`Input::Closed`]), and a time limit for the octets that are still to go out after
+//! Left to the driver: the time for which writes may stall ([`Input::Stalled`]), and a time limit for the octets that are still to go out after
 //! [`Effect::Close`].
 
 mod connection;
@@ -101,6 +100,8 @@ pub enum Input {
     Received(ConnectionId, Vec<u8>),
     /// The connection is gone: closed by the neighbor or broken.
     Closed(ConnectionId),
+    /// The neighbor takes nothing that is sent, and SendHoldTimer has expired (RFC 9687).
+    Stalled(ConnectionId),
     /// Octets of the neighbor have arrived, and the driver holds them back for want of room: the neighbor is alive.
     /// Restarts the hold timer of a session that is up.
     HeldBack,
@@ -213,6 +214,8 @@ pub enum DownReason {
     Received(Notification),
     /// Nothing arrived within the hold time.
     HoldTimerExpired,
+    /// The neighbor took nothing for too long (RFC 9687).
+    SendHoldTimerExpired,
     /// The connection closed without a NOTIFICATION.
     ConnectionLost,
     /// The neighbor opened another connection, which is up: it has restarted (RFC 4724 §4.2).

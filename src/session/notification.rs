@@ -11,6 +11,8 @@ use crate::wire::message::Message;
 pub(super) const CEASE: u8 = 6;
 /// Error code of Hold Timer Expired (RFC 4271 §6.5).
 pub(super) const HOLD_TIMER_EXPIRED: u8 = 4;
+/// Error code of Send Hold Timer Expired (RFC 9687 §3).
+const SEND_HOLD_TIMER_EXPIRED: u8 = 8;
 /// Cease subcode: administrative shutdown (RFC 4486).
 const ADMINISTRATIVE_SHUTDOWN: u8 = 2;
 /// Cease subcode: maximum number of prefixes reached (RFC 4486).
@@ -88,6 +90,14 @@ pub(super) fn hold_timer_expired() -> Notification {
         code: HOLD_TIMER_EXPIRED,
         subcode: 0,
         data: Vec::new(),
+    }
+}
+
+/// The neighbor took nothing for too long (RFC 9687 §3).
+pub(super) fn send_hold_timer_expired() -> Notification {
+    Notification {
+        code: SEND_HOLD_TIMER_EXPIRED,
+        ..hold_timer_expired()
     }
 }
 

@@ -222,7 +222,10 @@ pub(super) fn retained(
 /// True when graceful restart covers this end of a session (RFC 4724 §4.2, RFC 8538 §4).
 fn survives(restart: &NegotiatedRestart, reason: &DownReason) -> bool {
     match reason {
-        DownReason::ConnectionLost | DownReason::Replaced => true,
+        // RFC 9687 §3: whoever takes nothing does not learn of a NOTIFICATION either.
+        DownReason::ConnectionLost | DownReason::Replaced | DownReason::SendHoldTimerExpired => {
+            true
+        }
         DownReason::HoldTimerExpired => restart.notification,
         DownReason::Sent(sent, _) | DownReason::Received(sent) | DownReason::Stopped(sent) => {
             restart.notification && !notification::is_hard_reset(sent)
@@ -236,6 +239,7 @@ fn is_wanted(reason: &DownReason) -> bool {
         DownReason::ConnectionLost
         | DownReason::Replaced
         | DownReason::HoldTimerExpired
+        | DownReason::SendHoldTimerExpired
         | DownReason::Sent(..) => false,
         DownReason::Stopped(_) => true,
         DownReason::Received(received) => ends_for_good(received),

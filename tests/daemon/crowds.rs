@@ -13,7 +13,7 @@ use flowacl::wire::message::Message;
 use flowacl::wire::open::Open;
 use socket2::{Domain, Socket, Type};
 
-use super::{Daemon, FLOW, NLRI, eventually};
+use super::{Daemon, FLOW, NLRI, OTHER_NLRI, announcement, eventually};
 
 /// How long the command line may wait for its answer, whatever happens.
 const ANSWER: Duration = Duration::from_secs(1);
@@ -155,7 +155,13 @@ fn many_connections_of_one_neighbor_make_one_session() {
             Capability::FourOctetAs(65070),
         ],
     };
-    let words = [Message::Open(open).encode(), Message::Keepalive.encode()].concat();
+    // Each announces the rule, too, as soon as it may.
+    let words = [
+        Message::Open(open).encode(),
+        Message::Keepalive.encode(),
+        announcement(NLRI),
+    ]
+    .concat();
     let number = short_or_long(300, 1_000);
     let mut streams: Vec<TcpStream> = (0..number)
         .map(|_| connect(&daemon, CONTROLLER.parse().unwrap()))
@@ -182,5 +188,18 @@ fn many_connections_of_one_neighbor_make_one_session() {
             false => Err(format!("{} left: {neighbor}", streams.len())),
         }
     });
-    assert_eq!(daemon.neighbor(CONTROLLER).unwrap()["ups"], 1);
+    controller_is_up(&daemon);
+    // The log sums commits up: when it has the second rule, it has all before.
+    let winner = &mut streams[0];
+    winner.set_nonblocking(false).unwrap();
+    winner.write_all(&announcement(OTHER_NLRI)).unwrap();
+    daemon.has_rules(&[
+        (NLRI, CONTROLLER, "installed"),
+        (OTHER_NLRI, CONTROLLER, "installed"),
+    ]);
+    let put = eventually("both rules are in the log", || match daemon.put() {
+        0 | 1 => Err(daemon.log()),
+        put => Ok(put),
+    });
+    assert_eq!(put, 2, "a rule was put twice");
 }

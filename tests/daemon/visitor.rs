@@ -213,7 +213,14 @@ impl Watched {
 
     /// Rules that were ever put into the packet filter, as the log says.
     pub(super) fn put(&self) -> u64 {
-        let log = self.daemon.log();
+        self.daemon.put()
+    }
+}
+
+impl Daemon {
+    /// Rules that were ever put into the packet filter, as the log says.
+    pub(super) fn put(&self) -> u64 {
+        let log = self.log();
         let numbers = log.split(" put=").skip(1).filter_map(|rest| {
             let digits = rest.split(|c: char| !c.is_ascii_digit()).next()?;
             digits.parse::<u64>().ok()

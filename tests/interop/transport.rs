@@ -85,6 +85,13 @@ const ROWS: &[Row] = &[
         outcome: Ok(()),
     },
     Row {
+        name: "TTL security there, and none here",
+        bird: "ttl security yes;",
+        router: "",
+        dialer: Dialer::Router,
+        outcome: Err("does it ask for TTL security"),
+    },
+    Row {
         name: "seems far, accepted: a direct neighbor of BIRD sends with TTL 1",
         bird: "",
         router: "ttl_security = 1",

@@ -50,16 +50,16 @@ pub(super) fn to_dial(
 /// Sets the options of a connection with a neighbor that do not have to be there before it: what it does to
 /// the network, and when it is dead.
 ///
-/// Octets that are not acknowledged for as long as `send_hold` mean a dead neighbor.
+/// Octets that are not acknowledged for as long as `give_up` mean a dead neighbor.
 pub(super) fn prepare(
     socket: SockRef<'_>,
     remote: IpAddr,
     transport: &Transport,
-    send_hold: Duration,
+    give_up: Duration,
 ) -> io::Result<()> {
     socket.set_tcp_nodelay(true)?;
     socket.set_tcp_keepalive(&TcpKeepalive::new().with_time(KEEPALIVE))?;
-    socket.set_tcp_user_timeout(Some(send_hold))?;
+    socket.set_tcp_user_timeout(Some(give_up))?;
     apply(&socket, remote, transport)
 }
 

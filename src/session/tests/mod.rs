@@ -211,6 +211,7 @@ fn summary(effects: &[Effect]) -> String {
             Effect::Down(DownReason::Sent(..), _) => "down(sent)".to_owned(),
             Effect::Down(DownReason::Received(_), _) => "down(received)".to_owned(),
             Effect::Down(DownReason::HoldTimerExpired, _) => "down(hold)".to_owned(),
+            Effect::Down(DownReason::SendHoldTimerExpired, _) => "down(send hold)".to_owned(),
             Effect::Down(DownReason::ConnectionLost, _) => "down(lost)".to_owned(),
             Effect::Down(DownReason::Stopped(_), _) => "down(stopped)".to_owned(),
             Effect::Down(DownReason::Replaced, _) => "down(replaced)".to_owned(),

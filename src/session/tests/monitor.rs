@@ -42,6 +42,7 @@ impl Monitor {
             Input::Start
             | Input::Stop { .. }
             | Input::Received(..)
+            | Input::Stalled(_)
             | Input::HeldBack
             | Input::Tick
             | Input::SendUpdate(_)

@@ -213,3 +213,20 @@ fn a_retry_time_of_zero_does_not_spin() {
         .count();
     assert!((100..=134).contains(&dials), "{dials} in 100 s");
 }
+
+/// RFC 9687 §3: the driver tells when the time is over.
+#[test]
+fn a_neighbor_that_takes_nothing_is_told_and_given_up() {
+    for (state, expected) in [
+        (State::OpenSent, "8/0; close; rejected"),
+        (State::OpenConfirm, "8/0; close; rejected"),
+        (State::Established, "8/0; close; down(send hold)"),
+    ] {
+        let (mut driven, id) = Driven::in_state(config(), state);
+        let effects = driven.feed(Input::Stalled(id));
+        assert_eq!(summary(&effects), expected, "{state:?}");
+        assert_eq!(driven.session.state(), State::Active, "{state:?}");
+        assert_eq!(summary(&driven.feed(Input::Stalled(id))), "");
+        assert_eq!(summary(&driven.feed(Input::Closed(id))), "");
+    }
+}
