@@ -5,6 +5,8 @@
 //! installs them.
 
 mod controllers;
+#[path = "../machine/mod.rs"]
+mod machine;
 mod network;
 mod program;
 mod reflector;
@@ -12,6 +14,7 @@ mod restarts;
 mod router;
 mod several_paths;
 mod transport;
+mod vrf;
 mod validation;
 
 use std::time::{Duration, Instant};

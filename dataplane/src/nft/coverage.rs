@@ -20,8 +20,39 @@ pub(super) struct Coverage {
     pub(super) prerouting: Vec<String>,
     /// Addresses of this machine, left-aligned.
     pub(super) local: Vec<(Family, u128)>,
+    /// VRFs that packets come into.
+    pub(super) vrfs: Vec<Vrf>,
     /// What an operator should know.
     pub(super) warnings: Vec<String>,
+}
+
+/// A VRF: its addresses are this machine's only for what comes in there, and the main routing tables know none of them.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Vrf {
+    /// Its interfaces.
+    pub(super) members: Vec<String>,
+    /// Its own addresses and theirs, left-aligned.
+    pub(super) addresses: Vec<(Family, u128)>,
+}
+
+impl Vrf {
+    /// All that have interfaces.
+    fn all(links: &[Link]) -> Vec<Self> {
+        let vrfs = links
+            .iter()
+            .filter(|link| link.kind.as_deref() == Some("vrf"));
+        let of_vrf = |vrf: &Link| {
+            let index = vrf.index;
+            let members = links.iter().filter(move |link| link.master == Some(index));
+            let names: Vec<String> = members.clone().map(|link| link.name.clone()).collect();
+            let all = members.chain([vrf]).cloned().collect::<Vec<_>>();
+            (!names.is_empty()).then(|| Self {
+                members: names,
+                addresses: local_addresses(&all).collect(),
+            })
+        };
+        vrfs.filter_map(of_vrf).collect()
+    }
 }
 
 impl Coverage {
@@ -44,6 +75,7 @@ impl Coverage {
             |link: &Link| bridge_of(link).is_some_and(|bridge| wanted(link) || wanted(bridge));
         let mut coverage = Self {
             local: local_addresses(links).collect(),
+            vrfs: Vrf::all(links),
             ..Self::default()
         };
         let ingress: BTreeSet<&str> = links
@@ -200,6 +232,34 @@ mod tests {
             assert_eq!(coverage.evaluated_before, before, "{name}");
             assert_eq!(coverage.prerouting, prerouting, "{name}");
         }
+    }
+
+    #[test]
+    fn a_vrf_has_its_own_addresses_and_those_of_its_interfaces() {
+        let link = |index, name: &str, kind: &str, master, address| Link {
+            index,
+            name: name.into(),
+            kind: (!kind.is_empty()).then(|| kind.into()),
+            master,
+            addresses: vec![(Family::Ipv4, address)],
+            ..Link::default()
+        };
+        let links = [
+            link(1, "eth0", "", None, 1),
+            link(2, "red", "vrf", None, 2),
+            link(3, "eth1", "", Some(2), 3),
+            link(4, "eth2", "", Some(2), 4),
+            link(5, "blue", "vrf", None, 5),
+            link(6, "eth3", "", Some(7), 6),
+            link(7, "br0", "bridge", Some(2), 7),
+        ];
+        let vrfs = Coverage::of(&Settings::default(), &links).vrfs;
+        let [red] = &vrfs[..] else {
+            panic!("a VRF without interfaces has no packets: {vrfs:?}")
+        };
+        assert_eq!(red.members, ["eth1", "eth2", "br0"]);
+        let addresses: Vec<u128> = red.addresses.iter().map(|(_, address)| *address).collect();
+        assert_eq!(addresses, [3, 4, 7, 2]);
     }
 
     #[test]

@@ -8,7 +8,7 @@ use std::collections::BTreeSet;
 use netlink_packet_core::NLM_F_CREATE;
 
 use super::compile::{Class, conditions};
-use super::coverage::Coverage;
+use super::coverage::{Coverage, Vrf};
 use super::expression::Verdict;
 use super::field::{Field, Test};
 use super::message::{Attributes, Kind, Message, TABLE_FLAGS};
@@ -95,7 +95,7 @@ pub(super) fn frame(settings: &Settings, coverage: &Coverage) -> Vec<FrameChain>
         FrameChain {
             name: PREROUTING,
             hook: Some(Hook::Prerouting),
-            rules: evaluated(vec![vrf, jump], Locality::Routed),
+            rules: evaluated(vec![vrf, jump], Locality::Routed(&coverage.vrfs)),
         },
     ];
     if !coverage.ingress.is_empty() {
@@ -111,10 +111,6 @@ pub(super) fn frame(settings: &Settings, coverage: &Coverage) -> Vec<FrameChain>
 /// Returns for packets of the configured interfaces and lets all others pass.
 fn interfaces(settings: &Settings, coverage: &Coverage) -> Vec<NftRule> {
     let mut rules = Vec::new();
-    let named = |names: &[String]| match names {
-        [name] => InterfaceTest::Is(name.clone()),
-        names => InterfaceTest::In(names.to_vec()),
-    };
     let mut rule = |test: Option<InterfaceTest>, verdict, comment| {
         let mut statements: Vec<Statement> = test.map(Statement::Interface).into_iter().collect();
         statements.push(Statement::Verdict(verdict));
@@ -150,21 +146,46 @@ fn interfaces(settings: &Settings, coverage: &Coverage) -> Vec<NftRule> {
     rules
 }
 
+/// Matches packets that come in by one of these interfaces.
+fn named(names: &[String]) -> InterfaceTest {
+    match names {
+        [name] => InterfaceTest::Is(name.clone()),
+        names => InterfaceTest::In(names.to_vec()),
+    }
+}
+
 /// Where a base chain learns which addresses are this machine's.
 #[derive(Clone, Copy)]
 enum Locality<'a> {
-    /// It asks the routing tables.
-    Routed,
+    /// It asks the routing tables, which know nothing of addresses in VRFs: those it is told.
+    Routed(&'a [Vrf]),
     /// Before routing nobody knows: it is told.
     Told(&'a [(Family, u128)]),
 }
 
 impl Locality<'_> {
-    /// The condition that a packet of the family is for this machine; `None` when no packet is.
-    fn to_this_machine(self, family: Family) -> Option<Statement> {
-        let Self::Told(addresses) = self else {
-            return Some(Statement::ToThisMachine);
-        };
+    /// Conditions of each of which follows that a packet of the family is for this machine.
+    fn to_this_machine(self, family: Family) -> Vec<Vec<Statement>> {
+        match self {
+            Self::Told(addresses) => Self::to_one_of(family, addresses)
+                .map(|statement| vec![statement])
+                .into_iter()
+                .collect(),
+            Self::Routed(vrfs) => {
+                let in_vrf = |vrf: &Vrf| {
+                    let to = Self::to_one_of(family, &vrf.addresses)?;
+                    Some(vec![Statement::Interface(named(&vrf.members)), to])
+                };
+                let in_vrfs = vrfs.iter().filter_map(in_vrf);
+                std::iter::once(vec![Statement::ToThisMachine])
+                    .chain(in_vrfs)
+                    .collect()
+            }
+        }
+    }
+
+    /// The condition that a packet of the family is for one of these addresses; `None` when none is of the family.
+    fn to_one_of(family: Family, addresses: &[(Family, u128)]) -> Option<Statement> {
         let unused = 128 - Field::Destination(family).bits();
         let addresses: BTreeSet<u128> = addresses
             .iter()
@@ -270,13 +291,10 @@ fn guard_rules(guard: &Guard, matches: &Match, locality: Locality<'_>) -> Vec<Nf
             Test::Is(255),
         ));
     }
-    if guard.to_this_machine {
-        match locality.to_this_machine(guard.family) {
-            Some(statement) => common.push(statement),
-            None => return Vec::new(),
-        }
-    }
-    common.push(Statement::Verdict(Verdict::Accept));
+    let places = match guard.to_this_machine {
+        true => locality.to_this_machine(guard.family),
+        false => vec![Vec::new()],
+    };
     let unfragmented = Match {
         fragment: None,
         ..matches.clone()
@@ -285,9 +303,15 @@ fn guard_rules(guard: &Guard, matches: &Match, locality: Locality<'_>) -> Vec<Nf
         true => format!("never filtered: fragments of {}", guard.purpose),
         false => format!("never filtered: {}", guard.purpose),
     };
-    conditions(guard.family, &unfragmented)
-        .into_iter()
-        .map(|condition| NftRule::of_frame([condition, common.clone()].concat(), &comment))
+    let accept = vec![Statement::Verdict(Verdict::Accept)];
+    let rule = |condition: Vec<Statement>, place: &Vec<Statement>| {
+        let statements = [condition, common.clone(), place.clone(), accept.clone()].concat();
+        NftRule::of_frame(statements, &comment)
+    };
+    let conditions = conditions(guard.family, &unfragmented).into_iter();
+    conditions
+        .flat_map(|condition| places.iter().map(move |place| (condition.clone(), place)))
+        .map(|(condition, place)| rule(condition, place))
         .collect()
 }
 
