@@ -2,8 +2,9 @@
 
 use std::time::{Duration, Instant};
 
-use super::controllers::{Controller, Flow, Restart, bird, exabgp, gobgp};
-use super::network::Network;
+use super::controllers::{Controller, Flow, Restart, bird, exabgp, frr, gobgp};
+use super::network::{CONTROLLER_AS, Network};
+use super::program::{Program, eventually};
 use super::router::Router;
 use super::{DATAGRAMS, Dialer, SLACK};
 
@@ -104,6 +105,79 @@ fn gobgp_restarts_gracefully() {
     }
     network.set_link("up");
     resent(&network, &router, kept);
+}
+
+/// Starts a controller behind FRR, which is gone when FRR is, and waits until it has announced these flows.
+fn feed(network: &Network, flows: &[Flow]) -> Program {
+    let asn = CONTROLLER_AS.to_string();
+    let mut command = network.on_controller(env!("CARGO_BIN_EXE_flowacl"));
+    command
+        .args(["announce", "--to", "127.0.0.1:179", "--hold"])
+        .args(["--from", frr::FEEDER, "--router-id", frr::FEEDER])
+        .args(["--local-as", &asn, "--remote-as", &asn])
+        .args(flows.iter().map(Flow::text));
+    let log = network.path("feeder.log");
+    let feeder = Program::start(&mut command, &log);
+    eventually("FRR has the flows", || {
+        let told = std::fs::read_to_string(&log).unwrap_or_default();
+        match told.contains("announced") {
+            true => Ok(()),
+            false => Err(told),
+        }
+    });
+    feeder
+}
+
+/// FRR offers graceful restart for Flow Specifications, too. It originates none, and sends End-of-RIB seconds after its
+/// start, whether those from whom it had its routes are back or not: they must be faster, as here, where its session with the
+/// router waits for them.
+#[test]
+fn frr_restarts_gracefully() {
+    const RESTART: &str = " bgp graceful-restart\n bgp graceful-restart restart-time 60\n";
+    const PRESERVED: &str = " bgp graceful-restart preserve-fw-state\n";
+    let Some(network) = Network::new(frr::PROGRAMS) else {
+        return;
+    };
+    let flows = &exabgp::FLOWS[..3];
+    let lines = [RESTART, PRESERVED].concat();
+    let bgpd = frr::bgpd(&network, &lines);
+    let router = Router::start(&network, Dialer::Controller);
+    let feeder = feed(&network, flows);
+    router.established();
+    router.holds_exactly(flows);
+    assert_eq!(router.neighbor("restart_time_secs"), 60);
+    network.send_datagrams("203.0.113.5", 53, DATAGRAMS);
+    router.has_counted(&flows[0], DATAGRAMS);
+
+    bgpd.signal("KILL");
+    router.holds_in_state(flows, "stale");
+    assert!(router.reason(&flows[0]).contains("RFC 4724"));
+    network.send_datagrams("203.0.113.5", 53, DATAGRAMS);
+    router.has_counted(&flows[0], 2 * DATAGRAMS);
+    drop((bgpd, feeder));
+    network.set_link("down");
+    let bgpd = frr::bgpd(&network, &lines);
+    let feeder = feed(&network, &flows[..2]);
+    network.set_link("up");
+    resent(&network, &router, &flows[..2]);
+
+    // Nobody feeds it: what it does not resend goes at its End-of-RIB.
+    bgpd.signal("KILL");
+    router.holds_in_state(&flows[..2], "stale");
+    drop((bgpd, feeder));
+    let bgpd = frr::bgpd(&network, &lines);
+    router.established();
+    router.holds_exactly(&[]);
+    let feeder = feed(&network, flows);
+    router.holds_exactly(flows);
+
+    // It says that it has preserved nothing.
+    bgpd.signal("KILL");
+    router.holds_in_state(flows, "stale");
+    drop((bgpd, feeder));
+    let _bgpd = frr::bgpd(&network, RESTART);
+    router.established();
+    router.holds_exactly(&[]);
 }
 
 /// The controller is killed and does not come back: its flows become long-lived, and go.

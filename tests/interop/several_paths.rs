@@ -193,11 +193,13 @@ fn gobgp_reflects_what_two_controllers_say_of_one_flow() {
     is_negotiated(&router);
     let first = feeder(&network, "127.0.0.1", "10.0.0.1", "discard");
     let second = feeder(&network, CONTROLLER, "10.0.0.2", "rate-limit 9600");
-    // All else is equal, so the lower ORIGINATOR_ID decides.
     holds_paths(
         &router,
         &[("installed", "discard"), ("shadowed", "rate-limit 9600")],
     );
+    // All else is equal, so the lower ORIGINATOR_ID (RFC 4456 §9) decides: both come from the reflector itself.
+    let reason = router.rules().unwrap()[1]["reason"].to_string();
+    assert!(reason.contains("lower BGP identifier"), "{reason}");
     first.signal("TERM");
     holds_paths(&router, &[("installed", "rate-limit 9600")]);
     second.signal("TERM");
