@@ -164,11 +164,41 @@ impl Dialect {
 
     /// Refuses entries that the language of the ASIC has and the YANG models do not.
     pub fn check(self, entry: &Entry) -> Result<(), Unsupported> {
-        match (self.mode, entry.protocol) {
-            (Mode::ConfigDb, Some(protocol @ (0 | 144..))) => Err(Unsupported(format!(
+        let refuse = |reason: String| Err(Unsupported(reason));
+        if self.mode == Mode::ApplDb {
+            return Ok(());
+        }
+        if let Some(protocol @ (0 | 144..)) = entry.protocol {
+            return refuse(format!(
                 "protocol: CONFIG_DB takes the protocols 1 to 143, not {protocol}"
-            ))),
-            (Mode::ConfigDb | Mode::ApplDb, _) => Ok(()),
+            ));
+        }
+        if self.release > Release::R202205 {
+            return Ok(());
+        }
+        if entry.family == Family::Ipv6 {
+            return refuse(
+                "ipv6: CONFIG_DB of 202205 knows no ICMPv6 type above 44, so that neighbor discovery could not be \
+                 exempt"
+                    .into(),
+            );
+        }
+        let range = |ports: Option<Ports>| ports.filter(|ports| ports.exact().is_none());
+        let ports = [entry.source_port, entry.destination_port].into_iter();
+        let greatest = ports.filter_map(range).map(|ports| ports.last).max();
+        if let Some(greatest @ 65_300..) = greatest {
+            return refuse(format!(
+                "port: CONFIG_DB of 202205 takes no range that ends above 65299, not even at {greatest}"
+            ));
+        }
+        match (entry.icmp_type, entry.icmp_code) {
+            (Some(number @ (0 | 45..)), _) => refuse(format!(
+                "icmp-type: CONFIG_DB of 202205 takes the types 1 to 44, not {number}"
+            )),
+            (_, Some(number @ (0 | 17..))) => refuse(format!(
+                "icmp-code: CONFIG_DB of 202205 takes the codes 1 to 16, not {number}"
+            )),
+            (_, _) => Ok(()),
         }
     }
 

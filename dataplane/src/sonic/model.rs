@@ -78,6 +78,10 @@ pub fn guard_entries(
             let placed = RangeCheckers::new(Some(0)).place(expanded, GUARD_ENTRIES);
             let placed = placed.map_err(|error| refusal(Unsupported(error.to_string())))?;
             for entry in placed {
+                if dialect.check(&entry).is_err() && entry.family == Family::Ipv6 {
+                    // No rule of this family can be said either, so that there is nothing to be protected from.
+                    continue;
+                }
                 dialect.check(&entry).map_err(refusal)?;
                 if !entries.contains(&entry) {
                     entries.push(entry);

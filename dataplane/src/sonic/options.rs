@@ -54,6 +54,7 @@ impl Options {
         if self.mode == Mode::ApplDb {
             // These are limits of the YANG models, which nothing in APPL_DB is held against.
             profile.language.icmp_zero = true;
+            profile.language.port_range_from_zero = true;
         }
         profile
     }
