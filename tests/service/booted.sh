@@ -24,8 +24,9 @@ announce() {
   eventually state installed
 }
 state() { flowacl show rules | grep -q "^$1 .*203.0.113.5/32"; }
-# Sends packets that the rule drops to an address of lo until it is killed.
-flood() { while :; do echo >/dev/udp/203.0.113.5/9; done 2>/dev/null; }
+# Sends packets that the rule drops to an address of lo until it is killed, every few milliseconds.
+mkfifo /run/never && exec 8<>/run/never
+flood() { while :; do echo >/dev/udp/203.0.113.5/9; read -rt 0.005 -u 8 || true; done 2>/dev/null; }
 # UDP packets that came through, to a port where nobody listens.
 passed() { awk '$1 == "Udp:" { passed = $3 } END { print passed }' /proc/net/snmp; }
 counted() { flowacl show rules --json | grep -Eq '"packets": [1-9]'; }
@@ -163,6 +164,9 @@ same "Result" "$(property Result)" success
 in_kernel || fail "the rule went"
 flowacl clear
 refused nft list table inet flowacl
+
+# shellcheck source-path=SCRIPTDIR
+. "$(dirname "$0")/switches.sh"
 
 step "remove and purge"
 systemctl start flowacl

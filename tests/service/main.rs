@@ -1,6 +1,7 @@
 //! flowacl as a service: the unit, the package on a real Debian, the service under a real systemd, and every example.
 
 mod examples;
+mod leftovers;
 #[path = "../machine/mod.rs"]
 mod machine;
 #[path = "../interop/network.rs"]

@@ -11,8 +11,8 @@ use super::{REPOSITORY, available, machine, told};
 /// Programs that make the package and the Debian that it is installed on.
 const PROGRAMS: &[&str] = &["cargo-deb", "mmdebstrap", "dpkg-deb", "unshare"];
 
-/// What the Debian has besides its essential packages.
-const PACKAGES: &str = "systemd,systemd-sysv,nftables,iproute2,kmod";
+/// What the Debian has besides its essential packages. Python and iptables stand in for what is on a switch.
+const PACKAGES: &str = "systemd,systemd-sysv,nftables,iproute2,kmod,python3-minimal,iptables";
 
 /// Versions of the package; the second is an upgrade.
 const VERSIONS: [&str; 2] = ["0.1.0-1", "0.1.0-2"];
@@ -25,12 +25,17 @@ static DEBIAN: LazyLock<PathBuf> = LazyLock::new(|| {
         .find_map(|line| line.strip_prefix("VERSION_CODENAME="))
         .expect("a Debian has a name");
     let root = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("debian-{codename}"));
+    let list = root.with_extension("packages");
+    if fs::read_to_string(&list).is_ok_and(|made| made != PACKAGES) {
+        fs::remove_dir_all(&root).unwrap();
+    }
     if !root.exists() {
         // It appears whole or not at all.
         let begun = root.with_extension("begun");
         if begun.exists() {
             fs::remove_dir_all(&begun).unwrap();
         }
+        fs::write(&list, PACKAGES).unwrap();
         let mut make = Command::new("mmdebstrap");
         make.args(["--quiet", "--variant=minbase", "--include", PACKAGES]);
         told(make.arg("--format=directory").arg(codename).arg(&begun));
@@ -63,6 +68,7 @@ fn packages() -> tempfile::TempDir {
         "tests/service/steps.sh",
         "tests/service/installed.sh",
         "tests/service/booted.sh",
+        "tests/service/switches.sh",
         "examples/router.toml",
     ] {
         let from = Path::new(REPOSITORY).join(file);
@@ -117,7 +123,7 @@ fn systemd_starts_it_and_keeps_it_alive() {
     let script = folder.path().join("booted.sh");
     let [old, new] = VERSIONS.map(|version| package(folder.path(), version));
     let command = [&script, &old, &new].map(|path| path.to_str().unwrap());
-    let options = ["-m", "1024", "-t", "300", "-b", "-r", debian, "-s", path];
+    let options = ["-m", "1024", "-t", "400", "-b", "-r", debian, "-s", path];
     let output = machine::run(&options, &[&["bash"], &command[..]].concat());
     let told = String::from_utf8_lossy(&output.stdout);
     assert!(
