@@ -26,8 +26,8 @@ use dataplane::backend::Backend;
 use dataplane::desired::{Changes, InterfacePattern, Settings};
 use dataplane::nft::Nftables;
 use dataplane::rule::{Rule, RuleId};
+use flowacl::engine::bindings::Bindings;
 use flowacl::engine::lower::lower;
-use flowacl::engine::redirects::Redirects;
 use flowacl::flowspec::text::Flow;
 use flowacl::lab::{Lab, LabError, Passed, UPSTREAM};
 
@@ -77,7 +77,7 @@ fn compile(flows: &[Flow]) -> Vec<Arc<Rule>> {
             &flow.nlri,
             &Arc::new(flow.actions.clone()),
             id,
-            &Redirects::default(),
+            &Bindings::default(),
         );
         Arc::new(lowered.expect("it can be enforced").rule)
     };

@@ -7,6 +7,8 @@
 mod parse;
 mod text;
 
+use std::sync::Arc;
+
 use crate::rule::{Family, FragmentKind};
 
 /// The fields of one IP packet that rules can look at. `None` where the packet does not have the field.
@@ -42,4 +44,6 @@ pub struct Packet {
     pub dont_fragment: bool,
     /// IPv6 flow label; `None` in IPv4.
     pub flow_label: Option<u32>,
+    /// Name of the interface that it came in by; `None` where that is not known. It stands in no octet of the packet.
+    pub interface: Option<Arc<str>>,
 }

@@ -6,6 +6,7 @@ use std::ops::{Deref, DerefMut};
 use std::sync::Arc;
 
 use crate::action::Route;
+use crate::desired::InterfacePattern;
 use crate::interval::IntervalSet;
 use crate::rule::MaskedValues;
 
@@ -32,6 +33,8 @@ pub struct RareFields {
     pub dscp: Option<IntervalSet>,
     /// IPv6 flow label, 20 bits.
     pub flow_label: Option<IntervalSet>,
+    /// Interfaces, one of which the packet has come in by.
+    pub interfaces: Option<Box<[InterfacePattern]>>,
 }
 
 impl RareGroup for RareFields {
@@ -43,6 +46,7 @@ impl RareGroup for RareFields {
         packet_length: None,
         dscp: None,
         flow_label: None,
+        interfaces: None,
     };
 }
 

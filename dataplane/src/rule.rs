@@ -161,6 +161,10 @@ impl Match {
                 .fragment
                 .is_none_or(|set| set.contains(packet.fragment, packet.dont_fragment))
             && field(&self.rare.flow_label, packet.flow_label)
+            && self.rare.interfaces.as_ref().is_none_or(|patterns| {
+                let interface = packet.interface.as_deref();
+                interface.is_some_and(|name| patterns.iter().any(|pattern| pattern.matches(name)))
+            })
     }
 }
 

@@ -2,7 +2,7 @@
 
 use dataplane::rule::{Route, RuleId};
 use flowacl::engine::lower::lower;
-use flowacl::engine::redirects::Redirects;
+use flowacl::engine::bindings::Bindings;
 use flowacl::flowspec::action::TrafficFilteringActions;
 use flowacl::flowspec::precedence::precedence_key;
 use flowacl::flowspec::text::{format_flow, parse_flows};
@@ -80,7 +80,7 @@ pub fn check_flow(nlri: &Nlri, actions: &TrafficFilteringActions) {
         panic!("{text}: {} flows", parsed.len())
     };
     assert_eq!(flow.nlri, *nlri, "{text}");
-    // Redirects in legacy forms and what has no effect are told in words only.
+    // Bindings in legacy forms and what has no effect are told in words only.
     let mut told = actions.clone();
     told.notes.clear();
     told.legacy_redirect = None;
@@ -91,7 +91,7 @@ pub fn check_flow(nlri: &Nlri, actions: &TrafficFilteringActions) {
         nlri,
         &actions.clone().into(),
         RuleId(1),
-        &Redirects::default(),
+        &Bindings::default(),
     ) {
         Ok(lowered) => {
             assert!(!nlri.family().is_vpn());

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use dataplane::packet::Packet;
 use dataplane::rule::{Family, RuleId};
-use flowacl::engine::redirects::Redirects;
+use flowacl::engine::bindings::Bindings;
 use flowacl::flowspec::action::TrafficFilteringActions;
 use flowacl::flowspec::matches::matches;
 use flowacl::wire::cursor::Cursor;
@@ -56,7 +56,7 @@ pub fn lower(octets: &[u8]) {
     }
     let actions = Arc::new(TrafficFilteringActions::default());
     let Ok(lowered) =
-        flowacl::engine::lower::lower(&nlri, &actions, RuleId(1), &Redirects::default())
+        flowacl::engine::lower::lower(&nlri, &actions, RuleId(1), &Bindings::default())
     else {
         return assert!(nlri.family().is_vpn());
     };

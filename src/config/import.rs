@@ -61,6 +61,9 @@ pub(super) fn read(mut section: Section<'_, '_>, global: &ImportPolicy) -> Impor
                 value.non_empty_list(consequence, |item| item.text()?.parse())
             })
             .or(global.actions),
+        legacy_redirects: section
+            .optional("legacy_redirects", Value::boolean)
+            .unwrap_or(global.legacy_redirects),
         rate_bytes: bounds(
             &mut section,
             "min_rate_bytes_per_sec",

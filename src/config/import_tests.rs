@@ -21,6 +21,7 @@ min_source_length_ipv6 = 16
 destination_required = true
 allow_match_all = true
 actions = [\"discard\", \"rate-limit\"]
+legacy_redirects = true
 min_rate_bytes_per_sec = 1000
 max_rate_bytes_per_sec = 2000
 min_rate_packets_per_sec = 10
@@ -50,6 +51,7 @@ fn all() -> ImportPolicy {
         destination_required: Some(true),
         allow_match_all: true,
         actions: Some(vec![ActionKind::Discard, ActionKind::RateLimit]),
+        legacy_redirects: true,
         rate_bytes: bounds(1000, 2000),
         rate_packets: bounds(10, 20),
         accept_communities: vec![community("65000:1")],

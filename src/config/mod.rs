@@ -7,6 +7,7 @@ mod control;
 mod dataplane;
 mod error;
 mod import;
+mod interface_set;
 mod keys;
 mod neighbor;
 mod protect;
@@ -21,6 +22,7 @@ pub use bgp::Bgp;
 pub use control::{Control, DEFAULT_SOCKET, Group, Metrics};
 pub use dataplane::{BackendKind, Dataplane, OnStop};
 pub use error::{ConfigError, ConfigErrors};
+pub use interface_set::InterfaceSet;
 pub use keys::{KeyChange, Keys};
 pub use neighbor::Neighbor;
 pub use protect::Protect;
@@ -46,6 +48,8 @@ pub struct Config {
     pub total: TotalLimit,
     /// `[[redirect]]`: where the packets of route targets go.
     pub redirects: Vec<Redirect>,
+    /// `[[interface_set]]`: which interfaces are in a group.
+    pub interface_sets: Vec<InterfaceSet>,
     /// `[dataplane]`: what enforces the rules, and where.
     pub dataplane: Dataplane,
     /// `[control]`: where the command line finds the daemon.
@@ -92,6 +96,7 @@ impl Config {
         let neighbors = neighbor::read_all(root, bgp.as_ref(), &import);
         let protect = protect::read_all(root);
         let redirects = redirect::read_all(root);
+        let interface_sets = interface_set::read_all(root);
         let dataplane = match root.optional_table("dataplane") {
             Some(section) => Dataplane::read(section),
             None => Dataplane::default(),
@@ -106,6 +111,7 @@ impl Config {
             neighbors,
             protect,
             redirects,
+            interface_sets,
             total,
             dataplane,
             control,

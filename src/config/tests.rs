@@ -479,6 +479,39 @@ fn redirects() {
 }
 
 #[test]
+fn interface_sets() {
+    let text = "[[interface_set]]\ngroup = \"65001:7\"\ninterfaces = [\"eth0\", \"swp*\"]\n";
+    let config = Config::parse(&format!("{BASE}{text}")).unwrap();
+    let [set] = &config.interface_sets[..] else {
+        panic!("{:?}", config.interface_sets);
+    };
+    let names = set.interfaces.iter().map(|pattern| pattern.as_str());
+    assert_eq!(set.group.to_string(), "65001:7");
+    assert_eq!(Vec::from_iter(names), ["eth0", "swp*"]);
+    let rows = [
+        (
+            "twice",
+            format!("{text}{text}"),
+            "8:9 interface_set[1].group: 65001:7 has an [[interface_set]] already",
+        ),
+        (
+            "a group of 15 bits",
+            text.replace(":7", ":16384"),
+            "5:9 interface_set[0].group: \"65001:16384\" is not an AS and a group below 16384, \
+             such as 65001:10",
+        ),
+        (
+            "no interface",
+            text.replace("[\"eth0\", \"swp*\"]", "[]"),
+            "6:14 interface_set[0].interfaces: is empty: rules for the group would apply nowhere",
+        ),
+    ];
+    for (name, lines, error) in rows {
+        assert_eq!(errors(&format!("{BASE}{lines}")), [error], "{name}");
+    }
+}
+
+#[test]
 fn bad_redirects() {
     let redirect = |lines: &str| format!("[[redirect]]\nroute_target = \"65001:100\"\n{lines}");
     let rows = [

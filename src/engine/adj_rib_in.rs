@@ -172,9 +172,10 @@ impl AdjRibIn {
             changed.extend(self.withdraw(place_of(path), rib));
         }
         if !update.announced.is_empty() {
-            let (attributes, reading) = self
-                .readings
-                .get(update.attributes, |attributes| Reading::new(attributes));
+            let (peer, policy) = (&self.peer, &self.policy);
+            let (attributes, reading) = self.readings.get(update.attributes, |attributes| {
+                Reading::new(attributes, peer, policy)
+            });
             let announcement = Announcement {
                 attributes,
                 reading: reading.clone(),
@@ -208,8 +209,8 @@ impl AdjRibIn {
         let unchanged = known.filter(|path| path.attributes == route.attributes);
         let since = unchanged.map_or(around.now, |path| path.since);
 
-        let refusal = match &route.reading.undecodable {
-            Some(reason) => Some(Refusal::new(RefusalKind::Undecodable, reason.clone())),
+        let refusal = match &route.reading.refusal {
+            Some(refusal) => Some(refusal.clone()),
             None => {
                 let (attributes, actions) = (&route.attributes, &route.reading.actions);
                 self.policy
@@ -364,6 +365,7 @@ impl AdjRibIn {
         let places_again = places.iter().cloned();
         self.lifetimes
             .limit(around.now, policy.max_lifetime, places_again);
+        let reads_anew = self.policy.legacy_redirects != policy.legacy_redirects;
         self.policy = policy;
         self.closing = false;
         self.over_limit.clear();
@@ -380,7 +382,17 @@ impl AdjRibIn {
             }
         }
         let mut changed = BTreeSet::new();
+        if reads_anew {
+            self.readings = Shared::default();
+        }
         for place in &places {
+            if let (true, Some(path)) = (reads_anew, rib.path_mut(self.peer.address, place)) {
+                let reading = Reading::new(&path.attributes, &self.peer, &self.policy);
+                if path.actions != reading.actions {
+                    path.actions = reading.actions;
+                    changed.insert(place.0.clone());
+                }
+            }
             self.judge_again(around, place, rib);
             let is_accepted = rib
                 .path_at(self.peer.address, place)
@@ -402,8 +414,8 @@ impl AdjRibIn {
         let nlri = rib.get(&place.0)?.nlri.clone();
         let path = rib.path_mut(self.peer.address, place)?;
         let before = Standing::of(path);
-        let refusal = undecodable(&path.attributes)
-            .map(|reason| Refusal::new(RefusalKind::Undecodable, reason))
+        let refusal = Reading::new(&path.attributes, &self.peer, &self.policy)
+            .refusal
             .or_else(|| {
                 let (attributes, actions) = (&path.attributes, &path.actions);
                 self.policy
@@ -537,29 +549,36 @@ struct Announcement {
 #[derive(Clone, Debug)]
 struct Reading {
     actions: Arc<TrafficFilteringActions>,
-    undecodable: Option<String>,
+    /// Why no route with these attributes is taken.
+    refusal: Option<Refusal>,
 }
 
 impl Reading {
-    fn new(attributes: &Attributes) -> Self {
+    /// Reads the attributes of a neighbor's route.
+    fn new(attributes: &Attributes, peer: &Peer, policy: &ImportPolicy) -> Self {
+        let mut refusal = None;
+        let actions = TrafficFilteringActions::from_communities(
+            &attributes.extended_communities,
+            &attributes.ipv6_extended_communities,
+        );
+        // `wire` treats such an UPDATE as a withdrawal, so this is a second line of defense: a route whose actions are
+        // unknown must never be enforced as if it had none.
+        let mut actions = actions.unwrap_or_else(|error| {
+            refusal = Some(Refusal::new(RefusalKind::Undecodable, error.to_string()));
+            TrafficFilteringActions::default()
+        });
+        if policy.legacy_redirects {
+            actions.follow_legacy_redirect(&attributes.mp_next_hop);
+        }
+        if !peer.ibgp
+            && let Err(set) = actions.discard_non_transitive()
+        {
+            let reason = format!("interface-set {set} came from another AS, which it must not");
+            refusal = Some(Refusal::new(RefusalKind::Action, reason));
+        }
         Self {
-            actions: Arc::new(actions(attributes).unwrap_or_default()),
-            undecodable: undecodable(attributes),
+            actions: Arc::new(actions),
+            refusal,
         }
     }
-}
-
-fn actions(
-    attributes: &Attributes,
-) -> Result<TrafficFilteringActions, crate::flowspec::action::ActionError> {
-    TrafficFilteringActions::from_communities(
-        &attributes.extended_communities,
-        &attributes.ipv6_extended_communities,
-    )
-}
-
-/// Why the actions cannot be read. `wire` treats such an UPDATE as a withdrawal, so this is a second line of defense:
-/// a route whose actions are unknown must never be enforced as if it had none.
-fn undecodable(attributes: &Attributes) -> Option<String> {
-    actions(attributes).err().map(|error| error.to_string())
 }

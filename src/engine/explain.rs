@@ -6,6 +6,7 @@ use dataplane::packet::Packet;
 use serde::{Deserialize, Serialize};
 
 use super::Engine;
+use super::bindings::Bindings;
 use crate::flowspec::matches::evaluate;
 use crate::flowspec::text::format_match;
 use crate::rib::Path;
@@ -56,7 +57,7 @@ impl Engine {
         if spared.is_some() {
             return Explanation {
                 protected: spared,
-                ..explain(&[], packet)
+                ..explain(&[], packet, &self.bindings)
             };
         }
         let installed: Vec<(&Nlri, &Path)> = self
@@ -65,15 +66,19 @@ impl Engine {
             .filter(|(key, _)| self.enforcement.state(key).1.is_some())
             .filter_map(|(_, entry)| Some((&entry.nlri, entry.best()?)))
             .collect();
-        explain(&installed, packet)
+        explain(&installed, packet, &self.bindings)
     }
 }
 
 /// Evaluates rules that stand in precedence order.
-fn explain(rules: &[(&Nlri, &Path)], packet: &Packet) -> Explanation {
+fn explain(rules: &[(&Nlri, &Path)], packet: &Packet, bindings: &Bindings) -> Explanation {
     let verdict = evaluate(
         rules.iter().map(|(nlri, path)| (*nlri, &*path.actions)),
         packet,
+        |set| {
+            let interface = packet.interface.as_deref();
+            interface.is_some_and(|interface| bindings.admits(set, interface))
+        },
     );
     let is_ipv6 = packet.family == dataplane::rule::Family::Ipv6;
     let matched = verdict.matched.iter().map(|position| {

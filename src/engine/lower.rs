@@ -14,7 +14,7 @@ use dataplane::rule::{
     RuleId,
 };
 
-use super::redirects::{Redirects, copy_to};
+use super::bindings::{Bindings, copy_to};
 use crate::flowspec::action::TrafficFilteringActions;
 use crate::flowspec::matches::protocol;
 use crate::flowspec::operator::{fragment_set, numeric_set, tcp_flags_set};
@@ -40,7 +40,7 @@ pub struct Lowered {
     pub notes: Vec<String>,
 }
 
-/// Compiles a route. `redirects` says where redirected packets go.
+/// Compiles a route. `bindings` says what names in communities stand for here.
 ///
 /// Fails when no rule can do what the route asks
 /// for; the reason names the part at fault. A route that no packet can match is compiled like any
@@ -49,7 +49,7 @@ pub fn lower(
     nlri: &Nlri,
     actions: &Arc<TrafficFilteringActions>,
     id: RuleId,
-    redirects: &Redirects,
+    bindings: &Bindings,
 ) -> Result<Lowered, Unsupported> {
     if let Some(distinguisher) = nlri.route_distinguisher() {
         let distinguisher = format_route_distinguisher(distinguisher);
@@ -59,8 +59,12 @@ pub fn lower(
     }
     let mut notes = actions.notes.clone();
     let family = packet_family(nlri);
-    let action = lower_actions(actions, family, redirects, &mut notes)?;
-    let matches = lower_components(&nlri.components(), family);
+    let action = lower_actions(actions, family, bindings, &mut notes)?;
+    let mut matches = lower_components(&nlri.components(), family);
+    // Even a rule that discards must not apply where it was not meant to.
+    if let Some(interfaces) = bindings.interfaces(actions, &mut notes)? {
+        matches.rare.interfaces = Some(interfaces);
+    }
     if let Some(reason) = why_it_never_matches(&matches, family) {
         notes.push(format!("matches nothing: {reason}"));
     }
@@ -117,15 +121,9 @@ pub fn write_label(
 fn lower_actions(
     actions: &TrafficFilteringActions,
     family: Family,
-    redirects: &Redirects,
+    bindings: &Bindings,
     notes: &mut Vec<String>,
 ) -> Result<Action, Unsupported> {
-    // Even a rule that discards must not apply where it was not meant to.
-    if let Some(set) = actions.interface_sets.first() {
-        return Err(Unsupported(format!(
-            "interface-set {set} is not supported by this data plane"
-        )));
-    }
     let discard = actions.is_discard();
     let mut rare = RareActions::default();
     if discard {
@@ -134,10 +132,10 @@ fn lower_actions(
     } else {
         if let Some(legacy) = actions.legacy_redirect {
             return Err(Unsupported(format!(
-                "{legacy} is not followed: legacy_redirects is not set for this neighbor"
+                "{legacy} is not followed: that takes import.legacy_redirects and a next hop"
             )));
         }
-        rare.redirect = redirects.route(actions, family, notes)?;
+        rare.redirect = bindings.route(actions, family, notes)?;
         rare.copy_to = copy_to(actions, family)?;
     }
     Ok(Action {

@@ -1,5 +1,5 @@
 use super::*;
-use crate::engine::redirects::Redirects;
+use crate::engine::bindings::Bindings;
 use crate::flowspec::action::RouteTarget;
 use crate::flowspec::matches::matches;
 use crate::flowspec::testing::{aimed_at, arbitrary_actions, arbitrary_nlri, arbitrary_packet};
@@ -16,7 +16,7 @@ fn lower_text(text: &str) -> Result<Lowered, Unsupported> {
         &flows[0].nlri,
         &flows[0].actions.clone().into(),
         RuleId(7),
-        &Redirects::default(),
+        &Bindings::default(),
     )
 }
 
@@ -49,7 +49,7 @@ fn routes_that_no_rule_can_enforce_are_unsupported_with_a_reason() {
         ),
         (
             "match { port 80; } scope { interface-set transitive:input:65001:1; } then { discard; }",
-            "interface-set transitive:input:65001:1 is not supported by this data plane",
+            "interface-set transitive:input:65001:1: no [[interface_set]] names this group",
         ),
         (
             "match { port 80; } then { copy 2001:db8::1; }",
@@ -61,7 +61,7 @@ fn routes_that_no_rule_can_enforce_are_unsupported_with_a_reason() {
         ),
         (
             "match { port 80; } then { redirect-to-nexthop; }",
-            "redirect in the form 0x0800 is not followed: legacy_redirects is not set for this neighbor",
+            "redirect in the form 0x0800 is not followed: that takes import.legacy_redirects and a next hop",
         ),
     ];
     for (text, reason) in rows {
@@ -72,7 +72,7 @@ fn routes_that_no_rule_can_enforce_are_unsupported_with_a_reason() {
 
 #[test]
 fn route_targets_lead_where_the_configuration_says() {
-    let redirects = Redirects::new([
+    let redirects = Bindings::new([
         (RouteTarget::TwoOctetAs(65001, 100), Route::Table(100)),
         (
             RouteTarget::Ipv4([192, 0, 2, 1].into(), 7),
@@ -250,7 +250,7 @@ proptest! {
 
     #[test]
     fn a_rule_matches_exactly_what_the_evaluator_does((nlri, packet) in nlri_and_packet()) {
-        let lowered = lower(&nlri, &Default::default(), RuleId(0), &Redirects::default()).unwrap();
+        let lowered = lower(&nlri, &Default::default(), RuleId(0), &Bindings::default()).unwrap();
         for packet in [aimed_at(&nlri, packet.clone()), packet] {
             let expected = matches(&nlri, &packet);
             prop_assert_eq!(lowered.rule.matches.contains(&packet), expected, "{:?}", packet);
@@ -261,7 +261,7 @@ proptest! {
 
     #[test]
     fn entries_of_a_switch_match_exactly_what_the_evaluator_does((nlri, packet) in nlri_and_packet()) {
-        let lowered = lower(&nlri, &Default::default(), RuleId(0), &Redirects::default()).unwrap();
+        let lowered = lower(&nlri, &Default::default(), RuleId(0), &Bindings::default()).unwrap();
         let rule = lowered.rule;
         for profile in &CUMULUS {
             let Ok(entries) = expand(&rule.matches, rule.family, &profile.language) else { continue };
@@ -281,7 +281,7 @@ proptest! {
                     || actions.redirect_next_hop.is_some_and(|next_hop| !is_next_hop(next_hop))
                     || actions.copy_to.is_some_and(|next_hop| !is_next_hop(next_hop))
                     || actions.legacy_redirect.is_some());
-        match lower(&nlri, &actions.clone().into(), RuleId(0), &Redirects::default()) {
+        match lower(&nlri, &actions.clone().into(), RuleId(0), &Bindings::default()) {
             Ok(lowered) => {
                 prop_assert!(!restricts);
                 prop_assert_eq!(lowered.rule.action.discard, actions.is_discard());

@@ -6,7 +6,7 @@
 
 pub mod policy;
 pub mod lower;
-pub mod redirects;
+pub mod bindings;
 pub mod memo;
 pub mod enforcement;
 mod adj_rib_in;
@@ -39,13 +39,13 @@ use crate::wire::iana::FlowFamily;
 use crate::wire::nlri::Nlri;
 use crate::wire::update::Update;
 use adj_rib_in::{AdjRibIn, Surroundings};
+use bindings::Bindings;
 use enforcement::{Desired, Enforcement};
 use lower::Lowered;
 use notice::Notice;
 use orders::Orders;
 use policy::{ImportPolicy, LocalSpeaker, TotalLimit, Validation, warning_threshold};
 use protection::Protection;
-use redirects::Redirects;
 use retention::Retention;
 use shared::Shared;
 use validation::Validator;
@@ -123,8 +123,8 @@ pub enum Event {
     ProtectionChanged(Protection),
     /// How the commit ended that [`Engine::poll_commit`] gave out.
     Committed(Result<(), BackendError>),
-    /// Where redirected packets go from now on.
-    RedirectsChanged(Redirects),
+    /// What names in communities stand for from now on.
+    BindingsChanged(Bindings),
     /// Rules that cannot do all that they shall at the moment, and why.
     Impaired(Vec<(RuleId, String)>),
     /// The counters of all installed rules.
@@ -143,7 +143,7 @@ pub struct Engine {
     /// By id.
     impaired: Vec<(RuleId, String)>,
     tiers: Shared<OrderKey, ()>,
-    redirects: Redirects,
+    bindings: Bindings,
     retention: Retention,
     orders: Orders,
     protection: Protection,
@@ -166,7 +166,7 @@ impl Engine {
             counters: Vec::new(),
             impaired: Vec::new(),
             tiers: Shared::default(),
-            redirects: Redirects::default(),
+            bindings: Bindings::default(),
             retention: Retention::default(),
             orders: Orders::default(),
             protection: Protection::default(),
@@ -223,7 +223,7 @@ impl Engine {
             Event::Ordered { nlri, enabled } => self.order(nlri, enabled),
             Event::Suspended(suspended) => self.suspend(suspended),
             Event::ProtectionChanged(protection) => self.protection = protection,
-            Event::RedirectsChanged(redirects) => self.change_redirects(redirects),
+            Event::BindingsChanged(bindings) => self.change_bindings(bindings),
             Event::Impaired(mut impaired) => {
                 impaired.sort();
                 self.impaired = impaired;
@@ -383,7 +383,7 @@ impl Engine {
             Some(entry) => desired(
                 &*self.capability,
                 &mut self.tiers,
-                &self.redirects,
+                &self.bindings,
                 key,
                 id,
                 entry,
@@ -393,17 +393,19 @@ impl Engine {
         self.enforcement.want(key, id, desired);
     }
 
-    /// Derives anew what is wanted for every route that redirects.
-    fn change_redirects(&mut self, redirects: Redirects) {
-        if self.redirects == redirects {
+    /// Derives anew what is wanted for every route that names something.
+    fn change_bindings(&mut self, bindings: Bindings) {
+        if self.bindings == bindings {
             return;
         }
-        self.redirects = redirects;
-        let redirects = |entry: &Entry| {
-            let best = entry.best();
-            best.is_some_and(|best| best.actions.redirect_route_target.is_some())
+        self.bindings = bindings;
+        let names = |entry: &Entry| {
+            entry.best().is_some_and(|best| {
+                let actions = &best.actions;
+                actions.redirect_route_target.is_some() || !actions.interface_sets.is_empty()
+            })
         };
-        let entries = self.rib.iter().filter(|(_, entry)| redirects(entry));
+        let entries = self.rib.iter().filter(|(_, entry)| names(entry));
         let keys: Vec<RouteKey> = entries.map(|(key, _)| key.clone()).collect();
         for key in keys {
             self.route_changed(&key);
@@ -432,7 +434,7 @@ impl Engine {
 fn desired(
     capability: &dyn Capability,
     tiers: &mut Shared<OrderKey, ()>,
-    redirects: &Redirects,
+    bindings: &Bindings,
     key: &RouteKey,
     id: RuleId,
     entry: &Entry,
@@ -440,7 +442,7 @@ fn desired(
     let Some(path) = entry.best() else {
         return Desired::Nothing;
     };
-    let lowered = lower::lower(&entry.nlri, &path.actions, id, redirects)
+    let lowered = lower::lower(&entry.nlri, &path.actions, id, bindings)
         .and_then(|lowered| capability.check(&lowered.rule).map(|()| lowered));
     match lowered {
         Ok(Lowered { mut rule, notes }) => {
@@ -458,6 +460,8 @@ fn desired(
 
 #[cfg(test)]
 mod add_path_tests;
+#[cfg(test)]
+mod action_tests;
 #[cfg(test)]
 mod limit_tests;
 #[cfg(test)]

@@ -205,7 +205,7 @@ impl Engine {
         match desired(
             &*self.capability,
             &mut self.tiers,
-            &self.redirects,
+            &self.bindings,
             &key,
             id,
             entry,

@@ -184,6 +184,47 @@ pub struct InterfaceSet {
     pub group: u16,
 }
 
+/// A group of interfaces, as the AS that numbers it and its number.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct InterfaceGroup {
+    /// The AS.
+    pub asn: u32,
+    /// 14 bits.
+    pub group: u16,
+}
+
+/// `65001:10`.
+impl fmt::Display for InterfaceGroup {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}:{}", self.asn, self.group)
+    }
+}
+
+/// Reads what [`InterfaceGroup`] is shown as.
+impl FromStr for InterfaceGroup {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let parse = || {
+            let (asn, group) = text.split_once(':')?;
+            let group = group.parse().ok().filter(|group| *group < 1 << 14)?;
+            let asn = asn.parse().ok()?;
+            Some(Self { asn, group })
+        };
+        parse().ok_or_else(|| {
+            format!("{text:?} is not an AS and a group below 16384, such as 65001:10")
+        })
+    }
+}
+
+impl InterfaceSet {
+    /// Which group it is.
+    pub fn interface_group(&self) -> InterfaceGroup {
+        let Self { asn, group, .. } = *self;
+        InterfaceGroup { asn, group }
+    }
+}
+
 /// `transitive:input:65001:10`, as ExaBGP writes it; the direction is `none` when neither bit is
 /// set.
 impl fmt::Display for InterfaceSet {
@@ -345,6 +386,45 @@ impl TrafficFilteringActions {
             );
         }
         (extended, ipv6)
+    }
+
+    /// Follows a redirect in a legacy form as if it had been sent in the standard one. `next_hop`: that of the route, as
+    /// in MP_REACH_NLRI. One that leads nowhere stays.
+    pub fn follow_legacy_redirect(&mut self, next_hop: &[u8]) {
+        let Some(legacy) = self.legacy_redirect else {
+            return;
+        };
+        let address = match legacy.target {
+            LegacyTarget::RouteTarget(target) => {
+                self.legacy_redirect = None;
+                return self.add_route_target(target);
+            }
+            LegacyTarget::Address(address) => Some(address),
+            LegacyTarget::NextHop => address_of_next_hop(next_hop),
+        };
+        if let Some(address) = address {
+            self.legacy_redirect = None;
+            self.notes.push(format!("{legacy} leads to {address}"));
+            self.add_next_hop(address, legacy.copy);
+        }
+    }
+
+    /// Takes groups of interfaces out that another AS must not have sent (RFC 4360 §6).
+    ///
+    /// Fails when none is left: without any the rule would apply to all interfaces.
+    pub fn discard_non_transitive(&mut self) -> Result<(), InterfaceSet> {
+        let (kept, discarded): (Vec<_>, Vec<_>) = self
+            .interface_sets
+            .drain(..)
+            .partition(|set| set.transitive);
+        if let (true, Some(first)) = (kept.is_empty(), discarded.first()) {
+            return Err(*first);
+        }
+        self.interface_sets = kept;
+        self.notes.extend(discarded.iter().map(|set| {
+            format!("interface-set {set} has no effect: it came from another AS, which it must not")
+        }));
+        Ok(())
     }
 
     /// True when some rate is 0: no packet that matches gets through.
@@ -554,6 +634,19 @@ impl TrafficFilteringActions {
         let code = u16::from_be_bytes(code);
         let legacy = LegacyRedirect { code, target, copy };
         keep_first("legacy", &mut self.legacy_redirect, legacy, &mut self.notes);
+    }
+}
+
+/// The address in the next hop of a route: alone, behind a route distinguisher, or before a link-local one.
+fn address_of_next_hop(next_hop: &[u8]) -> Option<IpAddr> {
+    let address = match next_hop.len() {
+        12 | 24 | 48 => next_hop.get(8..)?,
+        _ => next_hop,
+    };
+    match address.len() {
+        4 => Some(IpAddr::from(<[u8; 4]>::try_from(address).ok()?)),
+        16 | 32 | 40 => Some(IpAddr::from(<[u8; 16]>::try_from(address.get(..16)?).ok()?)),
+        _ => None,
     }
 }
 

@@ -7,7 +7,7 @@
 use dataplane::packet::Packet;
 use dataplane::rule::{Family, Limit};
 
-use crate::flowspec::action::TrafficFilteringActions;
+use crate::flowspec::action::{InterfaceSet, TrafficFilteringActions};
 use crate::flowspec::operator::{bitmask_matches, fragment_bits, numeric_matches};
 use crate::wire::nlri::{
     BitmaskOp, BitmaskType, Component, Nlri, NumericOp, NumericType, PrefixPattern,
@@ -64,13 +64,19 @@ pub struct Verdict {
 ///
 /// Evaluation ends at the first match that discards or whose T bit is clear. Actions of all matches
 /// on the way are collected; of several marks the first wins, and so it is with redirects and copies.
+///
+/// A rule with interface-sets applies only if the packet has come in by an interface of one of them, as `came_in_by`
+/// knows (draft-ietf-idr-flowspec-interfaceset §3).
 pub fn evaluate<'a>(
     rules: impl IntoIterator<Item = (&'a Nlri, &'a TrafficFilteringActions)>,
     packet: &Packet,
+    came_in_by: impl Fn(&InterfaceSet) -> bool,
 ) -> Verdict {
     let mut verdict = Verdict::default();
     for (position, (nlri, actions)) in rules.into_iter().enumerate() {
-        if !matches(nlri, packet) {
+        let sets = &actions.interface_sets;
+        let applies = sets.is_empty() || sets.iter().any(&came_in_by);
+        if !applies || !matches(nlri, packet) {
             continue;
         }
         verdict.matched.push(position);

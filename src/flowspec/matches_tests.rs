@@ -21,6 +21,7 @@ fn udp() -> Packet {
         fragment: FragmentKind::Whole,
         dont_fragment: false,
         flow_label: None,
+        interface: None,
     }
 }
 
@@ -69,6 +70,7 @@ fn udp6() -> Packet {
         family: Family::Ipv6,
         destination: 0x2001_0db8_0000_1234_0000_0000_0000_0005,
         flow_label: Some(7),
+        interface: None,
         ..udp()
     }
 }
@@ -359,7 +361,11 @@ fn evaluation_collects_actions_until_a_rule_decides() {
             })
             .collect();
         let flows = parse_flows(&text).unwrap();
-        let verdict = evaluate(flows.iter().map(|flow| (&flow.nlri, &flow.actions)), &udp());
+        let verdict = evaluate(
+            flows.iter().map(|flow| (&flow.nlri, &flow.actions)),
+            &udp(),
+            |_| false,
+        );
         assert_eq!(verdict.dropped, *dropped, "{rules:?}");
         assert_eq!(verdict.marked_dscp, *mark, "{rules:?}");
         assert_eq!(verdict.sampled, *sampled, "{rules:?}");

@@ -75,6 +75,7 @@ pub fn arbitrary_packet(family: Family) -> impl Strategy<Value = Packet> {
                 fragment: kind,
                 dont_fragment: df && !ipv6,
                 flow_label: ipv6.then_some(label),
+                interface: None,
             }
         },
     )

@@ -19,7 +19,7 @@ use super::links::LinkWatcher;
 use super::neighbors::{Neighbors, Request};
 use super::orders::{Operator, Store};
 use super::report::DiffReport;
-use super::settings::{redirects, settings};
+use super::settings::{bindings, settings};
 use super::takeover::take_over;
 use super::{DaemonError, backends, web};
 use crate::config::{Config, KeyChange, Metrics, OnStop};
@@ -439,8 +439,8 @@ impl Running {
         if new != settings(&self.config, false) {
             self.dataplane.settings(new);
         }
-        if config.redirects != self.config.redirects {
-            let changed = Event::RedirectsChanged(redirects(&config));
+        if bindings(&config) != bindings(&self.config) {
+            let changed = Event::BindingsChanged(bindings(&config));
             // As below: an engine that has gone enforces nothing new.
             let _ = self.urgent.send(EngineInput::Event(changed.into())).await;
         }

@@ -232,7 +232,7 @@ impl EngineTask {
             | Event::Ordered { .. }
             | Event::Suspended(_)
             | Event::ProtectionChanged(_)
-            | Event::RedirectsChanged(_)
+            | Event::BindingsChanged(_)
             | Event::Committed(_)
             | Event::Impaired(_)
             | Event::Counters(_) => None,

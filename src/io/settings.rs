@@ -9,7 +9,7 @@ use dataplane::rule::{AddressPattern, Family, Match, left_aligned};
 use ipnetwork::IpNetwork;
 
 use crate::config::{Config, Neighbor, Protect};
-use crate::engine::redirects::Redirects;
+use crate::engine::bindings::Bindings;
 
 /// Protocol numbers of TCP and UDP.
 const TCP: u32 = 6;
@@ -38,10 +38,12 @@ pub(super) fn settings(config: &Config, suspended: bool) -> Settings {
     }
 }
 
-/// Where redirected packets go.
-pub(super) fn redirects(config: &Config) -> Redirects {
+/// What names in communities stand for.
+pub(super) fn bindings(config: &Config) -> Bindings {
     let redirects = config.redirects.iter();
-    Redirects::new(redirects.map(|redirect| (redirect.route_target, redirect.route.clone())))
+    let sets = config.interface_sets.iter();
+    Bindings::new(redirects.map(|redirect| (redirect.route_target, redirect.route.clone())))
+        .with_groups(sets.map(|set| (set.group, set.interfaces.clone())))
 }
 
 /// The sessions with a neighbor: to the ports that we listen on, and to the one that we dial.

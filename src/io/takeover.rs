@@ -7,7 +7,7 @@ use dataplane::backend::{Backend, BackendError};
 use dataplane::desired::{Link, Settings};
 
 use super::orders::Standing;
-use super::settings::{redirects, settings};
+use super::settings::{bindings, settings};
 use super::{DaemonError, backends};
 use crate::config::{Config, Neighbor};
 use crate::engine::policy::{ImportPolicy, LocalSpeaker};
@@ -40,7 +40,7 @@ pub(super) fn take_over(
             total: config.total,
         };
         engine.step(start, limits);
-        engine.step(start, Event::RedirectsChanged(redirects(config)));
+        engine.step(start, Event::BindingsChanged(bindings(config)));
         engine.step(start, Event::Suspended(standing.suspended));
         for nlri in standing.disabled.iter().cloned() {
             let enabled = false;

@@ -18,7 +18,7 @@ use rand::rngs::StdRng;
 use rand::seq::IndexedRandom;
 
 use crate::populations::{Population, mask};
-use crate::specifications::{COLLECTORS, Route, redirects};
+use crate::specifications::{COLLECTORS, INTERFACE, Route, bindings};
 
 /// A rule's place.
 type Key = (Family, OrderKey);
@@ -145,7 +145,7 @@ impl Model {
                 (RuleId(self.next_id), Counter::default())
             }
         };
-        let lowered = lower(&route.nlri, &route.actions.clone().into(), id, &redirects())
+        let lowered = lower(&route.nlri, &route.actions.clone().into(), id, bindings())
             .expect("no action is unsupported");
         let mut rule = lowered.rule;
         let text = rule.label.to_string();
@@ -214,12 +214,17 @@ impl<'a> Reference<'a> {
 
     /// What becomes of a packet, whose octets are counted. The verdict's positions are those of [`Reference::rule`].
     pub fn evaluate(&mut self, packet: &Packet, length_octets: u64) -> Verdict {
+        let names = bindings();
         let family = &mut self.families[usize::from(packet.family == Family::Ipv6)];
         let candidates = family.candidates(packet);
         let routes = candidates
             .iter()
             .map(|position| &family.rules[*position].route);
-        let mut verdict = evaluate(routes.map(|route| (&route.nlri, &route.actions)), packet);
+        let mut verdict = evaluate(
+            routes.map(|route| (&route.nlri, &route.actions)),
+            packet,
+            |set| names.admits(set, INTERFACE),
+        );
         verdict.redirected_by = verdict.redirected_by.map(|position| candidates[position]);
         for matched in &mut verdict.matched {
             *matched = candidates[*matched];

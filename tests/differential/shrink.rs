@@ -7,7 +7,7 @@ use flowacl::flowspec::matches::evaluate;
 
 use crate::model::{Installed, Model};
 use crate::network::Trial;
-use crate::specifications::fate;
+use crate::specifications::{INTERFACE, bindings, fate};
 
 /// Sets of rules that are tried.
 const TRIES: usize = 150;
@@ -61,7 +61,11 @@ fn is_wrong(trial: &mut Trial, rules: &[&Installed], packet: &Packet, octets: &[
     trial.install(&compiled);
     let outcome = trial.send(&[octets.to_vec()]);
     let routes = rules.iter().map(|installed| &installed.route);
-    let verdict = evaluate(routes.map(|route| (&route.nlri, &route.actions)), packet);
+    let verdict = evaluate(
+        routes.map(|route| (&route.nlri, &route.actions)),
+        packet,
+        |set| bindings().admits(set, INTERFACE),
+    );
     let expected = fate(&verdict, packet, |position| &rules[position].route.actions);
     let counted = |(id, counter): &(_, dataplane::backend::Counter)| {
         let matched = verdict.matched.iter().map(|position| rules[*position]);

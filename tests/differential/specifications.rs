@@ -1,17 +1,21 @@
 //! Flow Specifications of random components with random operators.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::sync::LazyLock;
 
+use dataplane::desired::InterfacePattern;
 use dataplane::packet::Packet;
-use flowacl::engine::redirects::Redirects;
-use flowacl::flowspec::action::{RouteTarget, TrafficFilteringActions};
+use flowacl::engine::bindings::Bindings;
+use flowacl::flowspec::action::{
+    InterfaceGroup, InterfaceSet, RouteTarget, TrafficFilteringActions,
+};
 use flowacl::flowspec::matches::Verdict;
 use flowacl::wire::nlri::{
     BitmaskOp, BitmaskType, Component, Nlri, NumericOp, NumericType, PrefixPattern,
 };
 use rand::Rng;
 use rand::rngs::StdRng;
-use rand::seq::IndexedRandom;
+use rand::seq::{IndexedRandom, SliceRandom};
 
 use crate::network::Fate;
 
@@ -60,12 +64,45 @@ pub const COLLECTORS: [IpAddr; 2] = [
     IpAddr::V6(Ipv6Addr::new(0xfd00, 1, 0, 0, 0, 0, 0, 2)),
 ];
 
-/// Where packets are redirected to.
-pub fn redirects() -> Redirects {
-    Redirects::new([
-        (NOWHERE, dataplane::rule::Route::Vrf("nowhere".into())),
-        (ELSEWHERE, dataplane::rule::Route::Table(254)),
-    ])
+/// The interface that all packets come in by.
+pub const INTERFACE: &str = "upstream";
+/// Groups of interfaces; the packets come in by one of the first and of the last.
+const GROUPS: [(u16, &[&str]); 3] = [
+    (1, &["upstream"]),
+    (2, &["customer", "down*"]),
+    (3, &["customer", "up*", "upstream", "fence"]),
+];
+
+/// One of the groups, or two.
+fn interface_sets(random: &mut StdRng) -> Vec<InterfaceSet> {
+    let mut groups = vec![1, 2, 3];
+    groups.shuffle(random);
+    groups.truncate(random.random_range(1..=2));
+    let set = |group| InterfaceSet {
+        transitive: true,
+        asn: 65001,
+        input: true,
+        output: false,
+        group,
+    };
+    groups.into_iter().map(set).collect()
+}
+
+/// What names in communities stand for.
+pub fn bindings() -> &'static Bindings {
+    static BINDINGS: LazyLock<Bindings> = LazyLock::new(|| {
+        Bindings::new([
+            (NOWHERE, dataplane::rule::Route::Vrf("nowhere".into())),
+            (ELSEWHERE, dataplane::rule::Route::Table(254)),
+        ])
+        .with_groups(GROUPS.map(|(group, names)| {
+            let names = names
+                .iter()
+                .map(|name| InterfacePattern::new(name).unwrap());
+            (InterfaceGroup { asn: 65001, group }, names.collect())
+        }))
+    });
+    &BINDINGS
 }
 
 /// What becomes of a packet that these routes have been applied to, as the verdict has their positions.
@@ -92,6 +129,10 @@ pub fn actions(random: &mut StdRng) -> TrafficFilteringActions {
             .random_bool(0.2)
             .then(|| *[NOWHERE, ELSEWHERE].choose(random).unwrap_or(&NOWHERE)),
         copy_to: random.random_bool(0.1).then_some(COLLECTORS[0]),
+        interface_sets: match random.random_bool(0.15) {
+            true => interface_sets(random),
+            false => Vec::new(),
+        },
         ..TrafficFilteringActions::default()
     }
 }

@@ -211,6 +211,7 @@ fn fields(random: &mut StdRng, hosts: &Hosts, ipv6: bool, components: &[Componen
         fragment,
         dont_fragment: !ipv6 && random.random_bool(0.3),
         flow_label: ipv6.then(|| near(random, NumericType::FlowLabel, any_label) as u32 & 0xf_ffff),
+        interface: None,
     }
 }
 

@@ -8,8 +8,8 @@ use dataplane::backend::Backend;
 use dataplane::desired::{Changes, InterfacePattern, Settings};
 use dataplane::nft::Nftables;
 use dataplane::rule::{Rule, RuleId};
+use flowacl::engine::bindings::Bindings;
 use flowacl::engine::lower::lower;
-use flowacl::engine::redirects::Redirects;
 use flowacl::flowspec::text::Flow;
 use flowacl::lab::packet::{Header, PacketBuilder};
 use flowacl::lab::{Lab, UPSTREAM};
@@ -58,7 +58,7 @@ fn rules() -> Vec<Arc<Rule>> {
                 &flow.nlri,
                 &Arc::new(flow.actions.clone()),
                 id,
-                &Redirects::default(),
+                &Bindings::default(),
             )
             .unwrap()
             .rule,

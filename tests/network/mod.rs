@@ -119,7 +119,10 @@ impl Trial {
             sim_counters: Vec::new(),
         };
         for (sent, passed) in packets.iter().zip(in_kernel) {
-            let packet = Packet::parse(sent).unwrap();
+            let packet = Packet {
+                interface: Some(UPSTREAM.into()),
+                ..Packet::parse(sent).unwrap()
+            };
             // What the filter sees of a packet without a length in its header is all there is.
             let length = packet.packet_length.unwrap_or(sent.len() as u32);
             let verdict = self.sim.forward(self.clock, &packet, length);

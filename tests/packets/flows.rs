@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use dataplane::rule::{Rule, RuleId};
+use flowacl::engine::bindings::Bindings;
 use flowacl::engine::lower::lower;
-use flowacl::engine::redirects::Redirects;
 use flowacl::flowspec::text::{Flow, parse_flows};
 
 /// Reads one flow.
@@ -20,7 +20,7 @@ pub fn rules(flows: &[Flow]) -> Vec<Arc<Rule>> {
             &flow.nlri,
             &flow.actions.clone().into(),
             RuleId(id),
-            &Redirects::default(),
+            &Bindings::default(),
         )
         .unwrap();
         Arc::new(lowered.rule)

@@ -12,4 +12,5 @@ mod components;
 mod actions;
 mod traps;
 mod guards;
+mod interfaces;
 mod older;

@@ -42,6 +42,7 @@ fn garbage_is_not_read(trial: &mut Trial, situation: &str, samples: &[Sample]) {
             let verdict = evaluate(
                 flows.iter().map(|flow| (&flow.nlri, &flow.actions)),
                 &packet,
+                |_| false,
             );
             let expected = match verdict.dropped {
                 true => Fate::Dropped,

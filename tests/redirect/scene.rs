@@ -9,8 +9,8 @@ use dataplane::desired::{Changes, InterfacePattern, Redirects as Means, Settings
 use dataplane::nft::Nftables;
 use dataplane::packet::Packet;
 use dataplane::rule::{Route, Rule, RuleId};
+use flowacl::engine::bindings::Bindings;
 use flowacl::engine::lower::lower;
-use flowacl::engine::redirects::Redirects;
 use flowacl::flowspec::action::RouteTarget;
 use flowacl::flowspec::text::parse_flows;
 use flowacl::lab::packet::{Header, PacketBuilder, checksum};
@@ -56,9 +56,9 @@ pub fn settings(unreachable: Unreachable) -> Settings {
 }
 
 /// Where route targets lead.
-pub fn redirects() -> Redirects {
+pub fn redirects() -> Bindings {
     let to_table = |target, table| (target, Route::Table(table));
-    Redirects::new([
+    Bindings::new([
         to_table(RouteTarget::TwoOctetAs(65001, 100), 100),
         to_table(RouteTarget::Ipv4([192, 0, 2, 1].into(), 100), 100),
         to_table(RouteTarget::FourOctetAs(70000, 101), 101),

@@ -4,13 +4,15 @@
 //! and later fragments. The frame of the table sends later fragments to lists of their own, since
 //! the kernel reads whatever stands in their payload as if it were a transport header.
 
+use std::collections::BTreeSet;
+
 use super::expression::Verdict;
 use super::field::{Field, Test};
 use super::key::Key;
 use super::limit::{Bucket, Enforcement};
 use super::object::NftRule;
-use super::statement::{ScratchMark, Statement, implies_family};
-use crate::desired::Sample;
+use super::statement::{InterfaceTest, ScratchMark, Statement, implies_family};
+use crate::desired::{InterfacePattern, Sample};
 use crate::interval::IntervalSet;
 use crate::routing::Mark;
 use crate::rule::{
@@ -340,6 +342,9 @@ impl Alternatives {
         if let Some(fragment) = matches.fragment {
             all.fragment(family, fragment, class);
         }
+        if let Some(patterns) = &matches.rare.interfaces {
+            all.and_one_of(&came_in_by(patterns));
+        }
         if let Some(label) = &matches.rare.flow_label {
             match family {
                 Family::Ipv4 => all.nothing(),
@@ -570,6 +575,47 @@ impl Alternatives {
             ]),
         }
     }
+}
+
+/// Conditions that exclude each other: one of them holds for a packet that has come in by one of the interfaces.
+fn came_in_by(patterns: &[InterfacePattern]) -> Vec<Vec<Statement>> {
+    let is_covered = |name: &str, prefix: &str| match prefix {
+        "" => name != "lo",
+        prefix => name.starts_with(prefix),
+    };
+    let (mut exact, mut prefixes) = (BTreeSet::new(), BTreeSet::new());
+    for pattern in patterns {
+        match pattern.split() {
+            (name, false) => exact.insert(name),
+            (prefix, true) => prefixes.insert(prefix),
+        };
+    }
+    // Those that another pattern includes are not said again.
+    exact.retain(|name| !prefixes.iter().any(|prefix| is_covered(name, prefix)));
+    let all = prefixes.clone();
+    let mut named = all.iter().filter(|prefix| !prefix.is_empty());
+    if all.contains("") && named.any(|prefix| "lo".starts_with(prefix)) {
+        exact.insert("lo");
+    }
+    prefixes.retain(|name| {
+        let mut others = all.iter().filter(|prefix| *prefix != name);
+        !others.any(|prefix| name.starts_with(prefix))
+    });
+    let mut tests = Vec::new();
+    match Vec::from_iter(exact).as_slice() {
+        [] => {}
+        [only] => tests.push(InterfaceTest::Is((*only).into())),
+        names => {
+            let names = names.iter().map(|name| (*name).into());
+            tests.push(InterfaceTest::In(names.collect()));
+        }
+    }
+    tests.extend(prefixes.into_iter().map(|prefix| match prefix {
+        "" => InterfaceTest::IsNot("lo".into()),
+        prefix => InterfaceTest::StartsWith(prefix.into()),
+    }));
+    let condition = |test| vec![Statement::Interface(test)];
+    tests.into_iter().map(condition).collect()
 }
 
 /// The statement that a field exists and is in the set; `None` when the set is empty.

@@ -271,6 +271,7 @@ fn matches() -> impl Strategy<Value = Match> {
                 packet_length,
                 dscp,
                 flow_label,
+                interfaces: None,
             }
             .into(),
         },

@@ -85,6 +85,7 @@ fn parse_ipv4(octets: &[u8]) -> Option<Packet> {
         fragment: fragment_kind(fragment & 0x1fff != 0, fragment & 0x2000 != 0),
         dont_fragment: fragment & 0x4000 != 0,
         flow_label: None,
+        interface: None,
     };
     if !packet.fragment.is_later() {
         packet.read_transport_header(payload);
@@ -125,6 +126,7 @@ fn parse_ipv6(octets: &[u8]) -> Option<Packet> {
         fragment: chain.fragment,
         dont_fragment: false,
         flow_label: Some(first_word & 0xf_ffff),
+        interface: None,
     };
     if let Some((_, Some(header))) = chain.upper_layer {
         packet.read_transport_header(header);

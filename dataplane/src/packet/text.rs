@@ -2,6 +2,7 @@
 
 use std::net::{IpAddr, SocketAddr};
 use std::str::FromStr;
+use std::sync::Arc;
 
 use super::Packet;
 use super::parse::protocol;
@@ -15,7 +16,8 @@ const HOP_LIMIT: u8 = 64;
 
 /// The grammar, for messages that have nothing better to say.
 const EXPECTED: &str = "expected `PROTOCOL SOURCE > DESTINATION [len OCTETS] [frag first|middle|last|df] \
-    [flags syn,ack] [type N] [code N] [dscp N] [label N] [hops N]` with PROTOCOL one of tcp, udp, icmp, icmp6 or `proto N`";
+    [flags syn,ack] [type N] [code N] [dscp N] [label N] [hops N] \
+    [on INTERFACE]` with PROTOCOL one of tcp, udp, icmp, icmp6 or `proto N`";
 
 impl Packet {
     /// Reads a packet from one line of text.
@@ -28,8 +30,8 @@ impl Packet {
     /// ```
     ///
     /// TCP and UDP need ports, ICMP needs a type, unless the packet is a later fragment: those have neither. What is
-    /// not said is 0: flags, code, DSCP, label; the length is that of the headers alone, the hop limit 64. The error
-    /// says what was expected.
+    /// not said is 0: flags, code, DSCP, label; the length is that of the headers alone, the hop limit 64; the interface
+    /// that it comes in by is not known. The error says what was expected.
     pub fn from_text(text: &str) -> Result<Packet, String> {
         let mut words = text.split_whitespace();
         let mut next = |what: &str| {
@@ -83,6 +85,7 @@ impl Packet {
             fragment: options.fragment,
             dont_fragment: options.dont_fragment,
             flow_label: None,
+            interface: options.interface.clone(),
         };
         packet.set_family_fields(&options)?;
         packet.set_transport_fields(name, source.port, destination.port, &options)?;
@@ -217,6 +220,7 @@ struct Options {
     hop_limit: Option<u8>,
     dscp: Option<u8>,
     label: Option<u32>,
+    interface: Option<Arc<str>>,
 }
 
 impl Options {
@@ -242,6 +246,7 @@ impl Options {
                 "code" => options.icmp_code = Some(number(key, value()?, u8::MAX)?),
                 "hops" => options.hop_limit = Some(number(key, value()?, u8::MAX)?),
                 "dscp" => options.dscp = Some(number(key, value()?, 63)?),
+                "on" => options.interface = Some(value()?.into()),
                 "label" => options.label = Some(number(key, value()?, 0xf_ffff)?),
                 other => return Err(format!("unknown word {other:?}: {EXPECTED}")),
             }

@@ -18,6 +18,7 @@ fn packets_are_read() {
         fragment: FragmentKind::Whole,
         dont_fragment: false,
         flow_label: None,
+        interface: None,
     };
     let later = Packet {
         source_port: None,
@@ -31,6 +32,7 @@ fn packets_are_read() {
         destination_port: Some(53),
         packet_length: Some(100),
         flow_label: Some(0),
+        interface: None,
         ..v4.clone()
     };
     let rows = [
@@ -101,6 +103,7 @@ fn packets_are_read() {
                 icmp_type: Some(128),
                 icmp_code: Some(3),
                 flow_label: Some(0xf_ffff),
+                interface: None,
                 packet_length: Some(48),
                 ..v6
             },

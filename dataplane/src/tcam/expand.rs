@@ -42,6 +42,12 @@ pub fn expand(
     base.source = prefix("source", matches.source)?;
     packet_length(matches, family)?;
     flow_label(matches)?;
+    if matches.rare.interfaces.is_some() {
+        return refuse(
+            "interface-set",
+            "an entry holds for all interfaces of its table",
+        );
+    }
     let fields = language.fields(family);
     let Some(fragments) = fragments(matches, family, fields)? else {
         return Ok(Vec::new());

@@ -369,6 +369,7 @@ fn arbitrary_packet(family: Family) -> impl Strategy<Value = Packet> {
             fragment,
             dont_fragment: df && family == Family::Ipv4,
             flow_label: (family == Family::Ipv6).then_some(0),
+            interface: None,
         }
     })
 }

@@ -5,13 +5,13 @@ use std::slice;
 use std::sync::Arc;
 
 use dataplane::backend::Capability;
-use dataplane::desired::Settings;
+use dataplane::desired::{InterfacePattern, Settings};
 use dataplane::nft;
 use dataplane::rule::{Action, AddressPattern, Family, Match, RareFields, Rule, RuleId};
 
 use super::reading::{Content, Reading, Route};
+use crate::engine::bindings::Bindings;
 use crate::engine::lower::lower;
-use crate::engine::redirects::Redirects;
 use crate::flowspec::text::{format_flow, format_match, format_route_distinguisher};
 use crate::wire::attribute::{AsPathSegmentKind, Attributes};
 use crate::wire::message::Message;
@@ -179,7 +179,7 @@ fn print_route(output: &mut dyn Write, route: &Route) -> io::Result<()> {
         nlri,
         &Arc::new(actions.clone()),
         RuleId(1),
-        &Redirects::default(),
+        &Bindings::default(),
     )
     .and_then(|lowered| {
         nft::NftablesCapability.check(&lowered.rule)?;
@@ -262,6 +262,7 @@ fn match_texts(family: Family, matches: &Match) -> Vec<(&'static str, String)> {
         packet_length,
         dscp,
         flow_label,
+        interfaces,
     } = &**rare;
     let address = |pattern: &AddressPattern| address_text(family, pattern);
     let sets = [
@@ -292,6 +293,10 @@ fn match_texts(family: Family, matches: &Match) -> Vec<(&'static str, String)> {
     );
     texts.extend(source.as_ref().map(|pattern| ("source", address(pattern))));
     texts.extend(sets);
+    texts.extend(interfaces.as_ref().map(|patterns| {
+        let names: Vec<_> = patterns.iter().map(InterfacePattern::as_str).collect();
+        ("interface", names.join(", "))
+    }));
     texts.extend(tcp_flags.as_ref().map(|flags| {
         let values: Vec<_> = flags
             .values()

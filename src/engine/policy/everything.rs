@@ -51,6 +51,8 @@ fn restricts_nothing(matches: &Match, family: Family) -> bool {
         packet_length,
         dscp,
         flow_label,
+        // Every packet of some interface is meant by such a rule, too.
+        interfaces: _,
     } = &**rare;
     let prefixes = [destination, source].into_iter().flatten();
     let mut octets = [protocol, icmp_type, icmp_code].into_iter().flatten();

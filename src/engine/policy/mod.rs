@@ -48,6 +48,8 @@ pub struct ImportPolicy {
     pub allow_match_all: bool,
     /// The actions that a route may ask for; `None`: all.
     pub actions: Option<Vec<ActionKind>>,
+    /// Follow redirects in forms that no RFC defines, 0x0800 and 0x800b; some of them lead to the next hop of the route.
+    pub legacy_redirects: bool,
     /// Rates in octets a second; discarding is none.
     pub rate_bytes: RateBounds,
     /// Rates in packets a second; discarding is none.
@@ -81,6 +83,7 @@ impl Default for ImportPolicy {
             destination_required: None,
             allow_match_all: false,
             actions: None,
+            legacy_redirects: false,
             rate_bytes: RateBounds::default(),
             rate_packets: RateBounds::default(),
             accept_communities: Vec::new(),

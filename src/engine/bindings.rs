@@ -1,21 +1,24 @@
-//! Where redirected packets go: what the configuration says about the route targets that neighbors name.
+//! What names in communities are bound to on this machine: the configuration says where route targets lead, and which
+//! interfaces are in a group.
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::sync::Arc;
 
 use dataplane::backend::Unsupported;
+use dataplane::desired::InterfacePattern;
 use dataplane::rule::{Family, Route};
 
-use crate::flowspec::action::{RouteTarget, TrafficFilteringActions};
+use crate::flowspec::action::{InterfaceGroup, InterfaceSet, RouteTarget, TrafficFilteringActions};
 
-/// The routes for route targets. The default knows none.
+/// Routes for route targets, and interfaces for groups. The default knows none.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Redirects {
+pub struct Bindings {
     by_route_target: BTreeMap<RouteTarget, Arc<Route>>,
+    groups: BTreeMap<InterfaceGroup, Vec<InterfacePattern>>,
 }
 
-impl Redirects {
+impl Bindings {
     /// Knows these route targets. Of two routes for one the last counts.
     pub fn new(routes: impl IntoIterator<Item = (RouteTarget, Route)>) -> Self {
         let routes = routes.into_iter();
@@ -23,7 +26,68 @@ impl Redirects {
             by_route_target: routes
                 .map(|(target, route)| (target, Arc::new(route)))
                 .collect(),
+            groups: BTreeMap::new(),
         }
+    }
+
+    /// Knows these groups of interfaces, too. Of two lists for one the last counts.
+    pub fn with_groups(
+        self,
+        groups: impl IntoIterator<Item = (InterfaceGroup, Vec<InterfacePattern>)>,
+    ) -> Self {
+        Self {
+            groups: groups.into_iter().collect(),
+            ..self
+        }
+    }
+
+    /// True when packets that come in by the interface of this name are in the input direction of the group.
+    pub fn admits(&self, set: &InterfaceSet, interface: &str) -> bool {
+        let patterns = self.groups.get(&set.interface_group());
+        let mut patterns = patterns.into_iter().flatten();
+        set.input && patterns.any(|pattern| pattern.matches(interface))
+    }
+
+    /// The interfaces that a rule applies to: the union of its groups; `None`: all.
+    ///
+    /// Fails when they are none of this machine, or when packets would have to be looked at as they go out.
+    pub(super) fn interfaces(
+        &self,
+        actions: &TrafficFilteringActions,
+        notes: &mut Vec<String>,
+    ) -> Result<Option<Box<[InterfacePattern]>>, Unsupported> {
+        if actions.interface_sets.is_empty() {
+            return Ok(None);
+        }
+        let mut interfaces: Vec<InterfacePattern> = Vec::new();
+        let mut reasons = Vec::new();
+        for set in &actions.interface_sets {
+            let Some(patterns) = self.groups.get(&set.interface_group()) else {
+                reasons.push(format!(
+                    "interface-set {set}: no [[interface_set]] names this group"
+                ));
+                continue;
+            };
+            if set.output {
+                return Err(Unsupported(format!(
+                    "interface-set {set}: packets are filtered as they come in, not as they go out"
+                )));
+            }
+            if !set.input {
+                reasons.push(format!("interface-set {set}: it names no direction"));
+                continue;
+            }
+            for pattern in patterns {
+                if !interfaces.contains(pattern) {
+                    interfaces.push(pattern.clone());
+                }
+            }
+        }
+        if interfaces.is_empty() {
+            return Err(Unsupported(reasons.join(", ")));
+        }
+        notes.extend(reasons);
+        Ok(Some(interfaces.into()))
     }
 
     /// Where the packets of a family go that pass; `None`: where they are destined to. An rt-redirect comes before a

@@ -1,0 +1,304 @@
+//! What a neighbor's actions become: legacy forms, groups of interfaces, and several of a kind.
+
+use dataplane::desired::InterfacePattern;
+use dataplane::rule::{Route, Rule};
+
+use super::bindings::Bindings;
+use super::policy::ImportPolicy;
+use super::status::RouteState;
+use super::tests::{Bench, address, port};
+use super::*;
+use crate::flowspec::action::RouteTarget;
+use crate::wire::attribute::{Attributes, Origin};
+use crate::wire::community::{ExtendedCommunity, Ipv6ExtendedCommunity};
+
+/// An UPDATE that announces `port =80` with communities in hex and this next hop.
+fn update(communities: &[&str], next_hop: &str) -> Update {
+    let octets = |text: &str| hex::decode(text.replace(' ', "")).unwrap();
+    let mut attributes = Attributes {
+        origin: Some(Origin::Igp),
+        mp_next_hop: octets(next_hop),
+        ..Attributes::default()
+    };
+    for community in communities {
+        match octets(community) {
+            eight if eight.len() == 8 => attributes
+                .extended_communities
+                .push(ExtendedCommunity(eight.try_into().unwrap())),
+            twenty => attributes
+                .ipv6_extended_communities
+                .push(Ipv6ExtendedCommunity(twenty.try_into().unwrap())),
+        }
+    }
+    Update {
+        announced: vec![port(80).into()],
+        attributes,
+        ..Update::default()
+    }
+}
+
+/// Policy of a neighbor, which may send legacy redirects or not.
+fn policy(legacy_redirects: bool) -> ImportPolicy {
+    ImportPolicy {
+        legacy_redirects,
+        ..ImportPolicy::default()
+    }
+}
+
+/// Announces to an engine with these bindings; gives back the rule that comes of it, or the reason why there is none, and
+/// the notes beside a rule that is there.
+fn announce(
+    bindings: &Bindings,
+    ibgp: bool,
+    policy: ImportPolicy,
+    update: Update,
+) -> Result<(Arc<Rule>, String), String> {
+    let mut bench = Bench::new();
+    bench
+        .engine
+        .step(bench.now, Event::BindingsChanged(bindings.clone()));
+    bench.engine.step(
+        bench.now,
+        Event::PeerUp {
+            peer: address(1),
+            router_id: [192, 0, 2, 1].into(),
+            ibgp,
+            families: FlowFamily::ALL.to_vec(),
+            policy,
+            restart: NegotiatedRestart::default(),
+        },
+    );
+    let peer = address(1);
+    bench.engine.step(bench.now, Event::Update { peer, update });
+    let changes = bench.engine.poll_commit(bench.now);
+    bench.engine.step(bench.now, Event::Committed(Ok(())));
+    let status = bench.engine.rules(bench.now).remove(0);
+    let reason = status.reason.unwrap_or_default();
+    match changes.and_then(|changes| changes.put.first().cloned()) {
+        Some(rule) => {
+            assert_eq!(status.state, RouteState::Installed, "{reason}");
+            Ok((rule, reason))
+        }
+        None => Err(reason),
+    }
+}
+
+#[test]
+fn legacy_redirects_are_followed_where_that_is_allowed() {
+    const SIMPSON: &str = "0800 00000000 0000";
+    const JUNIPER: &str = "800b 00000000 0000";
+    let to_v4 = |host| Some(Route::NextHop([192, 0, 2, host].into()));
+    let by_target = Some(Route::Table(106));
+    let target = RouteTarget::Ipv6("2001:db8::1".parse().unwrap(), 100);
+    let bindings = Bindings::new([(target, Route::Table(106))]);
+    type Row = (
+        &'static str,
+        &'static [&'static str],
+        &'static str,
+        Option<Route>,
+        &'static str,
+    );
+    let rows: &[Row] = &[
+        (
+            "next hop of the route",
+            &[SIMPSON],
+            "c0000209",
+            to_v4(9),
+            "redirect in the form 0x0800 leads to 192.0.2.9",
+        ),
+        (
+            "behind a route distinguisher",
+            &[JUNIPER],
+            "0000000000000000 c0000209",
+            to_v4(9),
+            "redirect in the form 0x800b leads to 192.0.2.9",
+        ),
+        (
+            "address in the community",
+            &["0800 c0000208 0000"],
+            "c0000209",
+            to_v4(8),
+            "redirect in the form 0x0800 leads to 192.0.2.8",
+        ),
+        (
+            "route target under the old code",
+            &["800b 20010db8000000000000000000000001 0064"],
+            "",
+            by_target,
+            "",
+        ),
+        (
+            "a standard one beside it",
+            &[SIMPSON, "010c c0000207 0000"],
+            "c0000209",
+            to_v4(7),
+            "redirect in the form 0x0800 leads to 192.0.2.9, \
+             redirect-to-ip 192.0.2.9 has no effect: the earlier 192.0.2.7 applies",
+        ),
+    ];
+    for (name, communities, next_hop, route, notes) in rows {
+        let sent = update(communities, next_hop);
+        let (rule, told) = announce(&bindings, true, policy(true), sent.clone()).unwrap();
+        assert_eq!(
+            rule.action.route().map(|route| (**route).clone()),
+            *route,
+            "{name}"
+        );
+        assert_eq!(told.replace("; ", ", "), *notes, "{name}");
+        // A later process knows what it leads to without the next hop.
+        let memo = memo::decode(&rule.memo()).unwrap();
+        assert_eq!(memo.actions.legacy_redirect, None, "{name}");
+        let off = announce(&bindings, true, policy(false), sent).unwrap_err();
+        assert!(
+            off.contains("takes import.legacy_redirects"),
+            "{name}: {off}"
+        );
+    }
+    let copy = update(&["0800 00000000 0001"], "c0000209");
+    let (rule, _) = announce(&bindings, true, policy(true), copy).unwrap();
+    assert_eq!(rule.action.copy_to(), Some([192, 0, 2, 9].into()));
+    assert_eq!(rule.action.route(), None);
+    let nowhere = announce(&bindings, true, policy(true), update(&[SIMPSON], "")).unwrap_err();
+    assert!(nowhere.ends_with("and a next hop"), "{nowhere}");
+}
+
+#[test]
+fn a_changed_policy_reads_redirects_anew() {
+    let mut bench = Bench::new();
+    bench.up(1, policy(false));
+    let peer = address(1);
+    let sent = update(&["0800 00000000 0000"], "c0000209");
+    bench
+        .engine
+        .step(bench.now, Event::Update { peer, update: sent });
+    assert_eq!(bench.states(1), [RouteState::Unsupported]);
+    for (on, state) in [
+        (true, RouteState::Installed),
+        (false, RouteState::Unsupported),
+    ] {
+        let policy = policy(on);
+        bench
+            .engine
+            .step(bench.now, Event::PolicyChanged { peer, policy });
+        while bench.commit(Ok(())).is_some() {}
+        assert_eq!(bench.states(1), [state], "legacy_redirects = {on}");
+    }
+}
+
+#[test]
+fn groups_of_interfaces_say_where_a_rule_applies() {
+    let pattern = |name: &str| InterfacePattern::new(name).unwrap();
+    let group = |text: &str| text.parse().unwrap();
+    let bindings = Bindings::default().with_groups([
+        (group("65001:7"), vec![pattern("eth0"), pattern("swp*")]),
+        (group("65001:8"), vec![pattern("eth1"), pattern("eth0")]),
+    ]);
+    const INPUT_7: &str = "0702 0000fde9 4007";
+    const INPUT_8: &str = "0702 0000fde9 4008";
+    const UNKNOWN: &str = "0702 0000fde9 4009";
+    type Row = (
+        &'static str,
+        &'static [&'static str],
+        bool,
+        Result<&'static str, &'static str>,
+        &'static str,
+    );
+    let rows: &[Row] = &[
+        ("none: everywhere", &[], true, Ok("everywhere"), ""),
+        ("one", &[INPUT_7], true, Ok("eth0 swp*"), ""),
+        (
+            "the union of two",
+            &[INPUT_8, INPUT_7],
+            true,
+            Ok("eth1 eth0 swp*"),
+            "",
+        ),
+        (
+            "one that is known",
+            &[UNKNOWN, INPUT_7],
+            true,
+            Ok("eth0 swp*"),
+            "interface-set transitive:input:65001:9: no [[interface_set]] names this group",
+        ),
+        (
+            "one that is not",
+            &[UNKNOWN],
+            true,
+            Err("interface-set transitive:input:65001:9: no [[interface_set]] names this group"),
+            "",
+        ),
+        (
+            "the same number of another AS",
+            &["0702 0000fdea 4007"],
+            true,
+            Err("interface-set transitive:input:65002:7: no [[interface_set]] names this group"),
+            "",
+        ),
+        (
+            "output",
+            &["0702 0000fde9 8007"],
+            true,
+            Err(
+                "interface-set transitive:output:65001:7: packets are filtered as they come in, not as they go out",
+            ),
+            "",
+        ),
+        (
+            "both directions",
+            &["0702 0000fde9 c007"],
+            true,
+            Err(
+                "interface-set transitive:input-output:65001:7: packets are filtered as they come in, not as they go out",
+            ),
+            "",
+        ),
+        (
+            "no direction",
+            &["0702 0000fde9 0007"],
+            true,
+            Err("interface-set transitive:none:65001:7: it names no direction"),
+            "",
+        ),
+        (
+            "not transitive, from our AS",
+            &["4702 0000fde9 4007"],
+            true,
+            Ok("eth0 swp*"),
+            "",
+        ),
+        (
+            "not transitive, from another AS",
+            &["4702 0000fde9 4007"],
+            false,
+            Err(
+                "interface-set non-transitive:input:65001:7 came from another AS, which it must not",
+            ),
+            "",
+        ),
+        (
+            "one of them not transitive, from another AS",
+            &["4702 0000fde9 4007", INPUT_8],
+            false,
+            Ok("eth1 eth0"),
+            "interface-set non-transitive:input:65001:7 has no effect: it came from another AS, which it must not",
+        ),
+    ];
+    for (name, communities, ibgp, expected, notes) in rows {
+        let mut communities = communities.to_vec();
+        communities.push("8006 0000 00000000");
+        let found = announce(&bindings, *ibgp, policy(false), update(&communities, ""));
+        let found = found.map(|(rule, told)| {
+            assert_eq!(told, *notes, "{name}");
+            let patterns = rule.matches.rare.interfaces.as_deref();
+            patterns.map_or("everywhere".into(), |patterns| {
+                let names: Vec<_> = patterns.iter().map(InterfacePattern::as_str).collect();
+                names.join(" ")
+            })
+        });
+        assert_eq!(
+            found.as_deref().map_err(String::as_str),
+            *expected,
+            "{name}"
+        );
+    }
+}
