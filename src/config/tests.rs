@@ -151,7 +151,7 @@ interfaces = [\"swp*\", \"much-too-long-a-name\"]
             "21:11 dataplane.backend: \"iptables\" is not a backend; there are nftables, sonic, sim",
             "22:23 dataplane.interfaces[1]: \"much-too-long-a-name\" is longer than the 15 octets \
              of an interface name",
-            "24:2 logging: unknown key; known here: bgp, control, dataplane, import, metrics, \
+            "24:2 logging: unknown key; known here: bgp, control, dataplane, import, interface_set, metrics, \
              neighbor, protect, redirect",
         ]
     );
