@@ -168,5 +168,6 @@ pub fn random_packet(random: &mut StdRng) -> Packet {
         fragment,
         dont_fragment: false,
         flow_label: ipv6.then_some(0),
+        interface: None,
     }
 }

@@ -15,7 +15,7 @@ use dataplane::rule::{
 };
 use dataplane::sonic::{Mode, Options, Sonic};
 use flowacl::engine::lower::lower;
-use flowacl::engine::redirects::Redirects;
+use flowacl::engine::bindings::Bindings;
 use flowacl::flowspec::action::TrafficFilteringActions;
 use flowacl::flowspec::matches::evaluate;
 use flowacl::flowspec::text::Flow;
@@ -44,7 +44,7 @@ impl Background for Told {
 /// The rule that a flow becomes.
 pub fn rule(flow: &Flow, id: u64) -> Arc<Rule> {
     let actions = flow.actions.clone().into();
-    let lowered = lower(&flow.nlri, &actions, RuleId(id), &Redirects::default()).unwrap();
+    let lowered = lower(&flow.nlri, &actions, RuleId(id), &Bindings::default()).unwrap();
     let mut rule = lowered.rule;
     rule.label = Label::new(Told(rule.label.to_string(), RuleId(id)));
     Arc::new(rule)
@@ -272,7 +272,7 @@ pub fn reference<'a>(
     // Later fragments of a protected connection cannot be told from others.
     let protects = |guard: &Guard| guard.protects(packet, is_local) && !packet.fragment.is_later();
     let is_guarded = settings.all_guards().iter().any(protects);
-    match !is_guarded && evaluate(routes, packet).dropped {
+    match !is_guarded && evaluate(routes, packet, |_| false).dropped {
         true => Fate::Dropped,
         false => Fate::Forwarded,
     }
