@@ -310,7 +310,7 @@ fn families_of(
             }
         }
     }
-    if validation == Some(Validation::Rfc9117) {
+    if validation.is_some_and(Validation::needs_unicast) {
         let needed = flow.iter().filter(|family| !family.is_vpn());
         unicast.extend(needed.map(|family| UnicastFamily::of(*family)));
         unicast.sort_unstable();
@@ -325,8 +325,10 @@ fn validation(value: &Value<'_, '_>) -> Result<Validation, String> {
         "none" => Ok(Validation::None),
         "destination" => Ok(Validation::Destination),
         "rfc9117" => Ok(Validation::Rfc9117),
+        "rfc9117-strict" => Ok(Validation::Rfc9117Strict),
         other => Err(format!(
-            "{other:?} is not a validation; there are \"none\", \"destination\" and \"rfc9117\""
+            "{other:?} is not a validation; there are \"none\", \"destination\", \"rfc9117\" and \
+             \"rfc9117-strict\""
         )),
     }
 }

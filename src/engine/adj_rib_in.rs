@@ -6,9 +6,7 @@ use std::time::Instant;
 
 use super::lifetime::Lifetimes;
 use super::notice::Notice;
-use super::policy::{
-    ImportPolicy, LocalSpeaker, Overflow, TotalLimit, Validation, warning_threshold,
-};
+use super::policy::{ImportPolicy, LocalSpeaker, Overflow, TotalLimit, warning_threshold};
 use super::shared::Shared;
 use super::validation::Validator;
 use crate::flowspec::action::TrafficFilteringActions;
@@ -461,7 +459,7 @@ impl AdjRibIn {
 
     /// True when routes are to be judged anew whenever unicast routes change.
     pub(super) fn depends_on_unicast(&self) -> bool {
-        self.policy.validation == Validation::Rfc9117
+        self.policy.validation.needs_unicast()
     }
 
     /// Who the neighbor is.

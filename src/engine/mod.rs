@@ -44,7 +44,7 @@ use enforcement::{Desired, Enforcement};
 use lower::Lowered;
 use notice::Notice;
 use orders::Orders;
-use policy::{ImportPolicy, LocalSpeaker, TotalLimit, Validation, warning_threshold};
+use policy::{ImportPolicy, LocalSpeaker, TotalLimit, warning_threshold};
 use protection::Protection;
 use retention::Retention;
 use shared::Shared;
@@ -303,7 +303,7 @@ impl Engine {
     }
 
     fn change_policy(&mut self, now: Instant, peer: IpAddr, policy: ImportPolicy) {
-        self.refile(peer, policy.validation == Validation::Rfc9117);
+        self.refile(peer, policy.validation.needs_unicast());
         self.judge(now, peer, |adj_rib_in, around, rib| {
             adj_rib_in.change_policy(around, policy, rib)
         });

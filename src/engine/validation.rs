@@ -85,16 +85,18 @@ impl Validator {
         };
         match validation {
             Validation::None | Validation::Destination => None,
-            Validation::Rfc9117 => self.rfc9117(destination, peer, attributes),
+            Validation::Rfc9117 => self.rfc9117(destination, peer, attributes, true),
+            Validation::Rfc9117Strict => self.rfc9117(destination, peer, attributes, false),
         }
     }
 
-    /// RFC 9117 §4.1 b and c, and §4.2.
+    /// RFC 9117 §4.1 b and c, and §4.2. `exempts_own`: §4.1 b 2 is on.
     fn rfc9117(
         &self,
         destination: IpNetwork,
         peer: &Peer,
         attributes: &Attributes,
+        exempts_own: bool,
     ) -> Option<String> {
         let best = self.unicast.best_match(destination);
         let is_internal = attributes
@@ -102,14 +104,15 @@ impl Validator {
             .iter()
             .all(|segment| segment.kind == AsPathSegmentKind::ConfedSequence);
         // §4.1 b 2: a route of our own AS needs no unicast route.
-        if !is_internal || !peer.ibgp {
+        let is_exempt = is_internal && exempts_own;
+        if !is_exempt || !peer.ibgp {
             let Some((prefix, route)) = best else {
                 return Some(format!(
                     "no unicast route covers {destination} (RFC 9117 §4.1 b)"
                 ));
             };
             let originator = originator_address(peer, attributes);
-            if !is_internal && originator != route.originator() {
+            if !is_exempt && originator != route.originator() {
                 return Some(format!(
                     "the best unicast route for {destination}, {prefix} from {}, is of {}, not of \
                      {originator} (RFC 9117 §4.1 b)",

@@ -641,6 +641,34 @@ impl Model {
     }
 }
 
+/// RFC 9117 §4.1 b 2 may be off.
+#[test]
+fn routes_of_our_own_as_are_exempt_unless_it_is_strict() {
+    let rows = [
+        (Validation::Rfc9117, None, true),
+        (Validation::Rfc9117, Some(4), true),
+        (Validation::Rfc9117Strict, None, false),
+        (Validation::Rfc9117Strict, Some(4), false),
+        (Validation::Rfc9117Strict, Some(3), true),
+    ];
+    for (validation, unicast_of, valid) in rows {
+        let mut bench = Bench::new(&ImportPolicy {
+            validation,
+            ..ImportPolicy::default()
+        });
+        if let Some(last) = unicast_of {
+            bench.unicast(last, &["10.0.0.0/8"], attributes(&[]));
+        }
+        bench.flow(3, flow(prefix("10.0.0.0/8")), attributes(&[]));
+        let accepted = bench.engine.counts().accepted;
+        assert_eq!(
+            accepted == 1,
+            valid,
+            "{validation:?}, unicast of {unicast_of:?}"
+        );
+    }
+}
+
 #[test]
 fn the_best_of_several_unicast_paths_counts() {
     let mut bench = Bench::rfc9117();

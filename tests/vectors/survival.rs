@@ -46,8 +46,11 @@ fn survive(family: Option<FlowFamily>, octets: &[u8]) {
 }
 
 fn survive_update(body: &[u8]) {
-    for ibgp in [true, false] {
-        match decode(body, &context(ibgp, ibgp)) {
+    for (ibgp, add_path) in [(true, true), (true, false), (false, true), (false, false)] {
+        let mut context = context(ibgp, ibgp);
+        let families = context.families.iter().filter(|_| add_path);
+        context.add_path = families.map(|family| family.afi_safi()).collect();
+        match decode(body, &context) {
             Ok(update) => {
                 for error in &update.errors {
                     assert!(error.offset <= body.len(), "{error}");

@@ -107,6 +107,18 @@ pub enum Validation {
     Destination,
     /// Against the unicast routes of all neighbors (RFC 9117).
     Rfc9117,
+    /// Likewise, and routes of our own AS are not exempt (RFC 9117 §4.1 b 2 is off).
+    Rfc9117Strict,
+}
+
+impl Validation {
+    /// True when unicast routes decide.
+    pub fn needs_unicast(self) -> bool {
+        match self {
+            Validation::None | Validation::Destination => false,
+            Validation::Rfc9117 | Validation::Rfc9117Strict => true,
+        }
+    }
 }
 
 /// What happens when a neighbor announces more than `max_routes`.

@@ -175,7 +175,8 @@ fn options_of_every_connection() {
                 assert_eq!((ttl, class), (7, 0xc0), "{family}");
                 assert!(socket.tcp_nodelay().unwrap());
                 assert!(socket.keepalive().unwrap());
-                assert_eq!(socket.tcp_user_timeout().unwrap(), Some(PATIENCE));
+                // A little more where we give up first, with a last word.
+                assert!(socket.tcp_user_timeout().unwrap() >= Some(PATIENCE));
             }
         });
     }

@@ -867,7 +867,7 @@ proptest! {
         let mut body = vec![0, 0];
         body.extend((field.len() as u16).to_be_bytes());
         body.extend(field);
-        let context = DecodeContext { ibgp, four_octet_as, ..internal() };
+        let context = DecodeContext { ibgp, four_octet_as, ..several_paths() };
         match decode(&body, &context) {
             Ok(update) => prop_assert!(update.errors.iter().all(|e| e.offset <= body.len())),
             Err(error) => prop_assert_eq!(error.consequence.name(), "session-reset"),
