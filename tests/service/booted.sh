@@ -63,9 +63,6 @@ on_stop = "keep"
 read_group = "flowacl-read"
 write_group = "flowacl-write"
 TEXT
-mkdir -p /etc/systemd/system/flowacl.service.d
-printf '[Service]\nWatchdogSec=6\n' >/etc/systemd/system/flowacl.service.d/test.conf
-systemctl daemon-reload
 systemctl start flowacl
 same "ActiveState" "$(property ActiveState)" active
 same "Type" "$(property Type)" notify
@@ -140,12 +137,18 @@ counted || fail "its counter began anew"
 same "packets that came through" "$(($(passed) - before))" 0
 
 step "watchdog"
+mkdir /etc/systemd/system/flowacl.service.d
+printf '[Service]\nWatchdogSec=8\n' >/etc/systemd/system/flowacl.service.d/watchdog.conf
+systemctl daemon-reload
+systemctl restart flowacl
 starts=$(property NRestarts)
 kill -STOP "$(property MainPID)"
 restarted() { [ "$(property NRestarts)" -gt "$starts" ] && [ "$(property ActiveState)" = active ]; }
 eventually restarted
 in_kernel || fail "the rule went with the daemon that hung"
 in_journal 'Watchdog timeout' || fail "it was something else"
+rm /etc/systemd/system/flowacl.service.d/watchdog.conf
+systemctl daemon-reload
 
 step "upgrade"
 main=$(property MainPID)

@@ -22,6 +22,8 @@ step "the drop-in of Cumulus: what cl-acltool does"
 mkdir -p /etc/cumulus/acl/policy.d
 touch /etc/cumulus/acl/policy.d/50_nvue.rules
 chown reader /etc/cumulus/acl/policy.d/50_nvue.rules
+# The switch has rules from the start; the service may not load modules.
+modprobe -a iptable_mangle ip6table_mangle
 try cumulus.conf <<'PYTHON'
 #!/usr/bin/python3
 import os, subprocess
@@ -54,14 +56,15 @@ step "the drop-in of SONiC: the socket of Redis"
 groupadd redis
 mkdir -p /run/redis
 python3 -c '
-import os, shutil, socket
+import socket
 server = socket.socket(socket.AF_UNIX)
 server.bind("/run/redis/redis.sock")
-shutil.chown("/run/redis/redis.sock", "root", "redis")
-os.chmod("/run/redis/redis.sock", 0o760)
 server.listen()
 while True: server.accept()' &
 redis=$!
+eventually test -S /run/redis/redis.sock
+chgrp redis /run/redis/redis.sock
+chmod 760 /run/redis/redis.sock
 install -m 755 /dev/stdin /usr/local/bin/connect <<'PYTHON'
 #!/usr/bin/python3
 import socket
