@@ -15,6 +15,7 @@ use crate::io::report::ExplainRequest;
 #[command(after_help = "\
 Examples:
   flowacl explain \"udp 198.51.100.7:123 > 203.0.113.5:4444 len 468\"
+  flowacl explain \"udp 198.51.100.7:123 > 203.0.113.5:4444 on eth0\"
   flowacl explain \"tcp 198.51.100.7:40000 > 203.0.113.5:80 flags syn\"")]
 pub(super) struct Arguments {
     /// The packet, as one argument or several
@@ -51,6 +52,9 @@ fn print(output: &mut dyn Write, explanation: &Explanation) -> anyhow::Result<()
         write!(output, ", a copy goes to the sampling group")?;
     }
     writeln!(output)?;
+    if !explanation.taken.is_empty() {
+        writeln!(output, "actions: {}", explanation.taken.join(", "))?;
+    }
     if let Some(reason) = &explanation.protected {
         writeln!(output, "\nno rule touches it: {reason}")?;
         return Ok(());

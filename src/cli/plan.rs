@@ -12,11 +12,11 @@ use dataplane::rule::Rule;
 
 use super::flows::{self, Route};
 use super::show::print_plan;
-use crate::config::{BackendKind, Dataplane};
+use crate::config::{BackendKind, Config, Dataplane};
 use crate::engine::policy::{ImportPolicy, LocalSpeaker};
 use crate::engine::status::{RouteState, RulesReport};
 use crate::engine::{Engine, Event};
-use crate::io::backends;
+use crate::io::{backends, settings};
 use crate::session::NegotiatedRestart;
 use crate::wire::attribute::{Attributes, Origin};
 use crate::wire::iana::FlowFamily;
@@ -35,11 +35,15 @@ Examples:
   flowacl plan --backend nftables flows.txt
   echo 'flow route { match { destination 203.0.113.5/32; protocol udp; } then { rate-limit 9600; } }' | \\
       flowacl plan --backend nftables
+  flowacl plan --config /etc/flowacl/flowacl.toml flows.txt
   echo 'ipv4-flow 0a0120cb0071050381110681' | flowacl plan --backend sim --json")]
 pub(super) struct Arguments {
-    /// The packet filter: nftables, sonic or sim
-    #[arg(long, value_name = "BACKEND", default_value = "nftables")]
-    backend: BackendKind,
+    /// The packet filter: nftables, sonic or sim; without it that of the configuration, or nftables
+    #[arg(long, value_name = "BACKEND")]
+    backend: Option<BackendKind>,
+    /// A configuration: where route targets lead, which interfaces are in a group, and all of [dataplane]
+    #[arg(long, value_name = "FILE")]
+    config: Option<PathBuf>,
     /// Print JSON of the shape of `show rules --json`
     #[arg(long)]
     json: bool,
@@ -57,13 +61,20 @@ const NEIGHBOR: IpAddr = IpAddr::V4(Ipv4Addr::UNSPECIFIED);
 /// Carries out the command.
 pub(super) fn run(arguments: &Arguments, output: &mut dyn Write) -> anyhow::Result<ExitCode> {
     let routes = flows::read(&arguments.file)?;
-    let dataplane = Dataplane {
-        backend: arguments.backend,
-        ..Dataplane::default()
-    };
+    let config = arguments.config.as_deref().map(Config::load).transpose()?;
+    let mut dataplane = config
+        .as_ref()
+        .map_or_else(Dataplane::default, |config| config.dataplane.clone());
+    dataplane.backend = arguments.backend.unwrap_or(dataplane.backend);
+    let bindings = config.as_ref().map(settings::bindings).unwrap_or_default();
+    let settings = config.as_ref().map_or_else(Settings::default, |config| {
+        settings::settings(config, false)
+    });
     // Nothing is kept, because nothing is started.
     let backend = backends::create(&dataplane, Path::new(""));
-    let mut engine = engine_with(&routes, Engine::new(nobody(), backend.capability()));
+    let mut engine = Engine::new(nobody(), backend.capability());
+    engine.step(Instant::now(), Event::BindingsChanged(bindings));
+    let mut engine = engine_with(&routes, engine);
     let installed = install(&mut engine);
     let report = RulesReport {
         rules: engine.rules(Instant::now()),
@@ -86,7 +97,7 @@ pub(super) fn run(arguments: &Arguments, output: &mut dyn Write) -> anyhow::Resu
     writeln!(
         output,
         "\n{}",
-        backend.render(&Settings::default(), &installed).trim_end()
+        backend.render(&settings, &installed).trim_end()
     )?;
     Ok(ExitCode::SUCCESS)
 }

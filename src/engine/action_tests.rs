@@ -302,3 +302,103 @@ fn groups_of_interfaces_say_where_a_rule_applies() {
         );
     }
 }
+
+#[test]
+fn several_actions_of_a_kind_are_resolved_and_shown() {
+    let target = |text: &str| text.parse::<RouteTarget>().unwrap();
+    let bindings = Bindings::new([
+        (target("65001:100"), Route::Table(100)),
+        (target("65001:101"), Route::Table(101)),
+    ]);
+    type Row = (
+        &'static str,
+        &'static [&'static str],
+        &'static str,
+        &'static str,
+    );
+    let rows: &[Row] = &[
+        ("nothing", &[], "accept", ""),
+        (
+            "unknown communities",
+            &["0002 0064 0000000c", "9903 0001 0001000c"],
+            "accept",
+            "",
+        ),
+        (
+            "the lowest of two rates",
+            &["8006 0000 447a0000", "8006 0000 42c80000"],
+            "rate-limit 100 bytes/s",
+            "traffic-rate-bytes 1000 has no effect: the lower 100 applies",
+        ),
+        (
+            "the same twice",
+            &["8009 0000 0000000a", "8009 0000 0000000a"],
+            "mark 10",
+            "",
+        ),
+        (
+            "the first of two marks",
+            &["8009 0000 0000000a", "8009 0000 0000002e"],
+            "mark 10",
+            "traffic-marking 46 has no effect: the earlier 10 applies",
+        ),
+        (
+            "the first of two route targets",
+            &["8008 fde9 00000064", "8008 fde9 00000065"],
+            "redirect 65001:100",
+            "rt-redirect 65001:101 has no effect: the earlier 65001:100 applies",
+        ),
+        (
+            "a route target before an address",
+            &["010c c0000209 0000", "8008 fde9 00000064"],
+            "redirect 65001:100",
+            "redirect-to-ip 192.0.2.9 has no effect: redirect 65001:100 decides",
+        ),
+        (
+            "a redirect and a copy, a mark and a sample",
+            &[
+                "010c c0000209 0000",
+                "010c c000020a 0001",
+                "8009 0000 0000000a",
+                "8007 0000 00000002",
+            ],
+            "mark 10, redirect-to-ip 192.0.2.9, copy-to-ip 192.0.2.10, sample",
+            "",
+        ),
+        (
+            "discard and all else",
+            &[
+                "8006 0000 00000000",
+                "010c c0000209 0000",
+                "010c c000020a 0001",
+            ],
+            "discard",
+            "redirect-to-ip 192.0.2.9 has no effect: the route discards, \
+             copy-to-ip 192.0.2.10 has no effect: the route discards",
+        ),
+        (
+            "both units, one of them infinite",
+            &["800c 0000 42480000", "8006 0000 7f800000"],
+            "rate-limit 50 packets/s",
+            "traffic-rate-bytes is infinite: no limit",
+        ),
+        ("a negative rate", &["8006 0000 c2c80000"], "discard", ""),
+    ];
+    for (name, communities, taken, notes) in rows {
+        let mut bench = Bench::new();
+        bench
+            .engine
+            .step(bench.now, Event::BindingsChanged(bindings.clone()));
+        bench.up(1, ImportPolicy::default());
+        let (peer, update) = (address(1), update(communities, ""));
+        bench.engine.step(bench.now, Event::Update { peer, update });
+        while bench.commit(Ok(())).is_some() {}
+        let status = bench.engine.rules(bench.now).remove(0);
+        assert_eq!(status.state, RouteState::Installed, "{name}");
+        assert_eq!(status.notes.join(", "), *notes, "{name}");
+        let packet = "udp 198.51.100.7:123 > 203.0.113.5:80";
+        let packet = dataplane::packet::Packet::from_text(packet).unwrap();
+        let explanation = bench.engine.explain(&packet);
+        assert_eq!(explanation.taken.join(", "), *taken, "{name}");
+    }
+}

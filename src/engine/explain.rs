@@ -7,7 +7,8 @@ use serde::{Deserialize, Serialize};
 
 use super::Engine;
 use super::bindings::Bindings;
-use crate::flowspec::matches::evaluate;
+use crate::flowspec::action::TrafficFilteringActions;
+use crate::flowspec::matches::{Verdict, evaluate};
 use crate::flowspec::text::format_match;
 use crate::rib::Path;
 use crate::wire::nlri::Nlri;
@@ -21,6 +22,10 @@ pub struct Explanation {
     pub dscp: Option<u8>,
     /// True when a copy goes to the sampling group.
     pub sampled: bool,
+    /// What is done to the packet, in words, whichever rules ask for it: `discard`, rates, `mark`, redirects, copies and
+    /// `sample`; `accept` when nothing is.
+    #[serde(default)]
+    pub taken: Vec<String>,
     /// All installed rules that match and are reached, in precedence order; the last one decides when `decided`.
     pub matched: Vec<MatchedRule>,
     /// False when the packet went past the last rule, so that the filter lets it through.
@@ -96,9 +101,13 @@ fn explain(rules: &[(&Nlri, &Path)], packet: &Packet, bindings: &Bindings) -> Ex
             flow: format_match(nlri),
             neighbor: path.peer.address,
             actions: actions.describe(),
-            then: match verdict.redirected_by == Some(*position) {
-                true => format!("sends the packet elsewhere; {then}"),
-                false => then.into(),
+            then: {
+                let redirects = verdict.redirected_by == Some(*position);
+                let copies = verdict.copied_by == Some(*position);
+                let redirect = redirects.then_some("sends the packet elsewhere");
+                let copy = copies.then_some("sends a copy elsewhere");
+                let words: Vec<&str> = redirect.into_iter().chain(copy).chain([then]).collect();
+                words.join("; ")
             },
         }
     });
@@ -113,6 +122,7 @@ fn explain(rules: &[(&Nlri, &Path)], packet: &Packet, bindings: &Bindings) -> Ex
         .into(),
         dscp: verdict.marked_dscp,
         sampled: verdict.sampled,
+        taken: taken(rules, &verdict),
         matched: matched.collect(),
         protected: None,
         decided: verdict.deciding.is_some(),
@@ -121,4 +131,50 @@ fn explain(rules: &[(&Nlri, &Path)], packet: &Packet, bindings: &Bindings) -> Ex
             .filter(|(nlri, _)| nlri.family().is_ipv6() == is_ipv6)
             .count(),
     }
+}
+
+/// What is done to a packet, in words.
+fn taken(rules: &[(&Nlri, &Path)], verdict: &Verdict) -> Vec<String> {
+    let mut words = Vec::new();
+    if verdict.dropped {
+        words.push("discard".to_owned());
+    }
+    // Each part of the actions of the rule that has its way.
+    let part = |position: usize, of: fn(&TrafficFilteringActions) -> TrafficFilteringActions| {
+        of(&rules[position].1.actions).describe()
+    };
+    if !verdict.dropped {
+        let mut limiting: Vec<usize> = verdict.limits.iter().map(|(rule, _)| *rule).collect();
+        limiting.dedup();
+        for rule in limiting {
+            words.extend(part(rule, |actions| TrafficFilteringActions {
+                rate_bytes_per_sec: actions.rate_bytes_per_sec,
+                rate_packets_per_sec: actions.rate_packets_per_sec,
+                ..TrafficFilteringActions::default()
+            }));
+        }
+        words.extend(verdict.marked_dscp.map(|dscp| format!("mark {dscp}")));
+    }
+    if let Some(rule) = verdict.redirected_by {
+        // A route target comes before an address.
+        words.extend(part(rule, |actions| TrafficFilteringActions {
+            redirect_route_target: actions.redirect_route_target,
+            redirect_next_hop: match actions.redirect_route_target {
+                Some(_) => None,
+                None => actions.redirect_next_hop,
+            },
+            ..TrafficFilteringActions::default()
+        }));
+    }
+    if let Some(rule) = verdict.copied_by {
+        words.extend(part(rule, |actions| TrafficFilteringActions {
+            copy_to: actions.copy_to,
+            ..TrafficFilteringActions::default()
+        }));
+    }
+    words.extend(verdict.sampled.then(|| "sample".to_owned()));
+    if words.is_empty() {
+        words.push("accept".to_owned());
+    }
+    words
 }

@@ -24,7 +24,7 @@ mod peer;
 mod rate_limit;
 pub mod report;
 pub mod service;
-mod settings;
+pub(crate) mod settings;
 mod socket;
 mod takeover;
 mod web;

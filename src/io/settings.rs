@@ -17,7 +17,7 @@ const TCP: u32 = 6;
 const UDP: u32 = 17;
 
 /// The settings of the packet filter. `suspended`: no rule is evaluated.
-pub(super) fn settings(config: &Config, suspended: bool) -> Settings {
+pub(crate) fn settings(config: &Config, suspended: bool) -> Settings {
     let sessions = config
         .neighbors
         .iter()
@@ -39,7 +39,7 @@ pub(super) fn settings(config: &Config, suspended: bool) -> Settings {
 }
 
 /// What names in communities stand for.
-pub(super) fn bindings(config: &Config) -> Bindings {
+pub(crate) fn bindings(config: &Config) -> Bindings {
     let redirects = config.redirects.iter();
     let sets = config.interface_sets.iter();
     Bindings::new(redirects.map(|redirect| (redirect.route_target, redirect.route.clone())))

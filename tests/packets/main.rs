@@ -14,3 +14,5 @@ mod traps;
 mod guards;
 mod interfaces;
 mod older;
+mod rates;
+mod sampling;

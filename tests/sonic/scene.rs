@@ -14,8 +14,8 @@ use dataplane::rule::{
     AddressPattern, Background, Family, Label, OrderKey, Rule, RuleId, left_aligned,
 };
 use dataplane::sonic::{Mode, Options, Sonic};
-use flowacl::engine::lower::lower;
 use flowacl::engine::bindings::Bindings;
+use flowacl::engine::lower::lower;
 use flowacl::flowspec::action::TrafficFilteringActions;
 use flowacl::flowspec::matches::evaluate;
 use flowacl::flowspec::text::Flow;
