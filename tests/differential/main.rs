@@ -271,12 +271,12 @@ fn other_settings(random: &mut StdRng) -> Settings {
             snap_length: *[0, 64, 128].choose(random).unwrap_or(&0),
             one_in: *[1, 2, 100].choose(random).unwrap_or(&1),
         },
-        scratch_mark: *[0x7f00_0000, 0x0000_7f00, 0xff, 0xfff0_0000]
+        scratch_mark: *[0x7f00_0000, 0x0000_3f80, 0xff, 0xfff0_0000]
             .choose(random)
             .unwrap_or(&0x7f),
         redirect: Redirects {
             mark: 0x000f_0000,
-            copy_mark: 0x0000_8000,
+            copy_mark: 0x0000_c000,
             unreachable: Unreachable::Discard,
             ..Redirects::default()
         },

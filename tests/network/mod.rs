@@ -52,7 +52,7 @@ pub fn settings() -> Settings {
         own_table: true,
         redirect: Redirects {
             mark: 0x000f_0000,
-            copy_mark: 0x0000_8000,
+            copy_mark: 0x0000_c000,
             unreachable: Unreachable::Discard,
             ..Redirects::default()
         },
