@@ -119,6 +119,11 @@ pub trait Backend: Send {
     /// What would be (or is) installed for these rules alone, in the backend's own language, for an operator to read.
     fn render(&self, settings: &Settings, rules: &[Arc<Rule>]) -> String;
 
+    /// Those of these rules that there would be no room for, if there were no others, and why.
+    fn without_room(&self, _: &Settings, _: &[Arc<Rule>]) -> Vec<(RuleId, String)> {
+        Vec::new()
+    }
+
     /// Facts for `show dataplane`: label and value, in the order in which they are shown.
     fn describe(&mut self) -> Result<Vec<(String, String)>, BackendError>;
 

@@ -2,11 +2,12 @@
 
 use std::io::Write;
 use std::net::{IpAddr, Ipv4Addr};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Instant;
 
+use dataplane::backend::{Backend, BackendError};
 use dataplane::desired::Settings;
 use dataplane::rule::Rule;
 
@@ -36,11 +37,15 @@ Examples:
   echo 'flow route { match { destination 203.0.113.5/32; protocol udp; } then { rate-limit 9600; } }' | \\
       flowacl plan --backend nftables
   flowacl plan --config /etc/flowacl/flowacl.toml flows.txt
+  flowacl plan --backend cumulus --profile spectrum1 flows.txt
   echo 'ipv4-flow 0a0120cb0071050381110681' | flowacl plan --backend sim --json")]
 pub(super) struct Arguments {
-    /// The packet filter: nftables, sonic or sim; without it that of the configuration, or nftables
+    /// The packet filter: nftables, cumulus, sonic or sim; without it that of the configuration, or nftables
     #[arg(long, value_name = "BACKEND")]
     backend: Option<BackendKind>,
+    /// The hardware of a switch, as dataplane.cumulus.profile has it: spectrum1, spectrum2, trident3 and so on
+    #[arg(long, value_name = "PROFILE")]
+    profile: Option<String>,
     /// A configuration: where route targets lead, which interfaces are in a group, and all of [dataplane]
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
@@ -70,12 +75,12 @@ pub(super) fn run(arguments: &Arguments, output: &mut dyn Write) -> anyhow::Resu
     let settings = config.as_ref().map_or_else(Settings::default, |config| {
         settings::settings(config, false)
     });
-    // Nothing is kept, because nothing is started.
-    let backend = backends::create(&dataplane, Path::new(""));
+    let backend = backends::planning(dataplane, arguments.profile.as_deref())
+        .map_err(anyhow::Error::msg)?;
     let mut engine = Engine::new(nobody(), backend.capability());
     engine.step(Instant::now(), Event::BindingsChanged(bindings));
     let mut engine = engine_with(&routes, engine);
-    let installed = install(&mut engine);
+    let installed = install(&mut engine, &*backend, &settings);
     let report = RulesReport {
         rules: engine.rules(Instant::now()),
     };
@@ -150,12 +155,20 @@ fn engine_with(routes: &[Route], mut engine: Engine) -> Engine {
     engine
 }
 
-/// Commits everything to a packet filter that takes it all; returns the rules in precedence order.
-fn install(engine: &mut Engine) -> Vec<Arc<Rule>> {
-    let mut rules = Vec::new();
+/// Commits everything that the packet filter would take; returns its rules in precedence order.
+fn install(engine: &mut Engine, backend: &dyn Backend, settings: &Settings) -> Vec<Arc<Rule>> {
+    let mut rules: Vec<Arc<Rule>> = Vec::new();
     while let Some(changes) = engine.poll_commit(Instant::now()) {
-        rules.extend(changes.put);
-        engine.step(Instant::now(), Event::Committed(Ok(())));
+        let all = [rules.as_slice(), &changes.put].concat();
+        let mut without_room = backend.without_room(settings, &all);
+        without_room.retain(|(id, _)| changes.put.iter().any(|rule| rule.id == *id));
+        let result = if without_room.is_empty() {
+            rules = all;
+            Ok(())
+        } else {
+            Err(BackendError::NoRoom(without_room))
+        };
+        engine.step(Instant::now(), Event::Committed(result));
     }
     rules.sort_by(|a: &Arc<Rule>, b| (a.family, &a.order).cmp(&(b.family, &b.order)));
     rules

@@ -125,8 +125,19 @@ pub(super) fn print_plan(
     rules: &[RuleStatus],
     wide: bool,
 ) -> anyhow::Result<()> {
-    let headings = [Heading("STATE", Align::Left), Heading("FLOW", Align::Text)];
-    let row = |rule: &RuleStatus| vec![state_name(rule.state).to_owned(), flow_cell(rule, wide)];
+    let has_entries = rules.iter().any(|rule| rule.entries.is_some());
+    let mut headings = vec![Heading("STATE", Align::Left), Heading("FLOW", Align::Text)];
+    if has_entries {
+        headings.push(Heading("ENTRIES", Align::Right));
+    }
+    let row = |rule: &RuleStatus| {
+        let mut row = vec![state_name(rule.state).to_owned(), flow_cell(rule, wide)];
+        if has_entries {
+            let entries = rule.entries.map(|entries| entries.to_string());
+            row.push(entries.unwrap_or_else(|| "-".into()));
+        }
+        row
+    };
     table::print(output, &headings, rules.iter().map(row).collect(), wide)?;
     Ok(())
 }

@@ -4,9 +4,11 @@ use std::fmt;
 use std::str::FromStr;
 use std::time::Duration;
 
+use ::dataplane::cumulus::{self as switch, interface};
 use ::dataplane::desired::{InterfacePattern, Redirects, Sample, Settings, Unreachable};
 use ::dataplane::sonic::Options;
 
+use super::cumulus;
 use super::reader::{Section, Value};
 use super::sonic;
 
@@ -15,6 +17,8 @@ use super::sonic;
 pub enum BackendKind {
     /// The kernel's, by netlink.
     Nftables,
+    /// The hardware of a switch with Cumulus Linux.
+    Cumulus,
     /// The ACL tables of a switch with SONiC, by its Redis databases.
     Sonic,
     /// None: rules are kept in memory. For trials and tests.
@@ -23,12 +27,18 @@ pub enum BackendKind {
 
 impl BackendKind {
     /// All of them.
-    pub const ALL: [BackendKind; 3] = [BackendKind::Nftables, BackendKind::Sonic, BackendKind::Sim];
+    pub const ALL: [BackendKind; 4] = [
+        BackendKind::Nftables,
+        BackendKind::Cumulus,
+        BackendKind::Sonic,
+        BackendKind::Sim,
+    ];
 
     /// The name used in configuration and commands.
     pub const fn name(self) -> &'static str {
         match self {
             BackendKind::Nftables => "nftables",
+            BackendKind::Cumulus => "cumulus",
             BackendKind::Sonic => "sonic",
             BackendKind::Sim => "sim",
         }
@@ -79,6 +89,8 @@ impl FromStr for OnStop {
 pub struct Dataplane {
     /// What enforces the rules.
     pub backend: BackendKind,
+    /// The switch; there when the backend is [`BackendKind::Cumulus`].
+    pub cumulus: Option<Box<switch::Options>>,
     /// Interfaces whose incoming packets are filtered.
     pub interfaces: Vec<InterfacePattern>,
     /// Where samples go.
@@ -110,6 +122,7 @@ impl Default for Dataplane {
         } = Settings::default();
         Self {
             backend: BackendKind::Nftables,
+            cumulus: None,
             interfaces,
             sample,
             scratch_mark,
@@ -133,6 +146,10 @@ impl Dataplane {
             backend: section
                 .optional("backend", |value| value.text()?.parse())
                 .unwrap_or(default.backend),
+            cumulus: section
+                .optional_table("cumulus")
+                .and_then(cumulus::read)
+                .map(Box::new),
             interfaces: section
                 .optional("interfaces", interfaces)
                 .unwrap_or(default.interfaces),
@@ -167,8 +184,22 @@ impl Dataplane {
                 .optional("on_stop", |value| value.text()?.parse())
                 .unwrap_or(default.on_stop),
         };
+        if read.backend == BackendKind::Cumulus {
+            read.check_switch(&mut section);
+        }
         section.finish();
         read
+    }
+
+    /// Notes what a switch needs and does not have.
+    fn check_switch(&self, section: &mut Section<'_, '_>) {
+        if !section.has("cumulus") {
+            section.error("backend \"cumulus\" wants a table [dataplane.cumulus] with a profile");
+        }
+        let unknown = self.interfaces.iter().map(interface).find_map(Result::err);
+        if let (Some(reason), Some(place)) = (unknown, section.value("interfaces")) {
+            place.error(reason);
+        }
     }
 }
 

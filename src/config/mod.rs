@@ -4,6 +4,7 @@
 
 mod bgp;
 mod control;
+mod cumulus;
 mod dataplane;
 mod error;
 mod import;
@@ -20,6 +21,7 @@ use std::path::Path;
 
 pub use bgp::Bgp;
 pub use control::{Control, DEFAULT_SOCKET, Group, Metrics};
+pub use cumulus::profile_called;
 pub use dataplane::{BackendKind, Dataplane, OnStop};
 pub use error::{ConfigError, ConfigErrors};
 pub use interface_set::InterfaceSet;

@@ -148,7 +148,8 @@ interfaces = [\"swp*\", \"much-too-long-a-name\"]
              length; did you mean 203.0.113.0/24?",
             "14:1 neighbor[0].import.max_route: unknown key; did you mean max_routes?",
             "17:11 neighbor[1].address: 192.0.2.1 is configured twice",
-            "21:11 dataplane.backend: \"iptables\" is not a backend; there are nftables, sonic, sim",
+            "21:11 dataplane.backend: \"iptables\" is not a backend; there are nftables, cumulus, \
+             sonic, sim",
             "22:23 dataplane.interfaces[1]: \"much-too-long-a-name\" is longer than the 15 octets \
              of an interface name",
             "24:2 logging: unknown key; known here: bgp, control, dataplane, import, interface_set, metrics, \
@@ -367,7 +368,7 @@ fn bad_dataplane_control_and_metrics() {
         (
             "unknown backend",
             "[dataplane]\nbackend = \"iptables\"".to_owned(),
-            "5:11 dataplane.backend: \"iptables\" is not a backend; there are nftables, sonic, sim",
+            "5:11 dataplane.backend: \"iptables\" is not a backend; there are nftables, cumulus, sonic, sim",
         ),
         (
             "a release of SONiC that tells nothing",

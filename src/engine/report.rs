@@ -89,6 +89,11 @@ impl Engine {
             packets: counter.packets,
             bytes: counter.bytes,
             age_secs: now.saturating_duration_since(path.since).as_secs(),
+            entries: self
+                .enforcement
+                .wanted(key)
+                .filter(|_| is_in_force(best, path))
+                .and_then(|rule| self.capability.entries(rule)),
             protected: self.protected(key, best, path),
             notes: if is_in_force(best, path) {
                 let notes = self.enforcement.notes(key).iter();

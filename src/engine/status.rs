@@ -49,6 +49,9 @@ pub struct RuleStatus {
     pub bytes: u64,
     /// Seconds since the route was last announced with other attributes, or first.
     pub age_secs: u64,
+    /// Entries of a hardware table that it takes, for each pattern of interfaces.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub entries: Option<usize>,
     /// Protected traffic that it matches and does not touch.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub protected: Vec<String>,

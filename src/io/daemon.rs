@@ -379,6 +379,10 @@ impl Running {
                 "dataplane.sonic",
                 old.dataplane.sonic == config.dataplane.sonic,
             ),
+            (
+                "dataplane.cumulus",
+                old.dataplane.cumulus == config.dataplane.cumulus,
+            ),
             ("dataplane.redirect_mark", now.mark == new.mark),
             ("dataplane.copy_mark", now.copy_mark == new.copy_mark),
             ("dataplane.redirect_priority", now.priority == new.priority),

@@ -139,7 +139,8 @@ impl Cumulus {
     /// With a plan, looks whether the switch has its lines: what the tool prints is no proof.
     fn apply(&self, text: Option<&str>, plan: Option<&Plan>) -> Result<Vec<String>, Refused> {
         disk::replace(&self.options.policy_file, text)?;
-        if self.options.dry_run {
+        // What was in force before needs no trial.
+        if self.options.dry_run && plan.is_some() {
             self.ask(&["-n", "-i"], Request::DryRun)?;
         }
         let mut warnings = self.ask(&["-i"], Request::Install)?;
@@ -504,6 +505,18 @@ impl Backend for Cumulus {
             Ok(plan) => file::write(&plan, &self.options),
             Err(reason) => format!("# nothing can be installed: {reason}\n"),
         }
+    }
+
+    fn without_room(&self, settings: &Settings, rules: &[Arc<Rule>]) -> Vec<(RuleId, String)> {
+        let plan = Plan::new(&self.options, settings, &[], rules, |_| false);
+        let refused = plan.map(|plan| plan.refused).unwrap_or_default();
+        let reason = |refusal| match refusal {
+            Refusal::NoRoom(reason) | Refusal::Unsupported(reason) => reason,
+        };
+        refused
+            .into_iter()
+            .map(|(rule, refusal)| (rule, reason(refusal)))
+            .collect()
     }
 
     fn describe(&mut self) -> Result<Vec<(String, String)>, BackendError> {

@@ -18,9 +18,17 @@ const MEMO: &str = "# memo ";
 const END: &str = "# end of flowacl's rules";
 
 /// The file for a plan.
-pub(super) fn write(plan: &Plan, options: &Options) -> String {
+pub fn write(plan: &Plan, options: &Options) -> String {
     let mut text = String::new();
-    let used = plan.budget.used();
+    let (used, room) = (plan.budget.used(), plan.budget.room());
+    let of = |used, room| match room {
+        usize::MAX => format!("{used}"),
+        room => format!("{used} of {room}"),
+    };
+    let checkers = match plan.checkers.limit() {
+        Some(limit) => format!("{} of {limit}", plan.checkers.used()),
+        None => plan.checkers.used().to_string(),
+    };
     let release = match options.release {
         Release::Four => "4",
         Release::Five => "5",
@@ -29,8 +37,11 @@ pub(super) fn write(plan: &Plan, options: &Options) -> String {
     let _ = writeln!(
         text,
         "# Written by flowacl, which replaces it at every change and notices changes by others.\n\
-         # For {} and Cumulus Linux {release}: {} IPv4 and {} IPv6 entries.",
-        options.profile.headline, used.ipv4, used.ipv6
+         # For {} and Cumulus Linux {release}.\n\
+         # Entries for IPv4: {}; for IPv6: {}; port range checkers: {checkers}.",
+        options.profile.headline,
+        of(used.ipv4, room.ipv4),
+        of(used.ipv6, room.ipv6)
     );
     if plan.suspended {
         text.push_str("# No rule is in force, by order of the operator.\n");
@@ -90,7 +101,7 @@ fn comment(text: &str) -> String {
 }
 
 /// The rules that an earlier process wrote; none of a file that is not ours, or cut.
-pub(super) fn recovered(text: &str) -> Vec<Recovered> {
+pub fn recovered(text: &str) -> Vec<Recovered> {
     if text.trim_end().lines().next_back() != Some(END) {
         return Vec::new();
     }
@@ -121,7 +132,7 @@ fn octets(hex: &str) -> Option<Vec<u8>> {
 }
 
 /// The rule whose line has this text; `None` when it is not a rule's.
-pub(super) fn owner(plan: &Plan, release: Release, text: &str) -> Option<RuleId> {
+pub fn owner(plan: &Plan, release: Release, text: &str) -> Option<RuleId> {
     let has_line = |rule: &&PlannedRule| rule.lines.iter().any(|line| line.text(release) == text);
     plan.rules.iter().find(has_line).map(|rule| rule.rule.id)
 }

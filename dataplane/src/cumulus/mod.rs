@@ -9,9 +9,9 @@
 //! and `ACCEPT`, `DROP` and the targets that mark end the evaluation; `POLICE` does not, so that it is followed by an `ACCEPT`
 //! of the same packets.
 
-mod file;
+pub mod file;
 mod line;
-mod output;
+pub mod output;
 mod plan;
 mod policer;
 
@@ -104,7 +104,7 @@ impl Options {
             policy_file: "/etc/cumulus/acl/policy.d/40_flowacl.rules".into(),
             policy_conf: "/etc/cumulus/acl/policy.conf".into(),
             tool: "/usr/cumulus/bin/cl-acltool".into(),
-            timeout: Duration::from_secs(60),
+            timeout: Duration::from_secs(30),
             dry_run: false,
         }
     }

@@ -8,29 +8,29 @@ use super::line::{Line, prefix};
 use crate::tcam::Entry;
 
 /// What the tool says when the hardware is full.
-pub(super) const FULL: [&str; 3] = ["no more resources", "out of resources", "table full"];
+pub const FULL: [&str; 3] = ["no more resources", "out of resources", "table full"];
 
 /// A run that did not do what was asked for.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Failure {
+pub struct Failure {
     /// What the tool said, or that it said nothing.
-    pub(super) reason: String,
+    pub reason: String,
     /// The line at fault, where the tool quotes it.
-    pub(super) line: Option<String>,
+    pub line: Option<String>,
 }
 
 /// The end of a run of the tool.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Run {
+pub struct Run {
     /// Exit code; `None` when a signal ended it.
-    pub(super) code: Option<i32>,
+    pub code: Option<i32>,
     /// What it printed, standard error behind standard output.
-    pub(super) text: String,
+    pub text: String,
 }
 
 /// What the tool was asked for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Request {
+pub enum Request {
     /// To install all policy files.
     Install,
     /// To try them.
@@ -41,7 +41,7 @@ pub(super) enum Request {
 
 impl Run {
     /// Fails unless everything says that the run did what was asked for: the exit code alone is no proof, and undocumented.
-    pub(super) fn outcome(&self, request: Request) -> Result<(), Failure> {
+    pub fn outcome(&self, request: Request) -> Result<(), Failure> {
         let lines = || self.text.lines().map(str::trim);
         let is_error = |line: &&str| {
             let line = line.to_ascii_lowercase();
@@ -65,7 +65,7 @@ impl Run {
     }
 
     /// Warnings that it printed.
-    pub(super) fn warnings(&self) -> Vec<String> {
+    pub fn warnings(&self) -> Vec<String> {
         let lines = self.text.lines().map(str::trim);
         let warnings = lines.filter_map(|line| line.strip_prefix("warning:"));
         warnings.map(|line| line.trim().to_string()).collect()
@@ -86,7 +86,7 @@ fn quoted_rule(text: &str) -> Option<String> {
 
 /// A rule in a listing of `iptables -L -v -x -n`.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Listed {
+pub struct Listed {
     counter: Counter,
     print: Fingerprint,
 }
@@ -102,7 +102,7 @@ struct Fingerprint {
 }
 
 /// The rules of our chain in a listing, in order; `None` when the chain is not in it.
-pub(super) fn chain(listing: &str, release: Release) -> Option<Vec<Listed>> {
+pub fn chain(listing: &str, release: Release) -> Option<Vec<Listed>> {
     let (mut table, mut inside, mut found) = (None, false, None);
     for line in listing.lines() {
         let mut words = line.split_whitespace();
@@ -166,11 +166,7 @@ fn protocol(name: &str) -> Option<u8> {
 }
 
 /// The counters of our lines, found among those of others as a run of their own; `None` when they are not there.
-pub(super) fn counters(
-    listed: &[Listed],
-    ours: &[&Line],
-    release: Release,
-) -> Option<Vec<Counter>> {
+pub fn counters(listed: &[Listed], ours: &[&Line], release: Release) -> Option<Vec<Counter>> {
     let prints: Vec<Fingerprint> = ours.iter().map(|line| fingerprint(line, release)).collect();
     if prints.is_empty() {
         return Some(Vec::new());

@@ -1,5 +1,6 @@
 //! Which lines the policy file shall have: guards first, then the rules that there is room for.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use super::line::{Line, Target, interface, join};
@@ -63,9 +64,10 @@ pub struct Plan {
 }
 
 impl Plan {
-    /// Plans the file for `rules`, of which those come first to room that `is_installed` names, then older ones.
+    /// Plans the file for `rules`, of which those come first to room that `is_installed` names, then older ones. Guards come
+    /// before all of them, in the families that there are rules of.
     ///
-    /// Fails when guards or interfaces cannot be said, or there is no room for the guards: then nothing can be installed.
+    /// Fails when guards or interfaces cannot be said: then nothing can be installed.
     pub fn new(
         options: &Options,
         settings: &Settings,
@@ -87,10 +89,21 @@ impl Plan {
             warnings: Vec::new(),
             suspended: settings.suspended,
         };
-        plan.add_guards(options, settings, links, &interfaces)?;
         let mut by_age: Vec<&Arc<Rule>> = rules.iter().collect();
         by_age.sort_by_key(|rule| (!is_installed(rule.id), rule.id));
+        let mut unguarded = BTreeMap::new();
+        for family in Family::ALL {
+            if rules.iter().any(|rule| rule.family == family) {
+                let guarded = plan.add_guards(options, settings, links, &interfaces, family)?;
+                unguarded.extend(guarded.err().map(|reason| (family, reason)));
+            }
+        }
         for rule in by_age {
+            if let Some(reason) = unguarded.get(&rule.family) {
+                let refusal = Refusal::NoRoom(reason.clone());
+                plan.refused.push((rule.id, refusal));
+                continue;
+            }
             match plan.place(options, &interfaces, rule) {
                 Ok(lines) => plan.rules.push(PlannedRule {
                     rule: rule.clone(),
@@ -114,29 +127,37 @@ impl Plan {
             .filter(move |line| line.entry.family == family)
     }
 
-    /// Places the guards, for which everything else has to make room.
+    /// Places the guards of a family, for which everything else has to make room; or says why there is none.
     fn add_guards(
         &mut self,
         options: &Options,
         settings: &Settings,
         links: &[Link],
         interfaces: &[String],
-    ) -> Result<(), String> {
+        family: Family,
+    ) -> Result<Result<(), String>, String> {
         let mut local: Vec<(Family, u128)> = local_addresses(links).collect();
         local.sort_unstable();
         local.dedup();
-        for guard in settings.all_guards() {
-            let language = &options.language();
-            let entries = guard_entries(&guard, &local, language, &mut self.warnings)
+        let language = options.language();
+        let mut guards = settings.all_guards();
+        guards.retain(|guard| guard.family == family);
+        for guard in guards {
+            let entries = guard_entries(&guard, &local, &language, &mut self.warnings)
                 .map_err(|why| format!("{}: {why}", guard.purpose))?;
             let accept = |_: &Entry| vec![Target::Accept];
-            let lines = self.take(options, interfaces, guard.family, entries, accept);
-            let lines = lines.map_err(|why| format!("{}: {why}", guard.purpose))?;
-            if !lines.is_empty() {
-                self.guards.push((guard.purpose.clone(), lines));
+            match self.take(options, interfaces, family, entries, accept) {
+                Ok(lines) if lines.is_empty() => {}
+                Ok(lines) => self.guards.push((guard.purpose.clone(), lines)),
+                Err(why) => {
+                    return Ok(Err(format!(
+                        "rules need what is never filtered before them, {}: {why}",
+                        guard.purpose
+                    )));
+                }
             }
         }
-        Ok(())
+        Ok(Ok(()))
     }
 
     /// The lines of a rule, for which room is taken.

@@ -171,9 +171,7 @@ fn several_entries_would_be_several_policers() {
 #[test]
 fn the_newest_rules_find_no_room() {
     let mut options = options("spectrum1");
-    // Neighbor discovery takes four entries of IPv6, which are two of IPv4.
-    options.max_ipv4_entries = Some(5);
-    options.max_ipv6_entries = Some(10);
+    options.max_ipv4_entries = Some(3);
     let rules: Vec<_> = (1..=6).map(|id| rule(id, (80, 80), discard())).collect();
     let plan = |installed: &[u64]| {
         let is_installed = |id: RuleId| installed.contains(&id.0);
@@ -186,7 +184,7 @@ fn the_newest_rules_find_no_room() {
         (ids(&fresh), refused(&fresh)),
         (vec![1, 2, 3], vec![4, 5, 6])
     );
-    let reason = "it takes 1 entries for ipv4, and 0 are left of 5";
+    let reason = "it takes 1 entries for ipv4, and 0 are left of 3";
     assert_eq!(fresh.refused[0].1, Refusal::NoRoom(reason.into()));
     let later = plan(&[2, 6]);
     assert_eq!(
@@ -254,7 +252,13 @@ fn guards_come_first_and_to_each_address_of_the_switch() {
             .into(),
         ..Link::default()
     }];
-    let rules = [rule(1, (179, 179), discard())];
+    let ipv4 = rule(1, (179, 179), discard());
+    let ipv6 = Arc::new(Rule {
+        id: RuleId(2),
+        family: Family::Ipv6,
+        ..(*ipv4).clone()
+    });
+    let rules = [ipv4, ipv6];
     let options = options("spectrum1");
     let plan = Plan::new(&options, &settings, &links, &rules, |_| false).unwrap();
     let text = |family| -> Vec<String> {
@@ -278,7 +282,7 @@ fn guards_come_first_and_to_each_address_of_the_switch() {
         ipv6[0],
         format!("{start} -p icmpv6 --icmpv6-type 133 -m hl --hl-eq 255 -j ACCEPT")
     );
-    assert_eq!(ipv6.len(), 4 + 2, "{ipv6:#?}");
+    assert_eq!(ipv6.len(), 4 + 2 + 1, "{ipv6:#?}");
     let warning = "BGP session with 2001:db8::1: later fragments of ipv6 packets are not spared, \
                    because the switch cannot tell them";
     assert_eq!(plan.warnings, [warning]);
@@ -349,4 +353,28 @@ fn only_ports_of_the_hardware_are_filtered() {
             "{pattern}"
         );
     }
+}
+
+#[test]
+fn no_rule_is_in_force_without_what_guards_it() {
+    let options = options("spectrum1-ip-acl-heavy");
+    let ipv4 = rule(1, (80, 80), discard());
+    let ipv6 = Arc::new(Rule {
+        id: RuleId(2),
+        family: Family::Ipv6,
+        ..(*ipv4).clone()
+    });
+    let plan = |rules: &[Arc<Rule>]| {
+        Plan::new(&options, &Settings::default(), &[], rules, |_| false).unwrap()
+    };
+    assert_eq!(
+        plan(&[ipv4.clone()]).guards,
+        [],
+        "of IPv6 there is nothing to guard"
+    );
+    let both = plan(&[ipv4, ipv6]);
+    assert_eq!(both.rules.len(), 1);
+    let reason = "rules need what is never filtered before them, IPv6 neighbor discovery: \
+                  it takes 4 entries for ipv6, and 0 are left of 0";
+    assert_eq!(both.refused, [(RuleId(2), Refusal::NoRoom(reason.into()))]);
 }
