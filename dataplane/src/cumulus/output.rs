@@ -45,14 +45,14 @@ impl Run {
         let lines = || self.text.lines().map(str::trim);
         let is_error = |line: &&str| {
             let line = line.to_ascii_lowercase();
-            line.starts_with("error:")
-                || line.starts_with("traceback ")
-                || line.contains("rolling back")
+            line.starts_with("error:") || line.contains("rolling back")
         };
         let errors: Vec<&str> = lines().filter(is_error).collect();
+        let crashed = self.text.contains("Traceback (most recent call last)");
         let done = lines().any(|line| line.to_ascii_lowercase().ends_with("done."));
         let reason = match (self.code, errors.is_empty()) {
             (_, false) => errors.join("; "),
+            (_, true) if crashed => format!("it crashed: {}", self.last_words()),
             (None, true) => "it was ended by a signal".into(),
             (Some(0), true) if done || request != Request::Install => return Ok(()),
             (Some(0), true) => "it did not say that it is done".into(),

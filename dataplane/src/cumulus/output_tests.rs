@@ -69,6 +69,15 @@ fn success_is_what_everything_agrees_on() {
             Err("exit code 2: usage: cl-acltool"),
         ),
         (
+            "a crash",
+            run(
+                0,
+                &format!("{done}Traceback (most recent call last):\n  File \"x\"\nKeyError: 1"),
+            ),
+            Request::DryRun,
+            Err("it crashed: KeyError: 1"),
+        ),
+        (
             "a signal",
             Run {
                 code: None,

@@ -1,0 +1,31 @@
+//! The Cumulus backend against a strict stand-in for `cl-acltool`, which checks files as its documentation says, and against the
+//! kernel that the stand-in programs with the same files.
+
+#[allow(dead_code, reason = "the differential test uses the rest")]
+#[path = "../differential/kinds.rs"]
+mod kinds;
+#[path = "../differential/lists.rs"]
+mod lists;
+#[allow(
+    dead_code,
+    unused_imports,
+    reason = "the differential test uses the rest"
+)]
+#[path = "../network/mod.rs"]
+mod network;
+#[allow(dead_code, reason = "the differential test uses the rest")]
+#[path = "../differential/populations.rs"]
+mod populations;
+#[allow(dead_code, reason = "the differential test uses the rest")]
+#[path = "../differential/specifications.rs"]
+mod specifications;
+#[allow(dead_code, reason = "the differential test uses the rest")]
+#[path = "../differential/traffic.rs"]
+mod traffic;
+
+mod differential;
+mod faults;
+mod grammar;
+mod reader;
+mod room;
+mod scene;
