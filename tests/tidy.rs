@@ -59,6 +59,7 @@ const PURE: &[&str] = &[
     "dataplane/src/sim",
     "dataplane/src/nft/compile.rs",
     "dataplane/src/nft/layout.rs",
+    "dataplane/src/layered.rs",
     "dataplane/src/tcam",
     "dataplane/src/cumulus/file.rs",
     "dataplane/src/cumulus/line.rs",

@@ -20,6 +20,7 @@ pub mod guard;
 pub mod desired;
 pub mod backend;
 pub mod sim;
+pub mod layered;
 pub mod tcam;
 pub mod nft;
 pub mod cumulus;

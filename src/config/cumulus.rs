@@ -117,7 +117,7 @@ mod tests {
         let expected = Options::new(profile_called("spectrum1").unwrap());
         assert_eq!(plain.dataplane.cumulus.as_deref(), Some(&expected));
         let all = parse(
-            "interfaces = [\"swp*\"]\n[dataplane.cumulus]\nprofile = \"trident3\"\nrelease = 4\natomic = false\n\
+            "interfaces = [\"swp*\"]\nfallback = \"nftables\"\n[dataplane.cumulus]\nprofile = \"trident3\"\nrelease = 4\natomic = false\n\
              max_ipv4_entries = 100\nmax_ipv6_entries = 0\npolicer_kilobyte = 1024\n\
              policy_file = \"/etc/cumulus/acl/policy.d/60_f.rules\"\npolicy_conf = \"/etc/p.conf\"\n\
              tool = \"/bin/tool\"\ntimeout_secs = 5\ndry_run = true\n",
@@ -137,12 +137,20 @@ mod tests {
             dry_run: true,
         };
         assert_eq!(all.dataplane.cumulus.as_deref(), Some(&expected));
+        assert!(all.dataplane.fallback && !plain.dataplane.fallback);
+        let software = "[bgp]\nlocal_as = 1\nrouter_id = \"192.0.2.2\"\n[dataplane]\nfallback = \"nftables\"\n";
+        let error = Config::parse(software).unwrap_err().to_string();
+        assert!(error.contains("only hardware has a fallback"), "{error}");
     }
 
     #[test]
     fn what_no_switch_has_is_refused() {
         let rows = [
             ("", "wants a table [dataplane.cumulus]"),
+            (
+                "fallback = \"sim\"\n",
+                "\"sim\" is no fallback; there is nftables",
+            ),
             (
                 "[dataplane.cumulus]\n",
                 "dataplane.cumulus.profile: is missing",

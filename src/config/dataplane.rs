@@ -91,6 +91,8 @@ pub struct Dataplane {
     pub backend: BackendKind,
     /// The switch; there when the backend is [`BackendKind::Cumulus`].
     pub cumulus: Option<Box<switch::Options>>,
+    /// The kernel's packet filter has all rules, too, and alone those that the hardware refuses.
+    pub fallback: bool,
     /// Interfaces whose incoming packets are filtered.
     pub interfaces: Vec<InterfacePattern>,
     /// Where samples go.
@@ -123,6 +125,7 @@ impl Default for Dataplane {
         Self {
             backend: BackendKind::Nftables,
             cumulus: None,
+            fallback: false,
             interfaces,
             sample,
             scratch_mark,
@@ -150,6 +153,12 @@ impl Dataplane {
                 .optional_table("cumulus")
                 .and_then(cumulus::read)
                 .map(Box::new),
+            fallback: section
+                .optional("fallback", |value| match value.text()? {
+                    "nftables" => Ok(true),
+                    other => Err(format!("{other:?} is no fallback; there is nftables")),
+                })
+                .unwrap_or(default.fallback),
             interfaces: section
                 .optional("interfaces", interfaces)
                 .unwrap_or(default.interfaces),
@@ -184,6 +193,18 @@ impl Dataplane {
                 .optional("on_stop", |value| value.text()?.parse())
                 .unwrap_or(default.on_stop),
         };
+        let is_hardware = matches!(read.backend, BackendKind::Cumulus | BackendKind::Sonic);
+        if let (true, false, Some(place)) = (read.fallback, is_hardware, section.value("fallback"))
+        {
+            place.error("only hardware has a fallback, and the backend is none");
+        }
+        let everywhere = read.interfaces.contains(&InterfacePattern::any());
+        if let (true, true, Some(place)) = (read.fallback, everywhere, section.value("fallback")) {
+            place.error(
+                "wants dataplane.interfaces to name those of the hardware, as in [\"swp*\"]: \
+                 what comes in by others is limited by nobody",
+            );
+        }
         if read.backend == BackendKind::Cumulus {
             read.check_switch(&mut section);
         }

@@ -4,6 +4,7 @@ use std::path::Path;
 
 use dataplane::backend::Backend;
 use dataplane::cumulus::{self, Cumulus};
+use dataplane::layered::Layered;
 use dataplane::nft::Nftables;
 use dataplane::sim::Sim;
 use dataplane::sonic::{self, Sonic};
@@ -13,6 +14,15 @@ use crate::config::{BackendKind, Dataplane, profile_called};
 /// Makes the backend that is configured; nothing is touched before its `start`. What it has to keep for a later process
 /// lies in `state_directory`.
 pub fn create(config: &Dataplane, state_directory: &Path) -> Box<dyn Backend> {
+    let backend = alone(config, state_directory);
+    match config.fallback {
+        true => Box::new(Layered::new(backend, Box::new(Nftables::new()))),
+        false => backend,
+    }
+}
+
+/// The backend without what is beside it.
+fn alone(config: &Dataplane, state_directory: &Path) -> Box<dyn Backend> {
     match (config.backend, &config.cumulus) {
         (BackendKind::Nftables, _) => Box::new(Nftables::new()),
         (BackendKind::Sonic, _) => Box::new(Sonic::new(sonic::Options {

@@ -380,6 +380,10 @@ impl Running {
                 old.dataplane.sonic == config.dataplane.sonic,
             ),
             (
+                "dataplane.fallback",
+                old.dataplane.fallback == config.dataplane.fallback,
+            ),
+            (
                 "dataplane.cumulus",
                 old.dataplane.cumulus == config.dataplane.cumulus,
             ),

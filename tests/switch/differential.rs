@@ -9,8 +9,8 @@ use dataplane::backend::{Backend, BackendError};
 use dataplane::desired::{Changes, InterfacePattern, Settings};
 use dataplane::packet::Packet;
 use dataplane::rule::{Family, Rule, RuleId};
+use flowacl::engine::bindings::Bindings;
 use flowacl::engine::lower::lower;
-use flowacl::engine::redirects::Redirects;
 use flowacl::flowspec::action::TrafficFilteringActions;
 use flowacl::flowspec::matches::evaluate;
 use flowacl::lab::{Lab, Passed, UPSTREAM};
@@ -45,7 +45,7 @@ impl Case {
             let actions = actions(random);
             let known = rules.iter().any(|(_, other, _)| *other == nlri);
             let id = RuleId(id as u64);
-            let lowered = lower(&nlri, &actions.clone().into(), id, &Redirects::default());
+            let lowered = lower(&nlri, &actions.clone().into(), id, &Bindings::default());
             let rule = lowered.unwrap().rule;
             if known || capability.check(&rule).is_err() {
                 case.refused += 1;
@@ -87,7 +87,11 @@ impl Case {
     fn fate(&self, packet: &Packet) -> Fate {
         let of_family = |nlri: &Nlri| nlri.family().is_ipv6() == (packet.family == Family::Ipv6);
         let routes = self.routes.iter().filter(|(nlri, _)| of_family(nlri));
-        let verdict = evaluate(routes.map(|(nlri, actions)| (nlri, actions)), packet);
+        let verdict = evaluate(
+            routes.map(|(nlri, actions)| (nlri, actions)),
+            packet,
+            |_| false,
+        );
         match verdict.dropped {
             true => Fate::Dropped,
             false => Fate::Passed(verdict.marked_dscp.unwrap_or(packet.dscp)),
@@ -120,18 +124,31 @@ fn actions(random: &mut StdRng) -> TrafficFilteringActions {
 /// True for packets of which `iptables` sees what RFC 8956 does. It drops a packet whose transport header is cut, or that is a
 /// fragment with offset 1 of TCP, once a rule wants to look at that header; and in IPv6 it sees what is behind AH.
 fn is_plain(octets: &[u8], packet: &Packet) -> bool {
-    let cut = !packet.fragment.is_later()
-        && match (packet.protocol, packet.family) {
-            (Some(6), _) => packet.tcp_flags.is_none() || packet.source_port.is_none(),
-            (Some(17), _) => packet.destination_port.is_none(),
-            (Some(1), Family::Ipv4) | (Some(58), Family::Ipv6) => packet.icmp_code.is_none(),
-            _ => false,
-        };
+    let header = match (packet.protocol, packet.family) {
+        (Some(6), _) => 20,
+        (Some(17), _) | (Some(1), Family::Ipv4) | (Some(58), Family::Ipv6) => 8,
+        _ => 0,
+    };
+    let is_whole = packet.fragment.is_later() || octets.len() >= transport_offset(octets) + header;
     let hot = match packet.family {
         Family::Ipv4 => u16::from_be_bytes([octets[6], octets[7]]) & 0x1fff == 1,
         Family::Ipv6 => packet.fragment.is_later(),
     };
-    !cut && !hot && (packet.family == Family::Ipv4 || packet.protocol.is_some())
+    is_whole && !hot && (packet.family == Family::Ipv4 || packet.protocol.is_some())
+}
+
+/// Where the transport header of a packet begins that has one.
+fn transport_offset(octets: &[u8]) -> usize {
+    if octets[0] >> 4 == 4 {
+        return usize::from(octets[0] & 15) * 4;
+    }
+    let (mut next, mut offset) = (octets[6], 40);
+    while matches!(next, 0 | 43 | 44 | 60) && offset + 8 <= octets.len() {
+        let units = if next == 44 { 0 } else { octets[offset + 1] };
+        next = octets[offset];
+        offset += (usize::from(units) + 1) * 8;
+    }
+    offset
 }
 
 /// The seed of a run.

@@ -10,8 +10,8 @@ use std::time::Duration;
 use dataplane::cumulus::{Cumulus, Options};
 use dataplane::rule::{Rule, RuleId};
 use dataplane::tcam::profile::cumulus;
+use flowacl::engine::bindings::Bindings;
 use flowacl::engine::lower::lower;
-use flowacl::engine::redirects::Redirects;
 use flowacl::flowspec::text::parse_flows;
 use serde_json::{Value, json};
 use tempfile::TempDir;
@@ -116,7 +116,7 @@ pub fn rules(flows: &str) -> Vec<Arc<Rule>> {
     let numbered = flows.into_iter().zip(1..);
     let lowered = numbered.map(|(flow, id)| {
         let actions = Arc::new(flow.actions);
-        lower(&flow.nlri, &actions, RuleId(id), &Redirects::default()).unwrap()
+        lower(&flow.nlri, &actions, RuleId(id), &Bindings::default()).unwrap()
     });
     lowered.map(|lowered| Arc::new(lowered.rule)).collect()
 }
