@@ -75,8 +75,8 @@ pub(super) fn run(arguments: &Arguments, output: &mut dyn Write) -> anyhow::Resu
     let settings = config.as_ref().map_or_else(Settings::default, |config| {
         settings::settings(config, false)
     });
-    let backend = backends::planning(dataplane, arguments.profile.as_deref())
-        .map_err(anyhow::Error::msg)?;
+    let backend =
+        backends::planning(dataplane, arguments.profile.as_deref()).map_err(anyhow::Error::msg)?;
     let mut engine = Engine::new(nobody(), backend.capability());
     engine.step(Instant::now(), Event::BindingsChanged(bindings));
     let mut engine = engine_with(&routes, engine);
