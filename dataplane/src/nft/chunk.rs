@@ -6,9 +6,10 @@
 
 use std::sync::Arc;
 
-use super::compile::{Class, Context};
+use super::compile::{Class, Context, Known};
 use super::frame::class_chain;
 use super::installed::Installed;
+use super::layout::Place;
 use super::object::NftRule;
 use super::section::Section;
 use super::structure::jump_to_unit;
@@ -40,6 +41,15 @@ pub(super) enum Item {
 }
 
 impl Item {
+    /// True when the other is the very same.
+    pub(super) fn is_same(&self, other: &Self) -> bool {
+        match (self, other) {
+            (Self::Rule(a), Self::Rule(b)) => Arc::ptr_eq(a, b),
+            (Self::Unit(..), Self::Unit(..)) => self == other,
+            (Self::Rule(_), Self::Unit(..)) | (Self::Unit(..), Self::Rule(_)) => false,
+        }
+    }
+
     /// Whether any packet of a class can match.
     pub(super) fn is_in(&self, class: Class) -> bool {
         match self {
@@ -48,11 +58,22 @@ impl Item {
         }
     }
 
-    /// Its nft rules for a class.
-    pub(super) fn compile(&self, class: Class, context: &Context) -> Vec<NftRule> {
+    /// Its nft rules in a list.
+    pub(super) fn compile(&self, list: &ListKey, context: &Context) -> Vec<NftRule> {
         match self {
-            Self::Rule(installed) => installed.compile(class, context),
-            Self::Unit(unit, chain) => vec![jump_to_unit(unit, chain)],
+            Self::Rule(installed) => installed.compile(list.known(installed), context),
+            Self::Unit(unit, chain) => vec![jump_to_unit(unit, list.class, chain)],
+        }
+    }
+
+    /// The name of the chain with what its rule does, where packets meet so few lists of that sort that they have better
+    /// not find out twice whether they match.
+    fn own_chain(&self, list: &ListKey) -> Option<String> {
+        match self {
+            Self::Rule(installed) if list.node.is_none() && installed.does_several_things() => {
+                Some(format!("{}-{}", list.root(), installed.rule.id))
+            }
+            Self::Rule(_) | Self::Unit(..) => None,
         }
     }
 }
@@ -68,22 +89,76 @@ pub(super) struct ListKey {
     pub(super) node: Option<u128>,
     /// Which packets again.
     pub(super) class: Class,
+    /// And which of them.
+    pub(super) scope: Scope,
+}
+
+/// Which packets of a class meet a list.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(super) enum Scope {
+    /// Those that no unit there can match: it has only rules.
+    Bare,
+    /// All others: it has the units that hold rules of the node, too.
+    Full,
+}
+
+impl Scope {
+    /// Both.
+    pub(super) const ALL: [Scope; 2] = [Scope::Bare, Scope::Full];
 }
 
 impl ListKey {
+    /// The list of a place for packets of a class and scope.
+    pub(super) fn new(place: Place, class: Class, scope: Scope) -> Self {
+        let (family, section, node) = place;
+        Self {
+            family,
+            section,
+            node,
+            class,
+            scope,
+        }
+    }
+
+    /// Where its rules are evaluated.
+    pub(super) fn place(&self) -> Place {
+        (self.family, self.section, self.node)
+    }
+
     /// The chain where packets enter the list.
     pub(super) fn root(&self) -> String {
-        let name = section_chain(self.family, self.section, self.class);
+        let name = section_chain(self.family, self.section, self.class, self.scope);
         match self.node.zip(self.section.node_key(self.family)) {
             Some((node, key)) => format!("{name}-{}", key.value_of(&[node])).replace(':', "_"),
             None => name,
         }
     }
+
+    /// What is known of the packets that meet a rule here.
+    fn known(&self, installed: &Installed) -> Known {
+        let side = self.section.side();
+        let matches = &installed.rule.matches;
+        let is_node = self.node.is_some() && !self.section.is_longer(self.family, matches);
+        Known {
+            class: Some(self.class),
+            address: is_node.then_some(side),
+        }
+    }
 }
 
-/// The chain of a section and class.
-pub(super) fn section_chain(family: Family, section: Section, class: Class) -> String {
-    format!("{}-{}", class_chain(family, class), section.name(family))
+/// How the names of chains of a section begin.
+pub(super) fn section_chain(
+    family: Family,
+    section: Section,
+    class: Class,
+    scope: Scope,
+) -> String {
+    let class = class_chain(family, class);
+    let name = section.name(family);
+    match scope {
+        Scope::Bare => format!("{class}-{name}"),
+        Scope::Full => format!("{class}-{name}-full"),
+    }
 }
 
 /// Items that stand in one chain.
@@ -106,12 +181,29 @@ impl Chunk {
         self.items.iter()
     }
 
-    /// Its nft rules.
-    fn compile(&self, class: Class, context: &Context) -> Vec<NftRule> {
-        let items = self.items.iter();
-        items
-            .flat_map(|(_, item)| item.compile(class, context))
-            .collect()
+    /// Its nft rules, and the chains that they need.
+    fn compile(
+        &self,
+        list: &ListKey,
+        context: &Context,
+        chains: &mut Vec<ListChain>,
+    ) -> Vec<NftRule> {
+        let mut rules = Vec::new();
+        for (_, item) in &self.items {
+            match (item, item.own_chain(list)) {
+                (Item::Rule(installed), Some(name)) => {
+                    let (jumps, behind) =
+                        installed.compile_apart(list.known(installed), context, &name);
+                    rules.extend(jumps);
+                    chains.push(ListChain {
+                        name,
+                        rules: behind,
+                    });
+                }
+                (Item::Rule(_) | Item::Unit(..), _) => rules.extend(item.compile(list, context)),
+            }
+        }
+        rules
     }
 
     fn first_key(&self) -> &ItemKey {
@@ -142,10 +234,9 @@ pub(super) fn chains(
     };
     let mut chains = Vec::new();
     for chunk in chunks.iter().filter(|chunk| !is_known(chunk)) {
-        chains.push(ListChain {
-            name: chunk_chain(chunk, chunks.len(), list),
-            rules: chunk.compile(list.class, context),
-        });
+        let rules = chunk.compile(list, context, &mut chains);
+        let name = chunk_chain(chunk, chunks.len(), list);
+        chains.push(ListChain { name, rules });
     }
     chains.extend(index(chunks, list));
     chains
@@ -156,8 +247,10 @@ pub(super) fn chain_names(chunks: &[Arc<Chunk>], list: &ListKey) -> Vec<String> 
     let of_chunks = chunks
         .iter()
         .map(|chunk| chunk_chain(chunk, chunks.len(), list));
+    let items = chunks.iter().flat_map(|chunk| chunk.items());
+    let of_items = items.filter_map(|(_, item)| item.own_chain(list));
     let of_index = index(chunks, list).into_iter().map(|chain| chain.name);
-    of_chunks.chain(of_index).collect()
+    of_chunks.chain(of_items).chain(of_index).collect()
 }
 
 /// The chain of a chunk of a list that has so many.

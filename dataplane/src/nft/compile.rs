@@ -1,16 +1,19 @@
 //! From a [`Rule`] to nft rules. Pure.
 //!
-//! A rule becomes the nft rules of one or two *classes*: packets that may have a transport header,
-//! and later fragments. The frame of the table sends later fragments to lists of their own, since
-//! the kernel reads whatever stands in their payload as if it were a transport header.
+//! A rule becomes the nft rules of one or more *classes*: TCP, UDP, other protocols, and later
+//! fragments. The frame of the table sends later fragments to lists of their own, since the kernel
+//! reads whatever stands in their payload as if it were a transport header. The others are told
+//! apart by their protocol, because most rules are about one, and packets of another need not meet them.
 
 use std::collections::BTreeSet;
 
 use super::expression::Verdict;
 use super::field::{Field, Test};
 use super::key::Key;
+use super::layout::PortProtocol;
 use super::limit::{Bucket, Enforcement};
 use super::object::NftRule;
+use super::section::Side;
 use super::statement::{InterfaceTest, ScratchMark, Statement, implies_family};
 use crate::desired::{InterfacePattern, Sample};
 use crate::interval::IntervalSet;
@@ -19,6 +22,10 @@ use crate::rule::{
     Action, AddressPattern, Family, FragmentKind, FragmentSet, LimitUnit, MaskedValues, Match, Rule,
 };
 
+/// The protocol number of TCP.
+const TCP: u32 = 6;
+/// The protocol number of UDP.
+const UDP: u32 = 17;
 /// The chain that applies the chosen DSCP at the end of evaluation.
 pub(super) const FINISH_CHAIN: &str = "finish";
 /// All TCP flags. nft lists "not equal" of all of them as two conditions, which says something
@@ -33,19 +40,52 @@ const NO_UPPER_LAYER: [(u32, u32); 6] = [(0, 0), (43, 43), (44, 44), (50, 50), (
 /// Packets that are evaluated by the same list of rules.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Class {
-    /// Whole packets and first fragments.
-    Leading,
+    /// Whole packets and first fragments of TCP.
+    Tcp,
+    /// The same of UDP.
+    Udp,
+    /// The same of all other protocols.
+    Rest,
     /// Fragments with an offset, which have no transport header.
     Later,
 }
 
 impl Class {
-    /// Both classes.
-    pub(super) const ALL: [Class; 2] = [Class::Leading, Class::Later];
+    /// All classes.
+    pub(super) const ALL: [Class; 4] = [Class::Tcp, Class::Udp, Class::Rest, Class::Later];
 
-    /// True when packets of this kind are in the class.
-    fn holds(self, kind: FragmentKind) -> bool {
-        kind.is_later() == (self == Class::Later)
+    /// The protocol of its packets, if that is one.
+    pub(super) fn protocol(self) -> Option<PortProtocol> {
+        match self {
+            Class::Tcp => Some(PortProtocol::Tcp),
+            Class::Udp => Some(PortProtocol::Udp),
+            Class::Rest | Class::Later => None,
+        }
+    }
+}
+
+/// What is known of packets before a rule looks at them.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Known {
+    /// Their class; `None` for whole packets and first fragments of any protocol.
+    pub(super) class: Option<Class>,
+    /// Their address on this side is what the rule wants.
+    pub(super) address: Option<Side>,
+}
+
+impl Known {
+    /// True when the packets are later fragments.
+    fn is_later(self) -> bool {
+        self.class == Some(Class::Later)
+    }
+}
+
+impl From<Class> for Known {
+    fn from(class: Class) -> Self {
+        Self {
+            class: Some(class),
+            address: None,
+        }
     }
 }
 
@@ -176,42 +216,68 @@ pub(super) fn collects_marks(action: &Action) -> bool {
     action.mark_dscp.is_some() && action.continue_evaluation && buckets(action).is_some()
 }
 
-/// The nft rules of `rule` for packets of a class. Empty when no packet of the class matches.
+/// The nft rules of `rule` for packets of which something is known. Empty when none of them matches.
 pub(super) fn compile(
     rule: &Rule,
-    class: Class,
+    known: Known,
     context: &Context,
     objects: &Objects,
 ) -> Vec<NftRule> {
-    let alternatives = Alternatives::of(rule.family, &rule.matches, class);
     let tails = tails(rule.family, &rule.action, context, objects);
-    let mut rules = Vec::with_capacity(alternatives.0.len() * tails.len());
-    for condition in &alternatives.0 {
-        for tail in &tails {
-            let mut statements: Vec<Statement> = condition.iter().chain(tail).cloned().collect();
-            // The list has packets of one family only: said again only where nft could not name a field else.
-            if !implies_family(&statements, rule.family) {
-                statements.retain(|statement| !matches!(statement, Statement::Family(_)));
-            }
-            let comment = Some(rule.label.to_string().into());
-            rules.push(NftRule {
-                statements,
-                comment,
-                rule: Some(rule.id),
-            });
+    product(
+        rule,
+        &Alternatives::of(rule.family, &rule.matches, known).0,
+        &tails,
+    )
+}
+
+/// The same, with what happens to packets that match in a chain of its own: the nft rules that lead there, and those of
+/// the chain.
+pub(super) fn compile_apart(
+    rule: &Rule,
+    known: Known,
+    context: &Context,
+    objects: &Objects,
+    chain: &str,
+) -> (Vec<NftRule>, Vec<NftRule>) {
+    let jump = [vec![Statement::Verdict(Verdict::Jump(chain.into()))]];
+    let tails = tails(rule.family, &rule.action, context, objects);
+    let conditions = Alternatives::of(rule.family, &rule.matches, known).0;
+    let always = [vec![Statement::Family(rule.family)]];
+    (
+        product(rule, &conditions, &jump),
+        product(rule, &always, &tails),
+    )
+}
+
+/// The nft rules of a rule: each of the tails under each of the conditions.
+fn product(rule: &Rule, conditions: &[Vec<Statement>], tails: &[Vec<Statement>]) -> Vec<NftRule> {
+    let both = |condition: &Vec<Statement>, tail: &Vec<Statement>| {
+        let mut statements: Vec<Statement> = condition.iter().chain(tail).cloned().collect();
+        // The list has packets of one family only: said again only where nft could not name a field else.
+        if !implies_family(&statements, rule.family) {
+            statements.retain(|statement| !matches!(statement, Statement::Family(_)));
         }
-    }
-    rules
+        NftRule {
+            statements,
+            comment: Some(rule.label.to_string().into()),
+            rule: Some(rule.id),
+        }
+    };
+    conditions
+        .iter()
+        .flat_map(|condition| tails.iter().map(move |tail| both(condition, tail)))
+        .collect()
 }
 
 /// Conditions of which a packet fulfils one, and at most one, if it is in the class of its fragment and matches.
 pub(super) fn conditions(family: Family, matches: &Match) -> Vec<Vec<Statement>> {
-    Alternatives::of(family, matches, Class::Leading).0
+    Alternatives::of(family, matches, Known::default()).0
 }
 
 /// True when some packet of a class matches.
 pub(super) fn can_match(rule: &Rule, class: Class) -> bool {
-    !Alternatives::of(rule.family, &rule.matches, class)
+    !Alternatives::of(rule.family, &rule.matches, class.into())
         .0
         .is_empty()
 }
@@ -318,15 +384,28 @@ fn tails(
 struct Alternatives(Vec<Vec<Statement>>);
 
 impl Alternatives {
-    /// The conditions that say the same as `matches` about packets of a class.
-    fn of(family: Family, matches: &Match, class: Class) -> Self {
-        if class == Class::Later && matches.needs_transport_header() {
+    /// The conditions that say the same as `matches` about packets of which something is known.
+    fn of(family: Family, matches: &Match, known: Known) -> Self {
+        let protocols = protocols(family, matches);
+        let may_match = match known.class {
+            None => true,
+            Some(Class::Tcp) => protocols.contains(TCP),
+            Some(Class::Udp) => protocols.contains(UDP),
+            Some(Class::Rest) => !protocols.difference(&with_ports()).is_empty(),
+            Some(Class::Later) => !matches.needs_transport_header(),
+        };
+        if !may_match {
             return Self(Vec::new());
         }
         let mut all = Self(vec![vec![Statement::Family(family)]]);
-        all.address(Field::Destination(family), matches.destination);
-        all.address(Field::Source(family), matches.source);
-        all.protocol(family, matches);
+        for side in Side::ALL {
+            let pattern = side.pattern(matches).copied();
+            all.address(
+                side.field(family),
+                pattern.filter(|_| known.address != Some(side)),
+            );
+        }
+        all.protocol(family, matches, protocols, known.class);
         all.ports(matches);
         all.field(Field::IcmpType(family), matches.rare.icmp_type.as_ref());
         all.field(Field::IcmpCode(family), matches.rare.icmp_code.as_ref());
@@ -340,7 +419,7 @@ impl Alternatives {
             all.field(Field::Dscp(family), Some(dscp));
         }
         if let Some(fragment) = matches.fragment {
-            all.fragment(family, fragment, class);
+            all.fragment(family, fragment, known.is_later());
         }
         if let Some(patterns) = &matches.rare.interfaces {
             all.and_one_of(&came_in_by(patterns));
@@ -404,31 +483,21 @@ impl Alternatives {
         }
     }
 
-    /// The protocol, and that the header exists that later tests read.
-    fn protocol(&mut self, family: Family, matches: &Match) {
-        let mut allowed = matches.protocol.clone().unwrap_or(IntervalSet::full(255));
-        allowed = allowed.intersection(&IntervalSet::full(255));
-        if family == Family::Ipv6 {
-            allowed = allowed.difference(&IntervalSet::from_ranges(NO_UPPER_LAYER));
-        }
-        let ports = IntervalSet::from_ranges([(6, 6), (17, 17)]);
-        let icmp = IntervalSet::single(match family {
-            Family::Ipv4 => 1,
-            Family::Ipv6 => 58,
-        });
-        let needs = [
-            (matches.rare.port.is_some(), &ports),
-            (matches.source_port.is_some(), &ports),
-            (matches.destination_port.is_some(), &ports),
-            (matches.rare.icmp_type.is_some(), &icmp),
-            (matches.rare.icmp_code.is_some(), &icmp),
-            (matches.rare.tcp_flags.is_some(), &IntervalSet::single(6)),
-        ];
-        for (_, protocols) in needs.iter().filter(|(needed, _)| *needed) {
-            allowed = allowed.intersection(protocols);
+    /// The protocol, one of `allowed`, and that the header exists that later tests read.
+    fn protocol(
+        &mut self,
+        family: Family,
+        matches: &Match,
+        allowed: IntervalSet,
+        class: Option<Class>,
+    ) {
+        match class {
+            Some(Class::Tcp | Class::Udp) => return,
+            Some(Class::Rest) if allowed.union(&with_ports()).is_full(255) => return,
+            Some(Class::Rest | Class::Later) | None => {}
         }
         let in_ipv4_header = family == Family::Ipv4 && !matches.needs_transport_header();
-        if allowed == ports && !in_ipv4_header {
+        if allowed == with_ports() && !in_ipv4_header {
             self.and(Statement::Match(Field::TransportProtocol, Test::HasPorts));
         } else if !in_ipv4_header
             && (matches.protocol.is_some() || matches.needs_transport_header())
@@ -537,17 +606,13 @@ impl Alternatives {
         self.and_one_of(&branches);
     }
 
-    /// Kinds of fragments, of those that the class holds.
-    fn fragment(&mut self, family: Family, fragment: FragmentSet, class: Class) {
-        let kind = |more: bool| {
-            let kind = |kind: &&FragmentKind| {
-                class.holds(**kind)
-                    && matches!(kind, FragmentKind::First | FragmentKind::Middle) == more
-            };
-            *FragmentKind::ALL
-                .iter()
-                .find(kind)
-                .expect("each class has a kind of either sort")
+    /// Kinds of fragments: of later ones, or of all others.
+    fn fragment(&mut self, family: Family, fragment: FragmentSet, later: bool) {
+        let kind = |more: bool| match (later, more) {
+            (false, false) => FragmentKind::Whole,
+            (false, true) => FragmentKind::First,
+            (true, true) => FragmentKind::Middle,
+            (true, false) => FragmentKind::Last,
         };
         if family == Family::Ipv4 {
             let (more, dont) = (0x2000, 0x4000);
@@ -564,12 +629,12 @@ impl Alternatives {
             fragment.contains(kind(false), false),
             fragment.contains(kind(true), false),
         );
-        match (last, more, class) {
+        match (last, more, later) {
             (true, true, _) => {}
             (false, false, _) => self.nothing(),
             (false, true, _) => self.and(more_is(1)),
-            (true, false, Class::Later) => self.and(more_is(0)),
-            (true, false, Class::Leading) => self.and_one_of(&[
+            (true, false, true) => self.and(more_is(0)),
+            (true, false, false) => self.and_one_of(&[
                 vec![Statement::Match(Field::FragmentHeader, Test::Is(0))],
                 vec![more_is(0)],
             ]),
@@ -616,6 +681,37 @@ fn came_in_by(patterns: &[InterfacePattern]) -> Vec<Vec<Statement>> {
     }));
     let condition = |test| vec![Statement::Interface(test)];
     tests.into_iter().map(condition).collect()
+}
+
+/// The protocols of packets that can match: those that the match wants, and that have the fields that it looks at.
+fn protocols(family: Family, matches: &Match) -> IntervalSet {
+    let mut allowed = matches.protocol.clone().unwrap_or(IntervalSet::full(255));
+    allowed = allowed.intersection(&IntervalSet::full(255));
+    if family == Family::Ipv6 {
+        allowed = allowed.difference(&IntervalSet::from_ranges(NO_UPPER_LAYER));
+    }
+    let ports = with_ports();
+    let icmp = IntervalSet::single(match family {
+        Family::Ipv4 => 1,
+        Family::Ipv6 => 58,
+    });
+    let needs = [
+        (matches.rare.port.is_some(), &ports),
+        (matches.source_port.is_some(), &ports),
+        (matches.destination_port.is_some(), &ports),
+        (matches.rare.icmp_type.is_some(), &icmp),
+        (matches.rare.icmp_code.is_some(), &icmp),
+        (matches.rare.tcp_flags.is_some(), &IntervalSet::single(TCP)),
+    ];
+    for (_, protocols) in needs.iter().filter(|(needed, _)| *needed) {
+        allowed = allowed.intersection(protocols);
+    }
+    allowed
+}
+
+/// The protocols that have ports.
+fn with_ports() -> IntervalSet {
+    IntervalSet::from_ranges([(TCP, TCP), (UDP, UDP)])
 }
 
 /// The statement that a field exists and is in the set; `None` when the set is empty.

@@ -292,9 +292,11 @@ fn passed(matches: &Match, received: &Received, packet: &Packet) -> usize {
             ..Action::default()
         },
     };
-    let class = match packet.fragment.is_later() {
-        true => Class::Later,
-        false => Class::Leading,
+    let class = match (packet.fragment.is_later(), packet.protocol) {
+        (true, _) => Class::Later,
+        (false, Some(6)) => Class::Tcp,
+        (false, Some(17)) => Class::Udp,
+        (false, _) => Class::Rest,
     };
     let context = Context {
         sample: Sample::default(),
@@ -305,7 +307,7 @@ fn passed(matches: &Match, received: &Received, packet: &Packet) -> usize {
         limits: Vec::new(),
         rare: RareTail::default(),
     };
-    let rules = compile(&rule, class, &context, &objects);
+    let rules = compile(&rule, class.into(), &context, &objects);
     rules
         .iter()
         .filter(|rule| received.passes(&rule.statements))
@@ -341,7 +343,14 @@ fn rules_that_need_a_transport_header_never_see_later_fragments() {
         ..Match::default()
     };
     for family in Family::ALL {
-        assert!(Alternatives::of(family, &ports, Class::Later).0.is_empty());
-        assert_eq!(Alternatives::of(family, &ports, Class::Leading).0.len(), 1);
+        for (class, alternatives) in [
+            (Class::Tcp, 1),
+            (Class::Udp, 1),
+            (Class::Rest, 0),
+            (Class::Later, 0),
+        ] {
+            let all = Alternatives::of(family, &ports, class.into());
+            assert_eq!(all.0.len(), alternatives, "{class:?}");
+        }
     }
 }

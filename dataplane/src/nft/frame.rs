@@ -27,31 +27,32 @@ const INGRESS: &str = "ingress";
 /// The chain that lets packets of other interfaces pass.
 const INTERFACES: &str = "interfaces";
 
-/// The chain that holds the rules for a family and class.
+/// The chain that holds the rules for a family and class. All but later fragments enter that of
+/// [`Class::Rest`], which sends TCP and UDP on if they are told apart.
 pub(super) fn class_chain(family: Family, class: Class) -> &'static str {
     match (family, class) {
-        (Family::Ipv4, Class::Leading) => "ipv4",
+        (Family::Ipv4, Class::Tcp) => "ipv4-tcp",
+        (Family::Ipv4, Class::Udp) => "ipv4-udp",
+        (Family::Ipv4, Class::Rest) => "ipv4",
         (Family::Ipv4, Class::Later) => "ipv4-later",
-        (Family::Ipv6, Class::Leading) => "ipv6",
+        (Family::Ipv6, Class::Tcp) => "ipv6-tcp",
+        (Family::Ipv6, Class::Udp) => "ipv6-udp",
+        (Family::Ipv6, Class::Rest) => "ipv6",
         (Family::Ipv6, Class::Later) => "ipv6-later",
     }
 }
 
-/// All families and classes, in the order of their chains.
-pub(super) const CLASS_CHAINS: [(Family, Class); 4] = [
-    (Family::Ipv4, Class::Leading),
-    (Family::Ipv4, Class::Later),
-    (Family::Ipv6, Class::Leading),
-    (Family::Ipv6, Class::Later),
+/// The chains that packets enter from here, with what an operator reads beside them.
+pub(super) const ENTRIES: [(Family, Class, &str); 4] = [
+    (Family::Ipv4, Class::Rest, LEADING),
+    (Family::Ipv4, Class::Later, LATER),
+    (Family::Ipv6, Class::Rest, LEADING),
+    (Family::Ipv6, Class::Later, LATER),
 ];
-
-/// What an operator reads beside the chain of a class.
-pub(super) fn class_comment(class: Class) -> &'static str {
-    match class {
-        Class::Leading => "whole packets and first fragments",
-        Class::Later => "fragments without a transport header",
-    }
-}
+/// See [`ENTRIES`].
+const LEADING: &str = "whole packets and first fragments";
+/// See [`ENTRIES`].
+const LATER: &str = "fragments without a transport header";
 
 /// One chain of the frame.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -235,7 +236,7 @@ fn dispatch(guards: &[Guard], locality: Locality<'_>) -> Vec<NftRule> {
     }
     rules.extend(second_fragment_header());
     for family in Family::ALL {
-        let statements = vec![Statement::Family(family), goto(family, Class::Leading)];
+        let statements = vec![Statement::Family(family), goto(family, Class::Rest)];
         rules.push(NftRule::of_frame(statements, ""));
     }
     rules
@@ -258,7 +259,7 @@ fn second_fragment_header() -> [NftRule; 2] {
         NftRule::of_frame(statements, comment)
     };
     [
-        rule(Field::UnalignedTransportOctets, Class::Leading, ""),
+        rule(Field::UnalignedTransportOctets, Class::Rest, ""),
         rule(
             Field::FirstTransportOctets,
             Class::Later,
@@ -319,12 +320,8 @@ fn guard_rules(guard: &Guard, matches: &Match, locality: Locality<'_>) -> Vec<Nf
 pub(super) fn create_messages(chains: &[FrameChain], last_set: &mut u32) -> Vec<Message> {
     let mut messages = Vec::new();
     create_port_protocols(last_set, &mut messages);
-    for (family, class) in CLASS_CHAINS {
-        messages.push(create_chain(
-            class_chain(family, class),
-            None,
-            class_comment(class),
-        ));
+    for (family, class, comment) in ENTRIES {
+        messages.push(create_chain(class_chain(family, class), None, comment));
     }
     for chain in chains {
         messages.push(create_chain(chain.name, chain.hook.as_ref(), ""));

@@ -3,7 +3,9 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use super::compile::{Class, Context, Objects, RareTail, buckets, can_match, compile};
+use super::compile::{
+    Class, Context, Known, Objects, RareTail, buckets, can_match, compile, compile_apart,
+};
 use super::key::KeyValue;
 use super::limit::Bucket;
 use super::object::{MEMO_IN_COUNTER, MEMO_PIECE, NamedObject, NftRule, ObjectBody};
@@ -37,7 +39,7 @@ pub(super) struct Installed {
     /// What few rules do.
     rare: Option<Box<RareTail>>,
     /// Whether any packet of a class can match, in the order of [`Class::ALL`].
-    classes: [bool; 2],
+    classes: [bool; 4],
 }
 
 impl Installed {
@@ -99,7 +101,7 @@ impl Installed {
 
     /// Whether any packet at all can match.
     pub(super) fn matches_some(&self) -> bool {
-        self.classes != [false; 2]
+        self.classes != [false; 4]
     }
 
     /// Whether it does more to packets than maps can say: sends them, or copies, elsewhere.
@@ -140,14 +142,33 @@ impl Installed {
         KeyValue::of(self.rule.family, &self.rule.matches)
     }
 
-    /// The nft rules of the rule for a class.
-    pub(super) fn compile(&self, class: Class, context: &Context) -> Vec<NftRule> {
-        let objects = Objects::Named {
+    /// The nft rules of the rule for packets of which something is known.
+    pub(super) fn compile(&self, known: Known, context: &Context) -> Vec<NftRule> {
+        compile(&self.rule, known, context, &self.named_objects())
+    }
+
+    /// How nft rules find its objects.
+    fn named_objects(&self) -> Objects {
+        Objects::Named {
             counter: self.counter(),
             limits: self.limits(),
             rare: self.rare.as_deref().cloned().unwrap_or_default(),
-        };
-        compile(&self.rule, class, context, &objects)
+        }
+    }
+
+    /// True when packets that match meet several nft rules, whatever else is installed.
+    pub(super) fn does_several_things(&self) -> bool {
+        buckets(&self.rule.action).is_some_and(|buckets| !buckets.is_empty())
+    }
+
+    /// The nft rules that send packets to a chain of this name, and those of the chain.
+    pub(super) fn compile_apart(
+        &self,
+        known: Known,
+        context: &Context,
+        name: &str,
+    ) -> (Vec<NftRule>, Vec<NftRule>) {
+        compile_apart(&self.rule, known, context, &self.named_objects(), name)
     }
 }
 

@@ -30,12 +30,16 @@ pub(super) use guard::listed_map;
 pub(super) use guard::number_of;
 pub(super) use guard::{Guard, PortProtocol};
 use guard::{NodeKey, node_element};
-use lists::Place;
+pub(super) use lists::Place;
 use sizes::Fill;
 
 /// Units in a section. Rules that would need more are listed: every unit is one more lookup for
 /// packets of the nodes.
 const UNITS_MAX: usize = 64;
+
+/// Prefixes that rules in units may add beside one each, so that wide sources are found: rules that would
+/// need more are listed.
+const WIDE_MAX: usize = 65_536;
 
 /// What is numbered, so that names are unique.
 #[derive(Clone, Copy, Debug)]
@@ -63,6 +67,8 @@ pub(super) struct Layout {
     /// Rules that are in lists.
     listed: Journal<(Family, OrderKey), ()>,
     units: Journal<UnitKey, Unit>,
+    /// How many prefixes rules in units have added beside one each, see [`WIDE_MAX`].
+    wide: Journal<(), usize>,
     lists: Journal<ListKey, Arc<Vec<Arc<Chunk>>>>,
     /// How full each named set is, by the name that it has while it is small.
     fills: Journal<String, Fill>,
@@ -157,6 +163,7 @@ impl Layout {
             node_units: Journal::default(),
             listed: Journal::default(),
             units: Journal::default(),
+            wide: Journal::default(),
             lists: Journal::default(),
             fills: Journal::default(),
             retired: Journal::default(),
@@ -189,13 +196,14 @@ impl Layout {
     }
 
     fn each_journal(&mut self, act: impl Fn(&mut dyn Provisional)) {
-        let journals: [&mut dyn Provisional; 13] = [
+        let journals: [&mut dyn Provisional; 14] = [
             &mut self.rules,
             &mut self.owners,
             &mut self.nodes,
             &mut self.node_units,
             &mut self.listed,
             &mut self.units,
+            &mut self.wide,
             &mut self.lists,
             &mut self.fills,
             &mut self.retired,
@@ -517,13 +525,32 @@ impl Layout {
             || self.units_of(unit.family, unit.section).count() < UNITS_MAX
     }
 
+    /// The prefixes that a rule adds beside one for the sake of its source, if there is room for them.
+    fn room_for_source(&self, section: Section, rule: &Rule) -> Option<usize> {
+        let sources = section.near_sources(rule.family, &rule.matches)?;
+        let more = sources.len().saturating_sub(1);
+        let all = self.wide.get(&()).copied().unwrap_or(0) + more;
+        (more == 0 || all <= WIDE_MAX).then_some(more)
+    }
+
+    /// Counts prefixes that a rule in a unit adds, or takes away.
+    fn count_wide(&mut self, more: usize, comes: bool) {
+        if more > 0 {
+            let before = self.wide.get(&()).copied().unwrap_or(0);
+            let after = if comes { before + more } else { before - more };
+            self.wide.set((), Some(after).filter(|after| *after > 0));
+        }
+    }
+
     /// Adds a rule to its unit, or to a list.
     fn add(&mut self, installed: &Arc<Installed>, draft: &mut Draft) {
         let rule = &installed.rule;
         let (section, node) = Section::of(rule.family, &rule.matches);
         let at = (rule.family, section, node);
         draft.places.insert(at);
-        let place = UnitPlace::of(section, installed).filter(|place| self.has_room(&place.unit));
+        let more = self.room_for_source(section, rule);
+        let place = UnitPlace::of(section, installed)
+            .filter(|place| more.is_some() && self.has_room(&place.unit));
         for (section, guard, addresses) in Guard::of(installed, place.is_none()) {
             self.count_node((rule.family, section, guard, addresses), true, draft);
         }
@@ -533,6 +560,7 @@ impl Layout {
             let key = (rule.tier.clone(), rule.order.clone());
             return draft.add_item(at, key, Item::Rule(installed.clone()));
         };
+        self.count_wide(more.unwrap_or(0), true);
         let before = self.units.get(&place.unit).cloned();
         draft
             .units
@@ -566,6 +594,9 @@ impl Layout {
             let key = (rule.tier.clone(), rule.order.clone());
             return draft.remove_item(at, key, Item::Rule(installed.clone()));
         }
+        let sources = section.near_sources(rule.family, &rule.matches);
+        let more = sources.map_or(0, |sources| sources.len().saturating_sub(1));
+        self.count_wide(more, false);
         let place = UnitPlace::of(section, installed).expect("it is in a unit");
         let unit = self.units.get(&place.unit).cloned();
         let unit = unit.expect("the unit is there");

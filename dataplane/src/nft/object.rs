@@ -383,15 +383,26 @@ pub(super) struct Element {
 pub(super) enum Target {
     /// The named object.
     Object(String),
-    /// The chain to go on with.
-    Chain(String),
+    /// The chain to go on with, without coming back.
+    Goto(String),
+    /// The chain to go on with first.
+    Jump(String),
 }
 
 impl Target {
     /// The name of the object or chain.
     pub(super) fn name(&self) -> &str {
-        let (Self::Object(name) | Self::Chain(name)) = self;
+        let (Self::Object(name) | Self::Goto(name) | Self::Jump(name)) = self;
         name
+    }
+
+    /// The verdict that it is, if it is one.
+    fn verdict(&self) -> Option<Verdict> {
+        match self {
+            Self::Object(_) => None,
+            Self::Goto(chain) => Some(Verdict::Goto(chain.clone())),
+            Self::Jump(chain) => Some(Verdict::Jump(chain.clone())),
+        }
     }
 }
 
@@ -405,14 +416,12 @@ impl Element {
 pub(super) fn add_elements(set: &str, elements: &[Element], out: &mut Vec<Message>) {
     let whole = |element: &Element| {
         let mut attributes = element.key();
-        attributes = match &element.target {
-            None => attributes,
-            Some(Target::Object(object)) => attributes.string(9, object),
-            Some(Target::Chain(chain)) => {
-                let verdict = Verdict::Goto(chain.clone()).encode();
-                attributes.nested(2, Attributes::new().nested(2, verdict))
-            }
-        };
+        if let Some(Target::Object(object)) = &element.target {
+            attributes = attributes.string(9, object);
+        }
+        if let Some(verdict) = element.target.as_ref().and_then(Target::verdict) {
+            attributes = attributes.nested(2, Attributes::new().nested(2, verdict.encode()));
+        }
         if let Some(comment) = &element.comment {
             attributes = attributes.bytes(6, &comment_userdata(&comment.to_string()));
         }

@@ -8,7 +8,7 @@ use super::copy::{self, Targets};
 use super::coverage::Coverage;
 use super::expression::ObjectKind;
 use super::field::PORT_PROTOCOLS;
-use super::frame::{CLASS_CHAINS, class_chain, class_comment, frame};
+use super::frame::{ENTRIES, class_chain, frame};
 use super::installed::KnownObjects;
 use super::layout::Layout;
 use super::object::{
@@ -177,7 +177,8 @@ fn set_text(set: &NamedSet, elements: &[Element]) -> String {
         let _ = match &element.target {
             None => Ok(()),
             Some(Target::Object(object)) => write!(out, " : \"{object}\""),
-            Some(Target::Chain(chain)) => write!(out, " : goto {chain}"),
+            Some(Target::Goto(chain)) => write!(out, " : goto {chain}"),
+            Some(Target::Jump(chain)) => write!(out, " : jump {chain}"),
         };
     }
     out.push_str(" }\n\t}\n");
@@ -187,12 +188,12 @@ fn set_text(set: &NamedSet, elements: &[Element]) -> String {
 /// A chain that is not called by the kernel.
 fn chain_text((name, rules): &(String, Vec<NftRule>)) -> String {
     let mut out = format!("\tchain {name} {{\n");
-    let class = CLASS_CHAINS
+    let entry = ENTRIES
         .iter()
-        .find(|(family, class)| class_chain(*family, *class) == name);
+        .find(|(family, class, _)| class_chain(*family, *class) == name);
     // Writing to a string cannot fail.
-    if let Some((_, class)) = class {
-        let _ = writeln!(out, "\t\tcomment \"{}\"", class_comment(*class));
+    if let Some((.., comment)) = entry {
+        let _ = writeln!(out, "\t\tcomment \"{comment}\"");
     }
     for rule in rules {
         let _ = writeln!(out, "\t\t{rule}");

@@ -9,7 +9,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::field::PORT_PROTOCOLS;
-use super::frame::{CLASS_CHAINS, FrameChain, class_chain};
+use super::frame::{ENTRIES, FrameChain, class_chain};
 use super::layout::Layout;
 use super::message::{Attributes, Kind, Message};
 use super::object::{ObjectBody, delete_chain, delete_set, flush_chain};
@@ -28,7 +28,7 @@ pub(super) struct Replacement<'c> {
 impl<'c> Replacement<'c> {
     /// Compares what is there with a frame and a layout.
     pub(super) fn new(contents: &'c Contents, frame: &[FrameChain], layout: &Layout) -> Self {
-        let classes = CLASS_CHAINS.map(|(family, class)| class_chain(family, class).to_owned());
+        let classes = ENTRIES.map(|(family, class, _)| class_chain(family, class).to_owned());
         let regular = layout.chain_names().into_iter().chain(classes);
         let of_frame = frame.iter();
         let of_frame = of_frame.map(|c| (c.name.to_owned(), ChainKind::of(c.hook.as_ref())));

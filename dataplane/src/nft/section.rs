@@ -18,12 +18,20 @@ const IPV6_LEVELS: [u8; LEVELS] = [128, 64, 48, 32];
 /// Sections with nodes for each side.
 const LEVELS: usize = 4;
 
-/// Indices of the levels by whose nodes sources are looked up together with a destination: fewer than
-/// for sources alone, since most packets of a destination are done with them after these.
-const SOURCE_LEVELS: [u8; 2] = [1, 3];
+/// The level by whose nodes narrow sources are looked up together with a destination.
+const NARROW: u8 = 1;
 
-/// The level of [`SOURCE_LEVELS`] with the shortest prefixes.
-pub(super) const WIDEST_SOURCE: u8 = 3;
+/// The length of the source prefixes that near packets look up together with their destination: long enough for few
+/// to be found, and short enough for nearly all rules to have sources that are as long.
+const fn near_source_length(family: Family) -> u8 {
+    match family {
+        Family::Ipv4 => 14,
+        Family::Ipv6 => 32,
+    }
+}
+
+/// A source that is shorter than that by more bits is not looked up, since too many prefixes lie in it.
+const SPLIT_MAX: u8 = 6;
 
 /// The last level whose sections are near: packets to (or from) a prefix of its length without nodes skip them all.
 const LAST_NEAR: u8 = 2;
@@ -75,6 +83,25 @@ impl Section {
         (0..=LEVELS as u8).map(move |level| Section { side, level })
     }
 
+    /// The sections of a side that packets go through together, after they have looked up what units there have in
+    /// common: the first of each group stands for it, see [`Self::head`].
+    pub(super) fn groups(side: Side) -> impl Iterator<Item = Section> {
+        Self::of_side(side).filter(|section| section.head() == *section)
+    }
+
+    /// The section that stands for its group: one of the near ones for all of them, and every other for itself.
+    pub(super) fn head(self) -> Section {
+        match self.is_near() {
+            true => self.side.near(),
+            false => self,
+        }
+    }
+
+    /// The sections of the group that this one stands for, in order.
+    pub(super) fn group(self) -> impl Iterator<Item = Section> {
+        Self::of_side(self.side).filter(move |section| section.head() == self)
+    }
+
     /// True when one lookup says that a packet need not look at it, nor at any other near section of its side.
     pub(super) fn is_near(self) -> bool {
         self.level <= LAST_NEAR
@@ -111,26 +138,46 @@ impl Section {
         length > self.node_length(family).map(u32::from)
     }
 
-    /// The level by which sources of rules for a node are looked up, and the source's node there,
-    /// left-aligned. `None` for rules without a source, or with a longer prefix than that of the
-    /// node: their order goes by destination first.
-    pub(super) fn source_node(self, family: Family, matches: &Match) -> Option<(u8, u128)> {
+    /// The node of the narrow source of rules for a node, left-aligned. `None` for rules whose source is not
+    /// narrow, or whose prefix is longer than the node: their order goes by destination first.
+    pub(super) fn narrow_source(self, family: Family, matches: &Match) -> Option<u128> {
         if self.side != Side::To || self.is_longer(family, matches) {
             return None;
         }
         let source = matches.source?;
-        let level = source_level(family, source.prefix_length()?)?;
-        Some((level, source_node(family, source.value(), level)))
+        let length = narrow_length(family);
+        (source.prefix_length()? >= length)
+            .then(|| AddressPattern::new(source.value(), 0, length).value())
     }
 
-    /// What packets look up to find their node together with that of their source.
-    pub(super) fn pair_key(self, family: Family, source_level: u8) -> Option<Key> {
-        let source = (
-            Side::From.field(family),
-            levels(family)[usize::from(source_level)],
-        );
+    /// What packets look up to find their node together with that of a narrow source.
+    pub(super) fn narrow_key(self, family: Family) -> Option<Key> {
+        let source = (Side::From.field(family), narrow_length(family));
         let destination = (self.side.field(family), self.node_length(family)?);
         Some(Key::prefixes(&[destination, source]))
+    }
+
+    /// The prefixes of sources that near packets look up which the source of a rule for a destination lies in, or which
+    /// lie in it; left-aligned. None for other rules. `None` when they would be too many.
+    pub(super) fn near_sources(self, family: Family, matches: &Match) -> Option<Vec<u128>> {
+        let source = matches.source.filter(|source| source.mask() != 0);
+        let Some(source) = source.filter(|_| self.is_near() && self.side == Side::To) else {
+            return Some(Vec::new());
+        };
+        let length = near_source_length(family);
+        let split = length.saturating_sub(source.prefix_length()?);
+        let prefix = AddressPattern::new(source.value(), 0, length).value();
+        let part = |number: u128| prefix | number << (128 - length);
+        (split <= SPLIT_MAX).then(|| (0..1 << split).map(part).collect())
+    }
+
+    /// What near packets look up to find out whether rules for their destination are about their source.
+    pub(super) fn near_source_key(family: Family) -> Option<Key> {
+        let near = Side::To.near().node_length(family)?;
+        Some(Key::prefixes(&[
+            (Side::To.field(family), near),
+            (Side::From.field(family), near_source_length(family)),
+        ]))
     }
 
     /// Its name in those of chains and sets: `to-32`, `from-24`, `to-other`, `other`.
@@ -180,20 +227,9 @@ impl Side {
     }
 }
 
-/// The level by which a source prefix of this length is looked up together with a destination.
-pub(super) fn source_level(family: Family, length: u8) -> Option<u8> {
-    let reaches = |level: &u8| levels(family)[usize::from(*level)] <= length;
-    SOURCE_LEVELS.into_iter().find(reaches)
-}
-
-/// The node of a source at a level; both are left-aligned.
-pub(super) fn source_node(family: Family, source: u128, level: u8) -> u128 {
-    AddressPattern::new(source, 0, source_length(family, level)).value()
-}
-
-/// The prefix length of the nodes of sources at a level.
-pub(super) fn source_length(family: Family, level: u8) -> u8 {
-    levels(family)[usize::from(level)]
+/// The length of the shortest narrow sources.
+pub(super) fn narrow_length(family: Family) -> u8 {
+    levels(family)[usize::from(NARROW)]
 }
 
 /// The levels of a family.

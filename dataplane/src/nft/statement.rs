@@ -322,6 +322,8 @@ pub(super) fn write_statements(
             (Field::DestinationPort, Some(protocol)) => {
                 test.write(&format!("{protocol} dport"), *field, f)?;
             }
+            // Without its protocol nft does not know the field.
+            (Field::TcpFlags, None) => test.write("@th,104,8", *field, f)?,
             (field, _) => test.write(field.text(), *field, f)?,
         }
     }

@@ -5,16 +5,16 @@
 //! among those that any unit there has: what is left is a *walk* through the sections with the
 //! units that may still match.
 
-use super::chunk::section_chain;
+use super::chunk::Scope;
 use super::compile::{Class, FINISH_CHAIN};
 use super::expression::Verdict;
 use super::field::{Field, Test};
-use super::frame::{CLASS_CHAINS, class_chain};
-use super::layout::{Guard, Layout, PortProtocol, listed_map};
+use super::frame::class_chain;
+use super::layout::{Guard, Layout, listed_map};
 use super::object::{NamedSet, NftRule};
-use super::section::{Section, Side, WIDEST_SOURCE};
+use super::section::{Section, Side};
 use super::statement::{Statement, implies_family};
-use super::unit::{Unit, UnitKey};
+use super::unit::{Feature, Unit, UnitKey};
 use crate::rule::Family;
 
 /// A chain's name and its rules.
@@ -22,103 +22,110 @@ pub(super) type Chain = (String, Vec<NftRule>);
 
 /// Lookups in a section that are worth another one before them that tells whether the packet has a node there.
 const WORTH_A_GUARD: usize = 3;
-/// Units that are worth it to tell protocols and ports apart first.
-const WORTH_A_SPLIT: usize = 2;
+/// Units that are worth it to look first for what they have in common.
+const WORTH_A_TEST: usize = 2;
 
-/// Packets that go through near sections together.
+/// The classes of packets that may have a transport header.
+const LEADING: [Class; 3] = [Class::Tcp, Class::Udp, Class::Rest];
+
+/// Packets that go through sections together.
 #[derive(Clone, Debug)]
 struct Walk {
     family: Family,
     class: Class,
     /// How the names of its chains begin.
     name: String,
-    protocol: WalkProtocol,
-    /// Whether units look their destination port up for any packet.
-    has_destination_port: bool,
-    /// The same for their source port.
-    has_source_port: bool,
-}
-
-/// What is known of the protocol of a walk.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum WalkProtocol {
-    /// Nothing.
-    Any,
-    /// It has been compared.
-    Is(PortProtocol),
-    /// It has no ports.
-    Other,
+    /// What the packets may have that units look up.
+    features: Vec<Feature>,
 }
 
 impl Walk {
-    /// All packets of a class.
-    fn all(family: Family, class: Class, name: String) -> Self {
+    /// All packets of a class on their way through a group of sections.
+    fn all(family: Family, class: Class, head: Section) -> Self {
+        let class_name = class_chain(family, class);
         Self {
             family,
             class,
-            name,
-            protocol: WalkProtocol::Any,
-            has_destination_port: true,
-            has_source_port: true,
+            name: match head.is_near() {
+                true => format!("{class_name}-{}", head.side().name()),
+                false => format!("{class_name}-{}-walk", head.name(family)),
+            },
+            features: Feature::ALL.into(),
         }
     }
 
-    /// Those of them that have these ports, under a name that says so.
-    fn with_ports(&self, has_destination_port: bool, has_source_port: bool) -> Self {
-        let suffix = match (has_destination_port, has_source_port) {
-            (false, false) => "",
-            (true, false) => "-dport",
-            (false, true) => "-sport",
-            (true, true) => "-ports",
+    /// Those of them that have a feature more, under a name that says so.
+    fn with(&self, feature: Feature) -> Self {
+        let suffix = match feature {
+            Feature::Source => "from",
+            Feature::DestinationPort => "dport",
+            Feature::SourcePort => "sport",
         };
+        let mut features = self.features.clone();
+        features.push(feature);
         Self {
-            name: format!("{}{suffix}", self.name),
-            has_destination_port,
-            has_source_port,
+            name: format!("{}-{suffix}", self.name),
+            features,
             ..self.clone()
+        }
+    }
+
+    /// Those of them that have a source that rules are about, whatever else.
+    fn with_source(&self) -> Self {
+        Self {
+            features: Feature::ALL.into(),
+            ..self.with(Feature::Source)
         }
     }
 
     /// Whether any of the packets can match.
     fn may_match(&self, unit: &UnitKey) -> bool {
-        let protocol = match self.protocol {
-            WalkProtocol::Any => true,
-            WalkProtocol::Is(protocol) => PortProtocol::of(unit.protocol).contains(&protocol),
-            WalkProtocol::Other => !splits(unit),
-        };
-        let has = |field, known: bool| known || !unit.key.has(field);
-        protocol
-            && unit.is_in(self.class)
-            && has(Field::DestinationPort, self.has_destination_port)
-            && has(Field::SourcePort, self.has_source_port)
+        let lacks = |feature| unit.has(feature) && !self.features.contains(&feature);
+        unit.is_in(self.class) && !Feature::ALL.into_iter().any(lacks)
     }
 }
 
-/// True when only packets of a protocol with ports match.
-fn splits(unit: &UnitKey) -> bool {
-    unit.key.needs_transport_header() || PortProtocol::of(unit.protocol).len() == 1
-}
-
-/// The rule of a list that goes to the chain of a unit, for packets that may match.
-pub(super) fn jump_to_unit(unit: &UnitKey, chain: &str) -> NftRule {
-    let mut statements = unit.condition();
+/// The rule of a list that goes to the chain of a unit, for packets of a class that may match.
+pub(super) fn jump_to_unit(unit: &UnitKey, class: Class, chain: &str) -> NftRule {
+    let mut statements = unit.condition(class);
     if !implies_family(&statements, unit.family) {
         statements.remove(0);
     }
-    if let [protocol] = PortProtocol::of(unit.protocol)
-        && unit.section.is_near()
-    {
-        for (_, guard) in Guard::of_ports(&unit.key, *protocol) {
-            statements.extend(guard.set(unit.family, unit.section).map(is_in));
+    if let Some(protocol) = class.protocol() {
+        for (_, guard) in Guard::of_ports(&unit.key, protocol) {
+            statements.extend(guard.set(unit.family, unit.section.head()).map(is_in));
         }
     }
     statements.push(Statement::Verdict(Verdict::Jump(chain.into())));
     NftRule::of_frame(statements, "")
 }
 
+/// A rule after which the next one has its turn.
+fn coming_back(mut rule: NftRule) -> NftRule {
+    if let Some(Statement::Verdict(verdict)) = rule.statements.last_mut()
+        && let Verdict::Goto(chain) = verdict
+    {
+        *verdict = Verdict::Jump(std::mem::take(chain));
+    }
+    rule
+}
+
 /// The statement that a set has the packet's key.
 fn is_in(set: NamedSet) -> Statement {
     Statement::In(set.key, set.name)
+}
+
+/// The rules that send TCP and UDP to chains of their own.
+fn to_protocols(family: Family) -> Vec<NftRule> {
+    let rule = |class: Class| {
+        let protocol = class.protocol()?.number();
+        let statements = vec![
+            Statement::Match(Field::TransportProtocol, Test::Is(protocol.into())),
+            Statement::Verdict(Verdict::Goto(class_chain(family, class).into())),
+        ];
+        Some(NftRule::of_frame(statements, ""))
+    };
+    Class::ALL.into_iter().filter_map(rule).collect()
 }
 
 impl Layout {
@@ -157,127 +164,173 @@ impl Layout {
     /// The chains of the classes, and those that they need.
     pub(super) fn class_chains(&self) -> Vec<Chain> {
         let mut chains = Vec::new();
-        for (family, class) in CLASS_CHAINS {
-            let mut rules = Vec::new();
-            for side in Side::ALL {
-                self.near(family, class, side, &mut rules, &mut chains);
-                let far = Section::of_side(side).filter(|section| !section.is_near());
-                let name = format!("{}-{}", class_chain(family, class), side.name());
-                let walk = Walk::all(family, class, name);
-                for section in far {
-                    self.section(&walk, section, &mut rules, &mut chains);
+        for family in Family::ALL {
+            let splits = self.tells_protocols_apart(family);
+            let near = self.only_group(family).filter(|_| splits);
+            for class in Class::ALL {
+                if class.protocol().is_some() && !splits {
+                    continue;
                 }
+                let name = class_chain(family, class);
+                let mut rules = Vec::new();
+                if class.protocol().is_none()
+                    && let Some(mark) = self.context().collect_marks
+                {
+                    let clear = Statement::SetMark {
+                        mask: mark.mask(),
+                        value: 0,
+                    };
+                    rules.push(NftRule::of_frame(vec![clear], "no DSCP chosen yet"));
+                }
+                let mut own = Vec::new();
+                if class == Class::Rest && splits {
+                    own.extend(to_protocols(family));
+                }
+                match near.filter(|_| class != Class::Later) {
+                    // One lookup for all of them tells that a packet need not be told apart.
+                    Some(head) => own.extend(self.group(family, class, head, &mut chains).1),
+                    None => self.groups(family, class, &mut own, &mut chains),
+                }
+                if let (Some(head), Class::Rest) = (near, class) {
+                    let behind = format!("{name}-{}", head.side().name());
+                    rules.extend(self.guarded(Guard::Near, family, head, behind.clone()));
+                    chains.push((behind, own));
+                } else {
+                    rules.extend(own);
+                }
+                if self.context().collect_marks.is_some() {
+                    let goto = Statement::Verdict(Verdict::Goto(FINISH_CHAIN.into()));
+                    rules.push(NftRule::of_frame(vec![goto], ""));
+                }
+                chains.push((name.into(), rules));
             }
-            if let Some(mark) = self.context().collect_marks {
-                let clear = Statement::SetMark {
-                    mask: mark.mask(),
-                    value: 0,
-                };
-                rules.insert(0, NftRule::of_frame(vec![clear], "no DSCP chosen yet"));
-                let goto = Statement::Verdict(Verdict::Goto(FINISH_CHAIN.into()));
-                rules.push(NftRule::of_frame(vec![goto], ""));
-            }
-            chains.push((class_chain(family, class).into(), rules));
         }
         chains
     }
 
-    /// Appends what the near sections of a side add to the chain of a class, and the chains that they need.
-    fn near(
+    /// Appends what all groups of sections add to the chain of a class, and the chains that they need.
+    fn groups(
         &self,
         family: Family,
         class: Class,
-        side: Side,
         rules: &mut Vec<NftRule>,
         chains: &mut Vec<Chain>,
     ) {
-        let name = format!("{}-{}", class_chain(family, class), side.name());
-        let all = Walk::all(family, class, name.clone());
-        let units = self.near_units(&all, side);
-        let mut own = Vec::new();
-        let mut rest = all.clone();
-        if units.iter().filter(|unit| splits(unit)).count() >= WORTH_A_SPLIT {
-            for protocol in PortProtocol::ALL {
-                let walk = Walk {
-                    name: format!("{name}-{protocol}"),
-                    protocol: WalkProtocol::Is(protocol),
-                    ..all.clone()
-                };
-                if units
-                    .iter()
-                    .any(|unit| splits(unit) && walk.may_match(unit))
-                {
-                    let is_it = Test::Is(protocol.number().into());
-                    own.push(NftRule::of_frame(
-                        vec![
-                            Statement::Match(Field::TransportProtocol, is_it),
-                            Statement::Verdict(Verdict::Goto(walk.name.clone())),
-                        ],
-                        "",
-                    ));
-                    self.by_ports(&walk, protocol, side, chains);
+        for head in Side::ALL.into_iter().flat_map(Section::groups) {
+            let (name, own) = self.group(family, class, head, chains);
+            match own.as_slice() {
+                [] => {}
+                // One lookup needs no other before it.
+                [only] => rules.push(coming_back(only.clone())),
+                [_, _, ..] => {
+                    match head.is_near() {
+                        true => {
+                            rules.extend(self.guarded(Guard::Near, family, head, name.clone()));
+                        }
+                        false => rules.push(NftRule::jump(name.clone())),
+                    }
+                    chains.push((name, own));
                 }
             }
-            rest.protocol = WalkProtocol::Other;
-        }
-        self.walk(&rest, side, &mut own, chains);
-        // Packets of a protocol are to return from here.
-        if own.len() > 1 || rest.protocol == WalkProtocol::Other {
-            rules.extend(self.guarded(Guard::Near, family, side.near(), name.clone()));
-            chains.push((name, own));
-        } else {
-            rules.extend(own);
         }
     }
 
-    /// The near units of a side that packets of a walk may match.
-    fn near_units(&self, walk: &Walk, side: Side) -> Vec<&UnitKey> {
-        let near = Section::of_side(side).filter(|section| section.is_near());
-        near.flat_map(|section| self.units_of(walk.family, section))
+    /// The near sections of a side, if whole packets and first fragments meet no others, and no marks are written
+    /// afterwards.
+    fn only_group(&self, family: Family) -> Option<Section> {
+        let has_rules = |head: &Section| {
+            head.group().any(|section| {
+                let is_listed = |class: &Class| self.has_lists(family, section, *class);
+                self.units_of(family, section).next().is_some() || LEADING.iter().any(is_listed)
+            })
+        };
+        let mut heads = Side::ALL.into_iter().flat_map(Section::groups);
+        let only = heads.find(has_rules)?;
+        let is_only = !heads.any(|head| has_rules(&head)) && self.context().collect_marks.is_none();
+        Some(only).filter(|head| is_only && head.is_near())
+    }
+
+    /// True when there are rules that only packets of some protocols can match. Without a unit of them and without a
+    /// list, the chain of the rest does for all.
+    fn tells_protocols_apart(&self, family: Family) -> bool {
+        Side::ALL
+            .into_iter()
+            .flat_map(Section::of_side)
+            .any(|section| {
+                let mut units = self.units_of(family, section);
+                let is_listed = |class| self.has_lists(family, section, class);
+                units.any(|(unit, _)| unit.is_of_ports()) || LEADING.into_iter().any(is_listed)
+            })
+    }
+
+    /// What a group of sections adds to the chain of a class: the name for a chain of its rules, and the rules. Appends the
+    /// chains that they need.
+    fn group(
+        &self,
+        family: Family,
+        class: Class,
+        head: Section,
+        chains: &mut Vec<Chain>,
+    ) -> (String, Vec<NftRule>) {
+        let all = Walk::all(family, class, head);
+        let units = self.units_of_walk(&all, head);
+        let is_worth_it = |feature: &Feature| {
+            let of_feature = units.iter().filter(|unit| unit.has(*feature)).count();
+            of_feature >= WORTH_A_TEST && Guard::of_feature(*feature, class).is_some()
+        };
+        let (tests, features): (Vec<Feature>, Vec<Feature>) =
+            Feature::ALL.into_iter().partition(is_worth_it);
+        let untested = Walk { features, ..all };
+        let rules = self.tested(&untested, &tests, head, chains);
+        (untested.name, rules)
+    }
+
+    /// The units of a group of sections that packets of a walk may match.
+    fn units_of_walk(&self, walk: &Walk, head: Section) -> Vec<&UnitKey> {
+        head.group()
+            .flat_map(|section| self.units_of(walk.family, section))
             .map(|(unit, _)| unit)
             .filter(|unit| walk.may_match(unit))
             .collect()
     }
 
-    /// Appends the chains for packets of a protocol, by whether any unit there has their ports.
-    fn by_ports(&self, walk: &Walk, protocol: PortProtocol, side: Side, chains: &mut Vec<Chain>) {
-        let units = self.near_units(walk, side);
-        let look_up = |field, guard: Guard| {
-            let set = guard.set(walk.family, side.near());
-            set.filter(|_| units.iter().any(|unit| unit.key.has(field)))
-        };
-        let destination_ports = look_up(Field::DestinationPort, Guard::DestinationPort(protocol));
-        let source_ports = look_up(Field::SourcePort, Guard::SourcePort(protocol));
-        let goes_on = |ports: Option<&NamedSet>, walk: &Walk| {
-            let goto = Statement::Verdict(Verdict::Goto(walk.name.clone()));
-            ports.map(|set| NftRule::of_frame(vec![is_in(set.clone()), goto], ""))
-        };
-        for (destination, source) in [(true, true), (true, false), (false, true), (false, false)] {
-            if destination && destination_ports.is_none() || source && source_ports.is_none() {
+    /// The nft rules of a walk through a group of sections: packets that pass one of the tests leave it for a walk of
+    /// their own, with the tests behind that one.
+    fn tested(
+        &self,
+        walk: &Walk,
+        tests: &[Feature],
+        head: Section,
+        chains: &mut Vec<Chain>,
+    ) -> Vec<NftRule> {
+        let mut rules = Vec::new();
+        for (index, feature) in tests.iter().enumerate() {
+            // Few have such a source: no more tests for their sake.
+            let (next, others) = match feature {
+                Feature::Source => (walk.with_source(), &[][..]),
+                Feature::DestinationPort | Feature::SourcePort => {
+                    (walk.with(*feature), &tests[index + 1..])
+                }
+            };
+            let behind = self.tested(&next, others, head, chains);
+            let guard = Guard::of_feature(*feature, walk.class);
+            let Some(set) = guard.and_then(|guard| guard.set(walk.family, head)) else {
                 continue;
+            };
+            let mut statements = vec![
+                is_in(self.sized(set)),
+                Statement::Verdict(Verdict::Goto(next.name.clone())),
+            ];
+            if implies_family(&statements, walk.family) {
+                statements.insert(0, Statement::Family(walk.family));
             }
-            let own_walk = walk.with_ports(destination, source);
-            let mut rules = Vec::new();
-            if !destination {
-                let next = walk.with_ports(true, source);
-                // Who has the source port has been asked for the other already.
-                let ports = destination_ports.as_ref().filter(|_| !source);
-                rules.extend(goes_on(ports, &next));
-            }
-            if !source {
-                let next = walk.with_ports(destination, true);
-                rules.extend(goes_on(source_ports.as_ref(), &next));
-            }
-            self.walk(&own_walk, side, &mut rules, chains);
-            chains.push((own_walk.name, rules));
+            rules.push(NftRule::of_frame(statements, ""));
+            chains.push((next.name, behind));
         }
-    }
-
-    /// Appends what the near sections of a side add to a walk, and the chains that they need.
-    fn walk(&self, walk: &Walk, side: Side, rules: &mut Vec<NftRule>, chains: &mut Vec<Chain>) {
-        for section in Section::of_side(side).filter(|section| section.is_near()) {
-            self.section(walk, section, rules, chains);
+        for section in head.group() {
+            self.section(walk, section, &mut rules, chains);
         }
+        rules
     }
 
     /// Appends what a section adds to a walk, and the chains that it needs.
@@ -289,19 +342,20 @@ impl Layout {
         chains: &mut Vec<Chain>,
     ) {
         let (family, class) = (walk.family, walk.class);
-        let has_lists = self.has_lists(family, section, class);
-        let Some(to_lists) = listed_map(family, section, class, self.first_number()) else {
-            // The units stand in the list.
-            let name = section_chain(family, section, class);
-            return rules.extend(has_lists.then(|| NftRule::jump(name)));
-        };
-        let length = section.node_length(family).unwrap_or(0);
-        let name = format!("{}-{length}", walk.name);
         let units = self.units_of(family, section);
         let units: Vec<_> = units.filter(|(unit, _)| walk.may_match(unit)).collect();
+        let scope = match units.is_empty() {
+            true => Scope::Bare,
+            false => Scope::Full,
+        };
+        let Some(to_lists) = listed_map(family, section, class, scope, self.first_number()) else {
+            // The units stand in the list.
+            let list = self.root_of_section(family, section, class, scope);
+            return rules.extend(list.map(NftRule::jump));
+        };
         let mut own = Vec::new();
+        let has_lists = self.has_set(&to_lists);
         if has_lists {
-            // What is listed for a node comes with its units, in order: the packet does not return.
             let map = self.sized(to_lists);
             let statements = vec![
                 Statement::Family(family),
@@ -309,8 +363,14 @@ impl Layout {
             ];
             own.push(NftRule::of_frame(statements, ""));
         }
+        if scope == Scope::Bare {
+            return rules.extend(own);
+        }
+        let length = section.node_length(family).unwrap_or(0);
+        let name = format!("{}-{length}", walk.name);
         own.extend(self.grouped(walk, &units, &name, chains));
-        // One lookup needs no other lookup before it; a list is to return from here.
+        // One lookup needs no other lookup before it. What is listed for a node comes with its units, in order: packets do
+        // not come back here from a list, but from here.
         if own.len() >= WORTH_A_GUARD {
             rules.extend(self.guarded(Guard::Node, family, section, name.clone()));
             chains.push((name, own));
@@ -331,25 +391,18 @@ impl Layout {
         prefix: &str,
         chains: &mut Vec<Chain>,
     ) -> Vec<NftRule> {
-        let guard = |unit: &UnitKey| match unit.is_longer() {
-            true => Some(Guard::Longer),
-            false => unit.source_level().map(|_| Guard::Pair(WIDEST_SOURCE)),
-        };
-        let narrower = |unit: &UnitKey| {
-            let level = unit.source_level().filter(|level| *level != WIDEST_SOURCE);
-            level.map(Guard::Pair)
+        let guard = |unit: &UnitKey| match (unit.is_longer(), unit.is_narrow()) {
+            (true, _) => Some(Guard::Longer),
+            (false, true) => Some(Guard::Narrow),
+            (false, false) => None,
         };
         let mut rules = Vec::new();
         for group in units.chunk_by(|(a, _), (b, _)| guard(a) == guard(b)) {
-            let mut own = Vec::new();
-            for part in group.chunk_by(|(a, _), (b, _)| narrower(a) == narrower(b)) {
-                let lookups = part
-                    .iter()
-                    .flat_map(|(key, unit)| self.look_up(walk, key, unit));
-                let guard = narrower(part[0].0).filter(|_| part.len() < group.len());
-                own.extend(self.behind(guard, part, lookups.collect(), prefix, chains));
-            }
-            rules.extend(self.behind(guard(group[0].0), group, own, prefix, chains));
+            let lookups = group
+                .iter()
+                .flat_map(|(key, unit)| self.look_up(walk, key, unit))
+                .collect();
+            rules.extend(self.behind(guard(group[0].0), group, lookups, prefix, chains));
         }
         rules
     }
@@ -367,11 +420,7 @@ impl Layout {
             return rules;
         };
         let (first, state) = group[0];
-        let kind = match guard {
-            Guard::Pair(level) if level != WIDEST_SOURCE => "narrow",
-            _ => "group",
-        };
-        let name = format!("{prefix}-{kind}-{}", state.id);
+        let name = format!("{prefix}-group-{}", state.id);
         chains.push((name.clone(), rules));
         let jump = self.guarded(guard, first.family, first.section, name);
         jump.into_iter().collect()
@@ -379,10 +428,7 @@ impl Layout {
 
     /// The nft rules of a unit for packets of a walk.
     fn look_up(&self, walk: &Walk, key: &UnitKey, unit: &Unit) -> Vec<NftRule> {
-        let condition = match walk.protocol {
-            WalkProtocol::Is(_) => vec![Statement::Family(walk.family)],
-            WalkProtocol::Any | WalkProtocol::Other => key.condition(),
-        };
+        let condition = key.condition(walk.class);
         let in_force = |set| self.sized(set).name;
         unit.compile(key, &condition, &self.context(), &in_force).0
     }

@@ -11,8 +11,9 @@ use super::expression::{ObjectKind, Verdict};
 use super::field::{Field, Test};
 use super::installed::Installed;
 use super::key::{Key, KeyValue};
+use super::layout::PortProtocol;
 use super::object::{Element, NamedSet, NftRule, Target, Values};
-use super::section::{Section, Side, source_level};
+use super::section::{Section, Side, narrow_length};
 use super::statement::Statement;
 use super::structure::Chain;
 use crate::rule::{Action, Family, LimitUnit, OrderKey, Rare};
@@ -84,6 +85,26 @@ impl Kind {
         }
         words
     }
+}
+
+/// What packets are told apart by before they meet units.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Feature {
+    /// A source that rules for the destination are about.
+    Source,
+    /// A destination port that some unit has.
+    DestinationPort,
+    /// A source port that some unit has.
+    SourcePort,
+}
+
+impl Feature {
+    /// All of them, in the order in which they are looked up.
+    pub(super) const ALL: [Feature; 3] = [
+        Feature::Source,
+        Feature::DestinationPort,
+        Feature::SourcePort,
+    ];
 }
 
 /// What tells units apart, in the order in which packets meet them.
@@ -245,15 +266,17 @@ impl UnitKey {
         }
     }
 
-    /// What its packets are, besides what is looked up.
-    pub(super) fn condition(&self) -> Vec<Statement> {
+    /// What its packets are in a class, besides what is looked up.
+    pub(super) fn condition(&self, class: Class) -> Vec<Statement> {
         let mut condition = vec![Statement::Family(self.family)];
-        condition.extend(self.protocol_condition());
+        if class.protocol().is_none() {
+            condition.extend(self.protocol_condition());
+        }
         condition
     }
 
     /// The protocol that its packets have.
-    pub(super) fn protocol_condition(&self) -> Option<Statement> {
+    fn protocol_condition(&self) -> Option<Statement> {
         let needs_header = self.key.needs_transport_header();
         match self.protocol {
             Some(protocol) => {
@@ -309,17 +332,39 @@ impl UnitKey {
         self.key.prefix_length(address) > self.section.node_length(self.family)
     }
 
-    /// The level by which its sources are looked up together with the node.
-    pub(super) fn source_level(&self) -> Option<u8> {
-        if self.section.side() != Side::To || self.is_longer() {
-            return None;
-        }
-        let length = self.key.prefix_length(Side::From.field(self.family))?;
-        source_level(self.family, length)
+    /// True when its sources are narrow, and looked up together with a node.
+    pub(super) fn is_narrow(&self) -> bool {
+        let length = self.key.prefix_length(Side::From.field(self.family));
+        self.section.side() == Side::To
+            && !self.is_longer()
+            && length.is_some_and(|length| length >= narrow_length(self.family))
     }
 
     /// Whether any packet of a class can match.
     pub(super) fn is_in(&self, class: Class) -> bool {
-        class == Class::Leading || !self.key.needs_transport_header()
+        match class {
+            Class::Tcp => PortProtocol::of(self.protocol).contains(&PortProtocol::Tcp),
+            Class::Udp => PortProtocol::of(self.protocol).contains(&PortProtocol::Udp),
+            Class::Rest => !self.is_of_ports(),
+            Class::Later => !self.key.needs_transport_header(),
+        }
+    }
+
+    /// True when only packets of a protocol with ports match.
+    pub(super) fn is_of_ports(&self) -> bool {
+        self.key.needs_transport_header() || PortProtocol::of(self.protocol).len() == 1
+    }
+
+    /// True when packets are told apart by what it looks up: by ports, or near ones by source and destination together.
+    pub(super) fn has(&self, feature: Feature) -> bool {
+        match feature {
+            Feature::DestinationPort => self.key.has(Field::DestinationPort),
+            Feature::SourcePort => self.key.has(Field::SourcePort),
+            Feature::Source => {
+                self.section.is_near()
+                    && self.section.side() == Side::To
+                    && self.key.has(Side::From.field(self.family))
+            }
+        }
     }
 }

@@ -135,6 +135,39 @@ struct Met {
     listed: Vec<u64>,
 }
 
+/// Classes of packets that are told apart.
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Class {
+    Tcp,
+    Udp,
+    Rest,
+    Later,
+}
+
+/// Follows a listing to all that packets of a class can meet.
+fn met_by(listing: &str, family: Family, class: Class) -> Met {
+    let own = match class {
+        Class::Tcp => format!("{family}-tcp"),
+        Class::Udp => format!("{family}-udp"),
+        Class::Later => format!("{family}-later"),
+        Class::Rest => {
+            let others = [
+                format!(" goto {family}-tcp\n"),
+                format!(" goto {family}-udp\n"),
+            ];
+            let rest = others.iter().fold(listing.to_owned(), |listing, other| {
+                listing.replace(other, " return\n")
+            });
+            return met(&rest, &family.to_string());
+        }
+    };
+    match listing.contains(&format!("chain {own} {{")) {
+        true => met(listing, &own),
+        // They are not told apart.
+        false => met(listing, &family.to_string()),
+    }
+}
+
 /// Follows a listing from a chain to all that packets can meet from there.
 fn met(listing: &str, chain: &str) -> Met {
     let blocks: BTreeMap<&str, &str> = listing
@@ -174,7 +207,8 @@ fn follow(blocks: &BTreeMap<&str, &str>, chain: &str, met: &mut Met) {
                 .extend(blocks[map].split(": \"r").skip(1).filter_map(id));
         }
         if let Some((_, map)) = line.split_once(" vmap @") {
-            for target in blocks[map.trim()].split(" : goto ").skip(1) {
+            let elements = blocks[map.trim()].replace(" : jump ", " : goto ");
+            for target in elements.split(" : goto ").skip(1) {
                 let end = target.find([',', ' ', '\n']).unwrap_or(target.len());
                 follow(blocks, &target[..end], met);
             }
@@ -193,8 +227,9 @@ fn met_ids(listing: &str, chain: &str) -> Vec<u64> {
 }
 
 /// Whether a rule has anything to do in a class.
-fn belongs(rule: &Rule, later: bool) -> bool {
-    rule.matches.rare.dscp.is_none() && !(later && rule.matches.needs_transport_header())
+fn belongs(rule: &Rule, class: Class) -> bool {
+    let has_ports = matches!(class, Class::Tcp | Class::Udp);
+    rule.matches.rare.dscp.is_none() && (has_ports || !rule.matches.needs_transport_header())
 }
 
 #[test]
@@ -239,26 +274,31 @@ fn order_equals_the_model_after_every_commit() {
                 backend.commit(&changes).unwrap();
                 let listing = listing();
                 grouped.set(grouped.get() || listing.contains("-group-"));
-                for (family, later, chain) in [
-                    (Family::Ipv4, false, "ipv4"),
-                    (Family::Ipv4, true, "ipv4-later"),
-                    (Family::Ipv6, false, "ipv6"),
-                    (Family::Ipv6, true, "ipv6-later"),
-                ] {
+                let classes = [Class::Tcp, Class::Udp, Class::Rest, Class::Later];
+                for (family, class) in Family::ALL
+                    .into_iter()
+                    .flat_map(|family| classes.map(|class| (family, class)))
+                {
                     let rules = model.values().filter(|rule| rule.family == family);
                     let wanted: Vec<u64> = rules
-                        .filter(|rule| belongs(rule, later))
+                        .filter(|rule| belongs(rule, class))
                         .map(|rule| rule.id.0)
                         .collect();
-                    let met = met(&listing, chain);
+                    let met = met_by(&listing, family, class);
                     let listed: BTreeSet<u64> = met.listed.iter().copied().collect();
                     let in_order: Vec<u64> = wanted
                         .iter()
                         .copied()
                         .filter(|id| listed.contains(id))
                         .collect();
-                    prop_assert_eq!(&met.listed, &in_order, "order of {}", chain);
-                    prop_assert_eq!(met.ids, BTreeSet::from_iter(wanted), "{}", chain);
+                    prop_assert_eq!(&met.listed, &in_order, "order of {} {:?}", family, class);
+                    prop_assert_eq!(
+                        met.ids,
+                        BTreeSet::from_iter(wanted),
+                        "{} {:?}",
+                        family,
+                        class
+                    );
                 }
                 let counters: BTreeSet<u64> = backend
                     .counters()

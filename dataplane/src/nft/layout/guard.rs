@@ -2,13 +2,14 @@
 
 use std::fmt;
 
-use crate::nft::chunk::section_chain;
+use crate::nft::chunk::{Scope, section_chain};
 use crate::nft::compile::Class;
 use crate::nft::field::Field;
 use crate::nft::installed::Installed;
 use crate::nft::key::Key;
 use crate::nft::object::{Element, NamedSet, Values};
-use crate::nft::section::{Section, WIDEST_SOURCE, source_length, source_node};
+use crate::nft::section::{Section, narrow_length};
+use crate::nft::unit::Feature;
 use crate::rule::Family;
 
 #[cfg(feature = "os")]
@@ -65,14 +66,16 @@ pub(in crate::nft) enum Guard {
     Node,
     /// Nodes that have rules in units for prefixes longer than the node.
     Longer,
-    /// Nodes together with a source's node at this level, that have rules in units for both.
-    Pair(u8),
+    /// Nodes together with the node of a narrow source, that have rules in units for both.
+    Narrow,
     /// Prefixes in which near nodes lie.
     Near,
-    /// Destination ports that near units look up for a protocol.
+    /// Destination ports that units of a group of sections look up for a protocol.
     DestinationPort(PortProtocol),
-    /// Source ports that near units look up for a protocol.
+    /// Source ports that units of a group of sections look up for a protocol.
     SourcePort(PortProtocol),
+    /// Prefixes in which near nodes lie, together with the sources that units there are about.
+    Source,
 }
 
 impl Guard {
@@ -80,23 +83,27 @@ impl Guard {
     pub(in crate::nft) fn set(self, family: Family, section: Section) -> Option<NamedSet> {
         let node_key = section.node_key(family);
         let name = format!("{family}-{}", section.name(family));
-        let near = format!("{family}-{}", section.side().name());
+        let group = match section.is_near() {
+            true => format!("{family}-{}", section.side().name()),
+            false => name.clone(),
+        };
         let (name, key) = match self {
             Self::Node => (name, node_key?),
             Self::Longer => (format!("{name}-longer"), node_key?),
-            Self::Pair(level) => (
-                format!("{name}-from-{}", source_length(family, level)),
-                section.pair_key(family, level)?,
+            Self::Narrow => (
+                format!("{name}-from-{}", narrow_length(family)),
+                section.narrow_key(family)?,
             ),
-            Self::Near => (near, section.side().near().node_key(family)?),
+            Self::Near => (group, section.head().node_key(family)?),
             Self::DestinationPort(protocol) => (
-                format!("{near}-{protocol}-dport"),
+                format!("{group}-{protocol}-dport"),
                 Key::prefixes(&[(Field::DestinationPort, PORT_BITS)]),
             ),
             Self::SourcePort(protocol) => (
-                format!("{near}-{protocol}-sport"),
+                format!("{group}-{protocol}-sport"),
                 Key::prefixes(&[(Field::SourcePort, PORT_BITS)]),
             ),
+            Self::Source => (format!("{group}-from"), Section::near_source_key(family)?),
         };
         Some(NamedSet {
             name,
@@ -104,6 +111,16 @@ impl Guard {
             values: None,
             size: None,
         })
+    }
+
+    /// The guard of a feature that near packets of a class look up; `None` when they need not, or cannot.
+    pub(in crate::nft) fn of_feature(feature: Feature, class: Class) -> Option<Self> {
+        match (feature, class.protocol()) {
+            (Feature::DestinationPort, Some(protocol)) => Some(Self::DestinationPort(protocol)),
+            (Feature::SourcePort, Some(protocol)) => Some(Self::SourcePort(protocol)),
+            (Feature::DestinationPort | Feature::SourcePort, None) => None,
+            (Feature::Source, _) => Some(Self::Source),
+        }
     }
 
     /// The guards of the ports of a key that packets of a protocol look up.
@@ -125,33 +142,35 @@ impl Guard {
     ) -> Vec<(Section, Self, Vec<u128>)> {
         let rule = &installed.rule;
         let (section, node) = Section::of(rule.family, &rule.matches);
+        let head = section.head();
+        let mut guards = Vec::new();
+        if let Some(value) = installed.key_value().filter(|_| !is_listed) {
+            for protocol in PortProtocol::of(value.protocol) {
+                for (field, guard) in Self::of_ports(&value.key, *protocol) {
+                    let port = value.value_of(field).expect("the key has the port");
+                    guards.push((head, guard, vec![port]));
+                }
+            }
+        }
         let Some(node) = node else {
-            return Vec::new();
+            return guards;
         };
-        let mut guards = vec![(section, Self::Node, vec![node])];
-        let near = section.side().near();
+        guards.push((section, Self::Node, vec![node]));
+        let near = head.node_of(rule.family, node);
         if section.is_near() {
-            guards.push((near, Self::Near, vec![near.node_of(rule.family, node)]));
+            guards.push((head, Self::Near, vec![near]));
         }
         if is_listed {
             return guards;
         }
-        if let Some(value) = installed.key_value().filter(|_| section.is_near()) {
-            for protocol in PortProtocol::of(value.protocol) {
-                for (field, guard) in Self::of_ports(&value.key, *protocol) {
-                    let port = value.value_of(field).expect("the key has the port");
-                    guards.push((near, guard, vec![port]));
-                }
-            }
-        }
         if section.is_longer(rule.family, &rule.matches) {
             guards.push((section, Self::Longer, vec![node]));
-        } else if let Some((level, source)) = section.source_node(rule.family, &rule.matches) {
-            guards.push((section, Self::Pair(level), vec![node, source]));
-            if level != WIDEST_SOURCE {
-                let source = source_node(rule.family, source, WIDEST_SOURCE);
-                guards.push((section, Self::Pair(WIDEST_SOURCE), vec![node, source]));
-            }
+        } else if let Some(source) = section.narrow_source(rule.family, &rule.matches) {
+            guards.push((section, Self::Narrow, vec![node, source]));
+        }
+        let sources = section.near_sources(rule.family, &rule.matches);
+        for source in sources.into_iter().flatten() {
+            guards.push((head, Self::Source, vec![near, source]));
         }
         guards
     }
@@ -174,15 +193,16 @@ pub(in crate::nft) fn number_of(map: &str) -> Option<u64> {
     }
 }
 
-/// The map that leads packets of a class to the lists of their nodes; `None` when the section has no
+/// The map that leads packets of a class and scope to the lists of their nodes; `None` when the section has no
 /// nodes. Its name has the first number of the layout, as far as it is not 1.
 pub(in crate::nft) fn listed_map(
     family: Family,
     section: Section,
     class: Class,
+    scope: Scope,
     first_number: u64,
 ) -> Option<NamedSet> {
-    let name = format!("{}{LISTED}", section_chain(family, section, class));
+    let name = format!("{}{LISTED}", section_chain(family, section, class, scope));
     Some(NamedSet {
         name: match first_number {
             1 => name,

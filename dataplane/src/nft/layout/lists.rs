@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use super::{Draft, Layout, listed_map, node_element};
-use crate::nft::chunk::{Chunk, Item, ItemKey, ListKey, arrange, chains};
+use crate::nft::chunk::{Chunk, Item, ItemKey, ListKey, Scope, arrange, chains};
 use crate::nft::compile::{Class, Context};
 use crate::nft::object::{Element, NamedSet, Target};
 use crate::nft::plan::Plan;
@@ -30,107 +30,122 @@ impl Layout {
     ) -> bool {
         let context = self.context();
         let rewrite_all = before != context;
-        let mut lists: BTreeSet<ListKey> = BTreeSet::new();
-        for (family, section, node) in draft.places.iter().copied() {
-            lists.extend(Class::ALL.map(|class| ListKey {
-                family,
-                section,
-                node,
-                class,
-            }));
+        let mut places: BTreeSet<(Place, Class)> = BTreeSet::new();
+        for place in draft
+            .places
+            .iter()
+            .filter(|place| self.may_list(place, draft))
+        {
+            places.extend(Class::ALL.map(|class| (*place, class)));
         }
         if rewrite_all {
-            lists.extend(self.lists.map().keys().copied());
+            places.extend(
+                self.lists
+                    .map()
+                    .keys()
+                    .map(|list| (list.place(), list.class)),
+            );
         }
         let mut changed = false;
-        for list in lists {
-            let old: Arc<Vec<Arc<Chunk>>> = self.lists.get(&list).cloned().unwrap_or_default();
-            let edits = self.list_edits(&list, &old, draft);
-            if edits.is_empty() && !rewrite_all {
-                continue;
-            }
-            let edits: Vec<(&ItemKey, Option<Item>)> = edits
-                .iter()
-                .map(|(key, item)| (key, item.clone()))
-                .collect();
-            let new = match edits.as_slice() {
-                [] => old.to_vec(),
-                edits => arrange(&old, edits, &mut self.numbers.next_chunk),
+        for (place, class) in places {
+            let roots = |layout: &Self| {
+                Scope::ALL.map(|scope| layout.root_for(ListKey::new(place, class, scope)))
             };
-            plan.change_chunks(&list, &old, &new, rewrite_all, &context);
-            changed |= old.is_empty() != new.is_empty();
-            if old.is_empty() != new.is_empty() {
-                self.lead_to(&list, !new.is_empty(), draft);
+            let roots_before = roots(self);
+            for scope in Scope::ALL {
+                let list = ListKey::new(place, class, scope);
+                let old: Arc<Vec<Arc<Chunk>>> = self.lists.get(&list).cloned().unwrap_or_default();
+                let edits = match scope {
+                    Scope::Bare => self.bare_edits(&list, draft),
+                    Scope::Full => self.full_edits(&list, &old),
+                };
+                if edits.is_empty() && !rewrite_all {
+                    continue;
+                }
+                let edits: Vec<(&ItemKey, Option<Item>)> = edits
+                    .iter()
+                    .map(|(key, item)| (key, item.clone()))
+                    .collect();
+                let new = match edits.as_slice() {
+                    [] => old.to_vec(),
+                    edits => arrange(&old, edits, &mut self.numbers.next_chunk),
+                };
+                plan.change_chunks(&list, &old, &new, rewrite_all, &context);
+                changed |= old.is_empty() != new.is_empty();
+                let new = Some(Arc::new(new)).filter(|chunks| !chunks.is_empty());
+                self.lists.set(list, new);
             }
-            let new = Some(Arc::new(new)).filter(|chunks| !chunks.is_empty());
-            self.lists.set(list, new);
+            let roots = roots_before.into_iter().zip(roots(self));
+            for (scope, (before, after)) in Scope::ALL.into_iter().zip(roots) {
+                if before != after {
+                    let entry = ListKey::new(place, class, scope);
+                    self.lead_to(&entry, before, after, draft);
+                }
+            }
         }
         changed
     }
 
-    /// What changes in a list.
-    fn list_edits(
-        &self,
-        list: &ListKey,
-        old: &[Arc<Chunk>],
-        draft: &Draft,
-    ) -> BTreeMap<ItemKey, Option<Item>> {
-        let place = (list.family, list.section, list.node);
-        let mut edits: BTreeMap<ItemKey, Option<Item>> = BTreeMap::new();
-        let is_in = |item: &Option<Item>| item.as_ref().is_some_and(|i| i.is_in(list.class));
-        for (key, (before, after)) in draft.items.get(&place).into_iter().flatten() {
-            if is_in(before) || is_in(after) {
-                edits.insert(key.clone(), after.clone().filter(|i| i.is_in(list.class)));
-            }
-        }
-        if edits.is_empty() && old.is_empty() && list.node.is_some() {
-            return edits;
-        }
-        let stays = |(key, item): &&(ItemKey, Item)| {
-            matches!(item, Item::Rule(_)) && !edits.contains_key(key)
+    /// False when nothing is listed at a place, and nothing is to be: so it is with most.
+    fn may_list(&self, place: &Place, draft: &Draft) -> bool {
+        let first = ListKey::new(*place, Class::ALL[0], Scope::Bare);
+        let has_list = || {
+            let mut lists = self.lists.map().range(first..);
+            lists.next().is_some_and(|(list, _)| list.place() == *place)
         };
-        let mut items = old.iter().flat_map(|chunk| chunk.items());
-        let has_rules = items.any(|item| stays(&item)) || edits.values().any(Option::is_some);
-        // Packets of a node find its units by themselves when nothing is listed.
-        let wanted = match has_rules || list.node.is_none() {
-            true => self.units_at(place),
+        place.2.is_none() || draft.items.contains_key(place) || has_list()
+    }
+
+    /// What changes in the list of a place for packets that no unit there can match.
+    fn bare_edits(&self, list: &ListKey, draft: &Draft) -> BTreeMap<ItemKey, Option<Item>> {
+        let is_in = |item: &Option<Item>| item.as_ref().is_some_and(|i| i.is_in(list.class));
+        let items = draft.items.get(&list.place()).into_iter().flatten();
+        items
+            .filter(|(_, (before, after))| is_in(before) || is_in(after))
+            .map(|(key, (_, after))| (key.clone(), after.clone().filter(|i| i.is_in(list.class))))
+            .collect()
+    }
+
+    /// What changes in the list of a place for all other packets. There is one only if there are units; else that for
+    /// bare packets does. Packets of a node find its units by themselves when nothing is listed.
+    fn full_edits(&self, list: &ListKey, old: &[Arc<Chunk>]) -> BTreeMap<ItemKey, Option<Item>> {
+        let bare = ListKey {
+            scope: Scope::Bare,
+            ..*list
+        };
+        let bare = self.lists.get(&bare).map_or(&[][..], |chunks| chunks);
+        let mut wanted = match !bare.is_empty() || list.node.is_none() {
+            true => self.units_at(list.place(), list.class),
             false => BTreeMap::new(),
         };
-        let wanted: BTreeMap<ItemKey, Item> = wanted
-            .into_iter()
-            .filter(|(_, item)| item.is_in(list.class))
-            .collect();
+        if !wanted.is_empty() {
+            wanted.extend(bare.iter().flat_map(|chunk| chunk.items()).cloned());
+        }
+        let mut edits = BTreeMap::new();
         for (key, item) in old.iter().flat_map(|chunk| chunk.items()) {
-            if matches!(item, Item::Unit(..)) && !wanted.contains_key(key) {
-                edits.insert(key.clone(), None);
+            match wanted.remove(key) {
+                None => drop(edits.insert(key.clone(), None)),
+                Some(new) if !new.is_same(item) => drop(edits.insert(key.clone(), Some(new))),
+                Some(_) => {}
             }
         }
-        let there: BTreeSet<&ItemKey> = old
-            .iter()
-            .flat_map(|chunk| chunk.items())
-            .map(|(key, _)| key)
-            .collect();
-        let new: Vec<_> = wanted
-            .into_iter()
-            .filter(|(key, _)| !there.contains(key))
-            .collect();
-        edits.extend(new.into_iter().map(|(key, item)| (key, Some(item))));
+        edits.extend(wanted.into_iter().map(|(key, item)| (key, Some(item))));
         edits
     }
 
-    /// The units that hold rules of a place.
-    fn units_at(&self, place: Place) -> BTreeMap<ItemKey, Item> {
+    /// The units that hold rules of a place, of those that packets of a class may match.
+    fn units_at(&self, place: Place, class: Class) -> BTreeMap<ItemKey, Item> {
         let (family, section, node) = place;
         let item = |(key, unit): (&UnitKey, &Unit)| {
             let item_key = (key.tier.clone(), unit.id.to_be_bytes().into());
             (item_key, Item::Unit(key.clone(), unit.chain(key)))
         };
-        let is_here = |(_, unit): &(&UnitKey, &Unit)| match node {
-            Some(node) => self
-                .node_units
-                .get(&(family, section, node, unit.id))
-                .is_some(),
-            None => true,
+        let is_here = |(key, unit): &(&UnitKey, &Unit)| {
+            key.is_in(class)
+                && node.is_none_or(|node| {
+                    let at = (family, section, node, unit.id);
+                    self.node_units.get(&at).is_some()
+                })
         };
         self.units_of(family, section)
             .filter(is_here)
@@ -138,29 +153,62 @@ impl Layout {
             .collect()
     }
 
-    /// Makes packets of a node find its list, or no longer.
-    fn lead_to(&mut self, list: &ListKey, is_there: bool, draft: &mut Draft) {
-        let Some((map, element)) = self.listed_element(list) else {
-            return;
+    /// The list that packets meet which belong to `list`, if any is there.
+    fn root_for(&self, list: ListKey) -> Option<ListKey> {
+        let bare = ListKey {
+            scope: Scope::Bare,
+            ..list
         };
-        match is_there {
-            true => draft.add_element(map, element),
-            false => draft.remove_element(map, element),
+        [list, bare]
+            .into_iter()
+            .find(|list| self.lists.get(list).is_some())
+    }
+
+    /// Makes packets that belong to a list find that which they shall meet now.
+    fn lead_to(
+        &mut self,
+        entry: &ListKey,
+        before: Option<ListKey>,
+        after: Option<ListKey>,
+        draft: &mut Draft,
+    ) {
+        if let Some((map, element)) = before.and_then(|root| self.listed_element(entry, &root)) {
+            draft.remove_element(map, element);
+        }
+        if let Some((map, element)) = after.and_then(|root| self.listed_element(entry, &root)) {
+            draft.add_element(map, element);
         }
     }
 
     /// The elements that lead to lists, by their maps.
     pub(super) fn listed_elements(&self) -> impl Iterator<Item = (NamedSet, Element)> {
-        let lists = self.lists.map().keys();
-        lists.filter_map(|list| self.listed_element(list))
+        let entries: BTreeSet<ListKey> = self
+            .lists
+            .map()
+            .keys()
+            .flat_map(|list| Scope::ALL.map(|scope| ListKey { scope, ..*list }))
+            .collect();
+        entries
+            .into_iter()
+            .filter_map(|entry| self.listed_element(&entry, &self.root_for(entry)?))
     }
 
-    /// The element that leads to the list of a node, and its map.
-    fn listed_element(&self, list: &ListKey) -> Option<(NamedSet, Element)> {
-        let map = listed_map(list.family, list.section, list.class, self.first_number())?;
+    /// The element that leads packets that belong to a list to that which they shall meet, and its map.
+    fn listed_element(&self, entry: &ListKey, root: &ListKey) -> Option<(NamedSet, Element)> {
+        let map = listed_map(
+            entry.family,
+            entry.section,
+            entry.class,
+            entry.scope,
+            self.first_number(),
+        )?;
+        let target = match entry.scope {
+            Scope::Bare => Target::Jump(root.root()),
+            Scope::Full => Target::Goto(root.root()),
+        };
         let element = Element {
-            target: Some(Target::Chain(list.root())),
-            ..node_element(&map, &[list.node?])
+            target: Some(target),
+            ..node_element(&map, &[entry.node?])
         };
         Some((map, element))
     }
@@ -176,13 +224,25 @@ impl Layout {
 
     /// True when packets of a class may find a list in a section.
     pub(in crate::nft) fn has_lists(&self, family: Family, section: Section, class: Class) -> bool {
-        let list = ListKey {
-            family,
-            section,
-            node: None,
-            class,
-        };
-        let map = listed_map(family, section, class, self.first_number());
-        map.is_some_and(|map| self.has_set(&map)) || self.lists.get(&list).is_some()
+        // Where others find one, bare packets may find none, but not the other way round.
+        let scope = Scope::Full;
+        match listed_map(family, section, class, scope, self.first_number()) {
+            Some(map) => self.has_set(&map),
+            None => self
+                .root_of_section(family, section, class, scope)
+                .is_some(),
+        }
+    }
+
+    /// The chain of the list that packets meet in a section without nodes, if there is one.
+    pub(in crate::nft) fn root_of_section(
+        &self,
+        family: Family,
+        section: Section,
+        class: Class,
+        scope: Scope,
+    ) -> Option<String> {
+        let list = ListKey::new((family, section, None), class, scope);
+        self.root_for(list).map(|root| root.root())
     }
 }
