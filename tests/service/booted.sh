@@ -180,7 +180,8 @@ refused pidof flowacl
 dpkg -P flowacl >/dev/null
 refused stat /etc/flowacl
 refused stat /var/lib/flowacl
-rm -r /etc/systemd/system/flowacl.service.d && systemctl daemon-reload
+rm -rf /etc/systemd/system/flowacl.service.d
+systemctl daemon-reload
 same "LoadState" "$(property LoadState)" not-found
 same "what failed meanwhile" "$(systemctl --failed --no-legend | wc -l)" 0
 echo "started, upgraded and removed"

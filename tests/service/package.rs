@@ -123,7 +123,9 @@ fn systemd_starts_it_and_keeps_it_alive() {
     let script = folder.path().join("booted.sh");
     let [old, new] = VERSIONS.map(|version| package(folder.path(), version));
     let command = [&script, &old, &new].map(|path| path.to_str().unwrap());
-    let options = ["-m", "1024", "-t", "400", "-b", "-r", debian, "-s", path];
+    let options = [
+        "-m", "1024", "-c", "2", "-t", "600", "-b", "-r", debian, "-s", path,
+    ];
     let output = machine::run(&options, &[&["bash"], &command[..]].concat());
     let told = String::from_utf8_lossy(&output.stdout);
     assert!(
