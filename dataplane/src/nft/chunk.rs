@@ -6,7 +6,8 @@
 
 use std::sync::Arc;
 
-use super::compile::{Class, Context, Known};
+use super::compile::Context;
+use super::condition::{Class, Known};
 use super::frame::class_chain;
 use super::installed::Installed;
 use super::layout::Place;

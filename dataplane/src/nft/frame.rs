@@ -7,7 +7,7 @@ use std::collections::BTreeSet;
 
 use netlink_packet_core::NLM_F_CREATE;
 
-use super::compile::{Class, conditions};
+use super::condition::{Class, conditions};
 use super::coverage::{Coverage, Vrf};
 use super::expression::Verdict;
 use super::field::{Field, Test};

@@ -3,9 +3,8 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use super::compile::{
-    Class, Context, Known, Objects, RareTail, buckets, can_match, compile, compile_apart,
-};
+use super::compile::{Context, Objects, RareTail, buckets, compile, compile_apart};
+use super::condition::{Class, Known, can_match};
 use super::key::KeyValue;
 use super::limit::Bucket;
 use super::object::{MEMO_IN_COUNTER, MEMO_PIECE, NamedObject, NftRule, ObjectBody};

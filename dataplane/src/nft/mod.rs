@@ -25,6 +25,7 @@
 
 mod chunk;
 mod compile;
+mod condition;
 mod copy;
 mod coverage;
 mod expression;

@@ -6,7 +6,8 @@
 //! units that may still match.
 
 use super::chunk::Scope;
-use super::compile::{Class, FINISH_CHAIN};
+use super::compile::FINISH_CHAIN;
+use super::condition::Class;
 use super::expression::Verdict;
 use super::field::{Field, Test};
 use super::frame::class_chain;

@@ -6,7 +6,8 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use super::compile::{Class, Context, Objects, buckets, compile_keyed};
+use super::compile::{Context, Objects, buckets, compile_keyed};
+use super::condition::Class;
 use super::expression::{ObjectKind, Verdict};
 use super::field::{Field, Test};
 use super::installed::Installed;

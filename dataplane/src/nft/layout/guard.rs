@@ -3,7 +3,7 @@
 use std::fmt;
 
 use crate::nft::chunk::{Scope, section_chain};
-use crate::nft::compile::Class;
+use crate::nft::condition::Class;
 use crate::nft::field::Field;
 use crate::nft::installed::Installed;
 use crate::nft::key::Key;

@@ -9,7 +9,8 @@ use std::sync::Arc;
 
 use super::{Draft, Layout, listed_map, node_element};
 use crate::nft::chunk::{Chunk, Item, ItemKey, ListKey, Scope, arrange, chains};
-use crate::nft::compile::{Class, Context};
+use crate::nft::compile::Context;
+use crate::nft::condition::Class;
 use crate::nft::object::{Element, NamedSet, Target};
 use crate::nft::plan::Plan;
 use crate::nft::section::Section;

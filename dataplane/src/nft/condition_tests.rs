@@ -5,7 +5,10 @@ use proptest::prelude::*;
 
 use super::super::expression::{Base, Comparison, Expression, MetaKey, SetReference};
 use super::*;
+use crate::desired::Sample;
+use crate::nft::compile::{Context, Objects, RareTail, compile};
 use crate::packet::Packet;
+use crate::rule::Action;
 use crate::rule::{RareFields, RuleId};
 
 /// A packet with what the kernel knows about it before any rule runs.
