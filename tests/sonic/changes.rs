@@ -128,7 +128,7 @@ fn run(mode: Mode, asic: Asic, range_checkers: Option<usize>) {
     let tight = asic.capacity.is_some() || range_checkers.is_some();
     let scene = Scene::start_with(mode, asic, |options| dataplane::sonic::Options {
         range_checkers,
-        priorities: (1, 400),
+        priorities: (1, if tight { 160 } else { 400 }),
         ..options
     });
     let Some(mut scene) = scene else { return };

@@ -208,19 +208,17 @@ impl Acl {
                 placed.push(old.swap_remove(index));
                 continue;
             }
-            let same_tests = |placed: &&Placed| matches!(&placed.content, Content::Entry(old, _) if **old == entry);
-            let taken = old.iter().find(same_tests).map(|placed| placed.priority);
-            let new = Placed {
+            let mut new = Placed {
                 family: self.family,
                 name: self.next_name(owner),
                 owner,
-                priority: if taken == Some(first) {
-                    first + 1
-                } else {
-                    first
-                },
+                priority: first,
                 content: Content::Entry(Arc::new(entry), verdict),
             };
+            let in_the_way = |old: &Placed| old.priority == first && old.conflicts(&new);
+            if old.iter().any(in_the_way) {
+                new.priority = first + 1;
+            }
             change.put.push(new.clone());
             placed.push(new);
         }

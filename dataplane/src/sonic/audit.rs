@@ -68,6 +68,7 @@ impl Running {
     /// it says of the tables is taken in.
     fn tables_were_wiped(&mut self) -> Result<bool, BackendError> {
         let mut wiped = false;
+        let out_of_force = self.out_of_force.len();
         for family in Family::ALL {
             let status = status::of_table(&mut self.databases.state, family)?;
             if status == Status::Silent && !self.out_of_force.contains_key(&family) {
@@ -77,6 +78,11 @@ impl Running {
             if status == Status::Active {
                 self.judge_table(family, &status);
             }
+        }
+        if self.out_of_force.len() < out_of_force {
+            // A table that can have rules has guards.
+            let (settings, links) = (self.settings.clone(), self.links.clone());
+            self.reconfigure(&settings, &links)?;
         }
         Ok(wiped)
     }

@@ -202,6 +202,16 @@ impl Backend for Sonic {
         let groups = running.dialect.binds_groups();
         let mut warnings = running.ports.warnings(&running.settings.interfaces, groups);
         warnings.extend(running.out_of_force.values().cloned());
+        let of_guards = running.model.placed().filter(|placed| {
+            let name = (placed.family, placed.name.clone());
+            placed.owner == Owner::Guard && running.unconfirmed.contains_key(&name)
+        });
+        let of_guards = of_guards.count();
+        if of_guards > 0 {
+            warnings.push(format!(
+                "{of_guards} entries that protect sessions are not confirmed by the switch"
+            ));
+        }
         if !running.lingering.is_empty() {
             warnings.push(format!(
                 "{} entries were deleted and are still in the ASIC",

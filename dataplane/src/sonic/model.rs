@@ -460,3 +460,7 @@ impl Pool {
         self.documents.into_values().flatten().map(Placed::found)
     }
 }
+
+#[cfg(test)]
+#[path = "model_tests.rs"]
+mod tests;

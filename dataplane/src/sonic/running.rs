@@ -7,7 +7,7 @@ use std::time::Instant;
 use redis::Pipeline;
 
 use super::database::Databases;
-use super::document::{Dialect, Kind, encode, table_name, type_name};
+use super::document::{Dialect, Kind, Mode, encode, table_name, type_name};
 use super::ledger::{EntryName, Ledger};
 use super::memo::Memos;
 use super::model::{Model, Refusal, guard_entries};
@@ -87,9 +87,38 @@ impl Running {
             compare_at: Instant::now(),
             repaired: 0,
         };
+        running.clear_other_database()?;
         running.establish_tables()?;
         running.install(rules)?;
         Ok(running)
+    }
+
+    /// Deletes what is left of a time when the rules were written to the other database: one table in both would be two
+    /// opinions.
+    fn clear_other_database(&mut self) -> Result<(), BackendError> {
+        let mode = self.options.mode;
+        let other = match mode {
+            Mode::ConfigDb => Mode::ApplDb,
+            Mode::ApplDb => Mode::ConfigDb,
+        };
+        for family in Family::ALL {
+            let databases = &mut self.databases;
+            let tables = [
+                (Kind::Table, table_name(family)),
+                (Kind::TableType, type_name(family)),
+            ];
+            let mut is_there = false;
+            for (kind, key) in tables {
+                is_there |= store::read(other, databases, kind, key)?.is_some();
+            }
+            if is_there {
+                self.options.mode = other;
+                let removed = self.remove_tables(&[family]);
+                self.options.mode = mode;
+                removed?;
+            }
+        }
+        Ok(())
     }
 
     /// Makes types and tables what they shall be. A table whose type is another one goes with all its entries.
