@@ -66,6 +66,11 @@ pub trait Capability: Send + Sync {
     /// Says whether the rule can be expressed exactly; if not, why. Pure.
     fn check(&self, rule: &Rule) -> Result<(), Unsupported>;
 
+    /// The most changes that one commit should have: carrying it out takes time, in which the packet filter does nothing else.
+    fn commit_max(&self) -> usize {
+        usize::MAX
+    }
+
     /// How many entries of a hardware table the rule takes, for each pattern of interfaces; `None` where that is no matter.
     fn entries(&self, _rule: &Rule) -> Option<usize> {
         None

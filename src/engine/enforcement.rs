@@ -188,7 +188,7 @@ pub enum Enforced {
 }
 
 /// Desired state, installed state and the commit in flight.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Enforcement {
     slots: BTreeMap<RouteKey, Slot>,
     /// Slots that differ from what is installed, but for those that are in flight and have not changed since.
@@ -200,7 +200,9 @@ pub struct Enforcement {
     /// Slots that an operator waits for: they go first, storm or not.
     urgent: Vec<RouteKey>,
     last_id: u64,
-    /// Most changes in one commit while a refusal is being narrowed down.
+    /// Most changes in one commit.
+    commit_max: usize,
+    /// The same while a refusal is being narrowed down.
     narrowed: Option<usize>,
     retry: Option<Retry>,
     pace: Pace,
@@ -215,6 +217,22 @@ struct Retry {
 }
 
 impl Enforcement {
+    /// Nothing wanted, nothing there; commits of at most `commit_max` changes.
+    pub fn new(commit_max: usize) -> Self {
+        Self {
+            slots: BTreeMap::new(),
+            unsettled: BTreeSet::new(),
+            in_flight: None,
+            waiting: BTreeSet::new(),
+            urgent: Vec::new(),
+            last_id: 0,
+            commit_max: commit_max.min(COMMIT_MAX),
+            narrowed: None,
+            retry: None,
+            pace: Pace::default(),
+        }
+    }
+
     /// The id for the rule at `key`: the one it has, or a new one.
     pub fn rule_id(&mut self, key: &RouteKey) -> RuleId {
         match self.slots.get(key) {
@@ -274,7 +292,7 @@ impl Enforcement {
         if self.in_flight.is_some() || self.unsettled.is_empty() || waiting {
             return None;
         }
-        let limit = self.narrowed.unwrap_or(COMMIT_MAX);
+        let limit = self.narrowed.unwrap_or(self.commit_max);
         let mut commit = Vec::with_capacity(self.unsettled.len().min(limit));
         let mut changes = Changes::default();
         while commit.len() < limit
@@ -329,7 +347,7 @@ impl Enforcement {
         match result {
             Ok(()) => {
                 self.retry = None;
-                self.narrowed = self.narrowed.map(|limit| (2 * limit).min(COMMIT_MAX));
+                self.narrowed = self.narrowed.map(|limit| (2 * limit).min(self.commit_max));
                 let mut made_room = false;
                 for (key, rule) in commit {
                     if let Some(slot) = self.slots.get_mut(&key) {

@@ -159,10 +159,10 @@ impl Engine {
     pub fn new(local: LocalSpeaker, capability: Arc<dyn Capability>) -> Self {
         Self {
             local,
+            enforcement: Enforcement::new(capability.commit_max()),
             capability,
             peers: HashMap::new(),
             rib: Rib::default(),
-            enforcement: Enforcement::default(),
             counters: Vec::new(),
             impaired: Vec::new(),
             tiers: Shared::default(),

@@ -8,12 +8,14 @@ use dataplane::packet::Packet;
 use dataplane::rule::RuleId;
 use dataplane::sonic::{Mode, Options, Sonic};
 use redis::Connection;
+use serde_json::{Map, Value};
 
 use crate::asic::{Asic, Fate};
 use crate::eventually;
 use crate::orchagent::Orchagent;
 use crate::scene::{Scene, links, settings};
 use crate::server::{APPL_DB, CONFIG_DB};
+use crate::yang::Models;
 
 /// Both ways into the switch.
 const MODES: [Mode; 2] = [Mode::ConfigDb, Mode::ApplDb];
@@ -50,6 +52,26 @@ fn document(connection: &mut Connection, key: &str) -> BTreeMap<String, String> 
     redis::cmd("HGETALL").arg(key).query(connection).unwrap()
 }
 
+/// All that CONFIG_DB has of our tables, in the form of `config_db.json`.
+fn configuration(config: &mut Connection) -> Value {
+    let mut tables = Map::new();
+    for key in keys(config, "ACL_*FLOWACL*") {
+        let (table, name) = key.split_once('|').unwrap();
+        let fields = document(config, &key);
+        let fields = fields
+            .into_iter()
+            .map(|(field, value)| match field.strip_suffix('@') {
+                Some(list) => (list.to_string(), value.split(',').collect()),
+                None => (field, Value::from(value)),
+            });
+        let of_table = tables
+            .entry(table)
+            .or_insert_with(|| Value::Object(Map::new()));
+        of_table[name] = Value::Object(fields.collect());
+    }
+    Value::Object(tables)
+}
+
 /// Audits until something was put right and the switch has taken it.
 fn repaired(scene: &mut Scene) -> String {
     let mut culprit = None;
@@ -79,6 +101,7 @@ const THREE: [(u64, &str); 3] = [(1, NTP), (2, WEB), (3, SIXES)];
 
 #[test]
 fn rules_are_written_as_the_switch_reads_them() {
+    let models = Models::find();
     for mode in MODES {
         let Some(mut scene) = Scene::start(mode, Asic::default()) else {
             return;
@@ -131,6 +154,12 @@ fn rules_are_written_as_the_switch_reads_them() {
             document(&mut database, table)[list],
             "Ethernet0,Ethernet4,PortChannel1"
         );
+        if mode == Mode::ConfigDb
+            && let Some(models) = &models
+        {
+            let written = configuration(&mut database);
+            assert_eq!(models.validate(scene.options.release, &written), Ok(()));
+        }
         scene.backend.stop().unwrap();
         assert_eq!(foreign(&mut config), before, "{mode:?}");
         let left = keys(&mut database, "*FLOWACL*");
@@ -621,4 +650,26 @@ fn facts_for_operators() {
     assert_eq!(facts["entries in FLOWACL_V4"], "2 of rules, 2 of guards");
     assert_eq!(facts["bound to"], "Ethernet0, Ethernet4, PortChannel1");
     assert_eq!(facts["not confirmed by the switch"], "0");
+}
+
+#[test]
+fn the_other_database_is_cleared() {
+    for mode in MODES {
+        let Some(mut scene) = Scene::start(mode, Asic::default()) else {
+            return;
+        };
+        scene.announce(&THREE);
+        scene.options.mode = match mode {
+            Mode::ConfigDb => Mode::ApplDb,
+            Mode::ApplDb => Mode::ConfigDb,
+        };
+        // Rules of the other database are not taken over: neighbors resend them.
+        scene.installed.clear();
+        assert!(scene.restart().is_empty());
+        let (number, _) = place(mode);
+        let left = keys(&mut scene.server.connect(number), "*FLOWACL*");
+        assert!(left.is_empty(), "{mode:?}: {left:?}");
+        scene.announce(&THREE);
+        in_force(&scene);
+    }
 }

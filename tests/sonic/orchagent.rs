@@ -45,7 +45,9 @@ pub struct Orchagent {
     asic: Arc<Mutex<Asic>>,
     stop: Arc<AtomicBool>,
     /// While it is set, nothing is done.
-    pub paused: Arc<AtomicBool>,
+    paused: Arc<AtomicBool>,
+    /// It has been noticed that it is set.
+    resting: Arc<AtomicBool>,
     thread: Option<JoinHandle<()>>,
 }
 
@@ -55,12 +57,15 @@ impl Orchagent {
         let asic = Arc::new(Mutex::new(asic));
         let stop = Arc::new(AtomicBool::new(false));
         let paused = Arc::new(AtomicBool::new(false));
+        let resting = Arc::new(AtomicBool::new(false));
         let mut worker = Worker::new(server, &asic, seed);
         let mut events = Events::start(server, &stop);
         let (worker_stop, worker_paused) = (stop.clone(), paused.clone());
+        let worker_resting = resting.clone();
         let thread = thread::spawn(move || {
             while !worker_stop.load(Ordering::Relaxed) {
                 let is_paused = worker_paused.load(Ordering::Relaxed);
+                worker_resting.store(is_paused, Ordering::Relaxed);
                 // A server that goes away takes the stand-in with it.
                 let Some(keys) = events.take() else { return };
                 if is_paused {
@@ -75,6 +80,7 @@ impl Orchagent {
             asic,
             stop,
             paused,
+            resting,
             thread: Some(thread),
         }
     }
@@ -87,6 +93,10 @@ impl Orchagent {
     /// Stops doing anything, until it is false again.
     pub fn pause(&self, pause: bool) {
         self.paused.store(pause, Ordering::Relaxed);
+        crate::eventually("it has noticed", || {
+            let noticed = self.resting.load(Ordering::Relaxed) == pause;
+            noticed.then_some(()).ok_or_else(String::new)
+        });
     }
 
     /// Writes what the hardware has counted, as the poller of the switch does every ten seconds.

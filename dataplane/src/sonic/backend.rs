@@ -18,6 +18,10 @@ use crate::desired::{Changes, Link, Settings};
 use crate::rule::{Family, Rule, RuleId};
 use crate::tcam::profile::Profile;
 
+/// Most rules in one commit: releases before the priorities were sorted take up to a tenth of a second for each entry of a
+/// long table.
+const COMMIT_MAX: usize = 128;
+
 /// ACL tables of a switch with SONiC.
 pub struct Sonic {
     options: Options,
@@ -59,6 +63,15 @@ struct SonicCapability {
 impl Capability for SonicCapability {
     fn check(&self, rule: &Rule) -> Result<(), Unsupported> {
         compile(rule, self.dialect, &self.profile).map(drop)
+    }
+
+    fn entries(&self, rule: &Rule) -> Option<usize> {
+        let compiled = compile(rule, self.dialect, &self.profile);
+        compiled.ok().map(|(entries, _)| entries.len())
+    }
+
+    fn commit_max(&self) -> usize {
+        COMMIT_MAX
     }
 }
 
