@@ -47,6 +47,26 @@ impl Default for Options {
 }
 
 impl Options {
+    /// A switch by a name such as `202405-mellanox-config_db`: release, ASIC and database, of which any may be left out.
+    pub fn named(name: &str) -> Result<Self, String> {
+        let mut options = Self::default();
+        for word in name.split('-') {
+            if let Ok(release) = word.parse() {
+                options.release = release;
+            } else if let Ok(asic) = word.parse() {
+                options.asic = asic;
+            } else if let Ok(mode) = word.parse() {
+                options.mode = mode;
+            } else {
+                return Err(format!(
+                    "{word:?} is neither a release of SONiC (202205 to 202605, master), nor an ASIC (mellanox, clounix, \
+                     broadcom, other), nor a database (appl_db, config_db)"
+                ));
+            }
+        }
+        Ok(options)
+    }
+
     /// What entries can say on this switch.
     pub fn profile(&self) -> Profile {
         let mut profile = sonic(self.release, self.asic);
@@ -68,6 +88,29 @@ impl FromStr for Mode {
             "appl_db" => Ok(Mode::ApplDb),
             "config_db" => Ok(Mode::ConfigDb),
             _ => Err(format!("{name:?} is neither \"appl_db\" nor \"config_db\"")),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn switches_have_names() {
+        let options = Options::named("202405-mellanox-config_db").unwrap();
+        assert_eq!(options.release, Release::R202405);
+        assert_eq!(
+            (options.asic, options.mode),
+            (Asic::Mellanox, Mode::ConfigDb)
+        );
+        assert_eq!(options.profile().range_checkers, Some(16));
+        assert_eq!(
+            Options::named("broadcom").unwrap().release,
+            Options::default().release
+        );
+        for bad in ["", "202405-spectrum", "202405 mellanox"] {
+            assert!(Options::named(bad).is_err(), "{bad:?}");
         }
     }
 }

@@ -19,7 +19,7 @@ pub enum Owner {
 }
 
 impl Owner {
-    /// `R45_7` for the seventh entry of rule 45; names are never used twice.
+    /// `R45_7` for an entry of rule 45; a number is never used twice in a table.
     pub fn name(self, number: u64) -> Arc<str> {
         match self {
             Owner::Guard => format!("GUARD_{number}"),
