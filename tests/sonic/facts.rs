@@ -386,12 +386,12 @@ fn what_is_shown_beforehand() {
     assert_eq!(
         config["ACL_TABLE"]["FLOWACL_V4"],
         json!({
-            "policy_desc": "BGP FlowSpec, written by flowacl", "type": "FLOWACL_TYPE_V4", "stage": "ingress",
+            "policy_desc": "BGP FlowSpec, written by flowacl", "type": "FLOWACL_CONFIG_V4", "stage": "ingress",
             "ports": [],
         })
     );
     assert_eq!(
-        config["ACL_TABLE_TYPE"]["FLOWACL_TYPE_V6"],
+        config["ACL_TABLE_TYPE"]["FLOWACL_CONFIG_V6"],
         json!({
             "MATCHES": [
                 "IP_TYPE", "SRC_IPV6", "DST_IPV6", "IP_PROTOCOL", "L4_SRC_PORT", "L4_DST_PORT",

@@ -299,7 +299,7 @@ fn render(
         }
     };
     for family in Family::ALL {
-        let (table, table_type) = (table_name(family), type_name(family));
+        let (table, table_type) = (table_name(family), type_name(options.mode, family));
         add(
             Kind::TableType,
             table_type.into(),

@@ -63,10 +63,15 @@ pub const fn table_name(family: Family) -> &'static str {
 }
 
 /// The name of the type of that table.
-pub const fn type_name(family: Family) -> &'static str {
-    match family {
-        Family::Ipv4 => "FLOWACL_TYPE_V4",
-        Family::Ipv6 => "FLOWACL_TYPE_V6",
+///
+/// Each database has its own: nobody confirms that a type was deleted, and orchagent might take a late deletion in one for
+/// one in the other.
+pub const fn type_name(mode: Mode, family: Family) -> &'static str {
+    match (mode, family) {
+        (Mode::ConfigDb, Family::Ipv4) => "FLOWACL_CONFIG_V4",
+        (Mode::ConfigDb, Family::Ipv6) => "FLOWACL_CONFIG_V6",
+        (Mode::ApplDb, Family::Ipv4) => "FLOWACL_APPL_V4",
+        (Mode::ApplDb, Family::Ipv6) => "FLOWACL_APPL_V6",
     }
 }
 
@@ -261,7 +266,7 @@ impl Dialect {
     pub fn table(self, family: Family, ports: &[String]) -> Fields {
         Fields::from([
             ("policy_desc", text("BGP FlowSpec, written by flowacl")),
-            ("type", text(type_name(family))),
+            ("type", text(type_name(self.mode, family))),
             ("stage", text("ingress")),
             ("ports", Value::List(ports.to_vec())),
         ])

@@ -105,7 +105,7 @@ impl Running {
             let databases = &mut self.databases;
             let tables = [
                 (Kind::Table, table_name(family)),
-                (Kind::TableType, type_name(family)),
+                (Kind::TableType, type_name(other, family)),
             ];
             let mut is_there = false;
             for (kind, key) in tables {
@@ -126,7 +126,7 @@ impl Running {
         let mode = self.options.mode;
         for family in Family::ALL {
             let table_type = encode(mode, &self.dialect.table_type(family));
-            let (type_key, table_key) = (type_name(family), table_name(family));
+            let (type_key, table_key) = (type_name(mode, family), table_name(family));
             let found = store::read(mode, &mut self.databases, Kind::TableType, type_key)?;
             let table = store::read(mode, &mut self.databases, Kind::Table, table_key)?;
             if found.is_some_and(|found| found != table_type)
@@ -206,7 +206,7 @@ impl Running {
             let documents = [
                 (
                     Kind::TableType,
-                    type_name(family),
+                    type_name(mode, family),
                     self.dialect.table_type(family),
                 ),
                 (
@@ -252,7 +252,7 @@ impl Running {
             let table = [delete(Kind::Table, table_name(*family))];
             store::write(mode, &mut self.databases, &table)?;
             status::table_has_gone(&mut self.databases.state, *family, patience)?;
-            let table_type = [delete(Kind::TableType, type_name(*family))];
+            let table_type = [delete(Kind::TableType, type_name(mode, *family))];
             store::write(mode, &mut self.databases, &table_type)?;
         }
         Ok(())
@@ -539,7 +539,7 @@ pub(super) fn watch(
             format!(
                 "{}{}",
                 store::prefix(mode, Kind::TableType),
-                type_name(family)
+                type_name(mode, family)
             ),
         ]
     };
