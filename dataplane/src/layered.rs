@@ -220,6 +220,10 @@ impl Capability for Either {
     fn entries(&self, rule: &Rule) -> Option<usize> {
         self.hardware.entries(rule)
     }
+
+    fn commit_max(&self) -> usize {
+        self.hardware.commit_max().min(self.software.commit_max())
+    }
 }
 
 impl Backend for Layered {

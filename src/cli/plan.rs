@@ -38,12 +38,14 @@ Examples:
       flowacl plan --backend nftables
   flowacl plan --config /etc/flowacl/flowacl.toml flows.txt
   flowacl plan --backend cumulus --profile spectrum1 flows.txt
+  flowacl plan --backend sonic --profile 202411-mellanox-config_db flows.txt
   echo 'ipv4-flow 0a0120cb0071050381110681' | flowacl plan --backend sim --json")]
 pub(super) struct Arguments {
     /// The packet filter: nftables, cumulus, sonic or sim; without it that of the configuration, or nftables
     #[arg(long, value_name = "BACKEND")]
     backend: Option<BackendKind>,
-    /// The hardware of a switch, as dataplane.cumulus.profile has it: spectrum1, spectrum2, trident3 and so on
+    /// The hardware of a switch: spectrum1, trident3 and so on, as dataplane.cumulus.profile has it, or release, ASIC and
+    /// database of SONiC
     #[arg(long, value_name = "PROFILE")]
     profile: Option<String>,
     /// A configuration: where route targets lead, which interfaces are in a group, and all of [dataplane]

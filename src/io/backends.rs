@@ -51,7 +51,8 @@ pub fn planning(mut config: Dataplane, profile: Option<&str>) -> Result<Box<dyn 
                 "--backend cumulus wants a --profile: what fits depends on the hardware".into(),
             );
         }
-        (BackendKind::Nftables | BackendKind::Sonic | BackendKind::Sim, Some(_)) => {
+        (BackendKind::Sonic, Some(name)) => config.sonic = sonic::Options::named(name)?,
+        (BackendKind::Nftables | BackendKind::Sim, Some(_)) => {
             return Err(format!("--backend {} has no profiles", config.backend));
         }
         (_, None) => {}

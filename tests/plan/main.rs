@@ -29,20 +29,23 @@ fn plan(arguments: &[&str], flows: &Path) -> String {
 #[test]
 fn plans_are_those_that_people_have_read() {
     let flows = here("switch.flows");
-    for profile in [
-        "spectrum1",
-        "spectrum1-ip-acl-heavy",
-        "trident3",
-        "tomahawk",
+    for (backend, profile) in [
+        ("cumulus", "spectrum1"),
+        ("cumulus", "spectrum1-ip-acl-heavy"),
+        ("cumulus", "trident3"),
+        ("cumulus", "tomahawk"),
+        ("sonic", "202205-config_db"),
+        ("sonic", "202411-mellanox-config_db"),
+        ("sonic", "appl_db"),
     ] {
-        let arguments = ["--backend", "cumulus", "--profile", profile];
+        let arguments = ["--backend", backend, "--profile", profile];
         // What a later process reads is no matter here.
         let text = plan(&arguments, &flows);
         let text: String = text
             .split_inclusive('\n')
             .filter(|line| !line.starts_with("# memo "))
             .collect();
-        let golden = here(&format!("cumulus-{profile}.txt"));
+        let golden = here(&format!("{backend}-{profile}.txt"));
         if std::env::var_os("FLOWACL_WRITE").is_some() {
             std::fs::write(&golden, &text).unwrap();
         }
@@ -88,6 +91,10 @@ fn a_profile_belongs_to_a_switch() {
         (
             &["--backend", "cumulus", "--profile", "spectrum9"],
             "is no profile; there are spectrum1",
+        ),
+        (
+            &["--backend", "sonic", "--profile", "spectrum1"],
+            "neither a release of SONiC",
         ),
         (
             &["--backend", "nftables", "--profile", "spectrum1"],

@@ -8,7 +8,7 @@ use serde_json::{Map, Value as Json};
 use super::database::Databases;
 use super::document::{Dialect, Fields, Kind, Value, table_name, type_name};
 use super::memo::Memos;
-use super::model::{Model, compile, guard_entries};
+use super::model::{Model, Refusal, compile, guard_entries};
 use super::options::Options;
 use super::placed::{Content, Owner};
 use super::running::Running;
@@ -161,6 +161,18 @@ impl Backend for Sonic {
         match render(&self.options, settings, links, &bound, rules) {
             Ok(text) => text,
             Err(error) => format!("# {error}\n"),
+        }
+    }
+
+    fn without_room(&self, settings: &Settings, rules: &[Arc<Rule>]) -> Vec<(RuleId, String)> {
+        let dialect = Dialect::of(&self.options);
+        let guards = guard_entries(settings, &[], dialect, &self.options.profile());
+        let planned = guards.and_then(|guards| {
+            Model::plan_from(&self.options, 0, Vec::new(), rules, guards).map(drop)
+        });
+        match planned {
+            Err(Refusal::Full(rules)) => rules,
+            Ok(()) | Err(Refusal::Unsupported { .. }) => Vec::new(),
         }
     }
 
