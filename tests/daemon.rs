@@ -24,6 +24,11 @@ mod permissions;
 mod reload;
 #[path = "daemon/sessions.rs"]
 mod sessions;
+#[allow(dead_code, reason = "tests/switch uses the rest")]
+#[path = "switch/scene.rs"]
+mod scene;
+#[path = "daemon/switch.rs"]
+mod switch;
 #[path = "daemon/visitor.rs"]
 mod visitor;
 

@@ -1,0 +1,81 @@
+//! The daemon on a switch with Cumulus Linux, whose `cl-acltool` is a stand-in.
+
+use super::*;
+use crate::scene::{Switch, has_python};
+
+/// A daemon that programs the switch.
+fn start(switch: &Switch) -> Daemon {
+    let options = &switch.options;
+    let dataplane = format!(
+        "backend = \"cumulus\"\n[dataplane.cumulus]\nprofile = \"spectrum1\"\n\
+         policy_file = \"{}\"\npolicy_conf = \"{}\"\ntool = \"{}\"\n",
+        options.policy_file.display(),
+        options.policy_conf.display(),
+        options.tool.display()
+    );
+    Daemon::start_with(|port, directory| {
+        let text = configuration(port, directory, ANYBODY);
+        assert!(text.contains(SIM), "{text}");
+        let text = text.replace(SIM, "");
+        format!("{text}\n[dataplane]\n{dataplane}")
+    })
+}
+
+/// A second flow, with the NLRI of [`OTHER_FLOW`], whose rate no policer counts.
+const UDP: &str =
+    "flow route { match { destination 203.0.113.0/24; protocol udp; } then { discard; } }";
+
+/// What the other tests use.
+const SIM: &str = "[dataplane]\nbackend = \"sim\"\n";
+
+#[test]
+fn rules_are_in_hardware_and_go_with_the_daemon() {
+    if !has_python() {
+        return;
+    }
+    let switch = Switch::new("spectrum1", false);
+    let mut daemon = start(&switch);
+    let controller = daemon.announce("127.0.0.2", &[FLOW, UDP]);
+    daemon.has_rules(&[
+        (NLRI, "127.0.0.2", "installed"),
+        (OTHER_NLRI, "127.0.0.2", "installed"),
+    ]);
+    let rules = daemon.show("rules");
+    let entries: u64 = rules["rules"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|rule| rule["entries"].as_u64().unwrap())
+        .sum();
+    let lines = switch.hardware();
+    assert!(
+        lines.iter().all(|line| line.contains("-i swp+")),
+        "{lines:?}"
+    );
+    let rules = lines.iter().filter(|line| line.ends_with("DROP")).count() as u64;
+    assert_eq!(rules, entries, "{lines:?}");
+    let facts = daemon.show("dataplane")["facts"].to_string();
+    assert!(facts.contains("port range checkers"), "{facts}");
+    // What the tool refuses is unsupported with its words, and only that.
+    let refused = lines.last().unwrap();
+    drop(controller);
+    daemon.has_rules(&[]);
+    switch.set_fault(&format!("refuse {refused}"));
+    let _controller = daemon.announce("127.0.0.2", &[FLOW, UDP]);
+    eventually("one is refused", || {
+        let mut states: Vec<String> = daemon
+            .rules()
+            .into_iter()
+            .map(|(.., state)| state)
+            .collect();
+        states.sort();
+        match states == ["installed", "unsupported"] {
+            true => Ok(()),
+            false => Err(format!("{states:?}\n{}", daemon.log())),
+        }
+    });
+    let reasons = daemon.show("rules").to_string();
+    assert!(reasons.contains("TOS match extension"), "{reasons}");
+    assert_eq!(daemon.program.stop(), Some(0));
+    assert_eq!((switch.file(), switch.hardware()), (None, vec![]));
+}
