@@ -266,6 +266,30 @@ fn plan_prints_what_would_be_installed() {
 }
 
 #[test]
+fn plan_reads_what_names_stand_for() {
+    let flows = "flow route { match { destination 203.0.113.5/32; } then { redirect 65001:100; } }\n\
+        flow route { match { destination 203.0.113.6/32; } \
+        scope { interface-set transitive:input:65001:7; } then { discard; } }\n";
+    let config = "[bgp]\nlocal_as = 65001\nrouter_id = \"192.0.2.2\"\n\
+        [[redirect]]\nroute_target = \"65001:100\"\ntable = 200\n\
+        [[interface_set]]\ngroup = \"65001:7\"\ninterfaces = [\"swp*\"]\n\
+        [dataplane]\ninterfaces = [\"eth7\"]\n";
+    let ((_flows, flows), (_config, config)) = (file(flows), file(config));
+    let (_, without, _) = flowacl(&["plan", &flows]);
+    assert!(without.contains("0 of 2 flows"), "{without}");
+    let (code, with, stderr) = flowacl(&["plan", "--config", &config, &flows]);
+    assert_eq!(code, 0, "{stderr}");
+    for text in [
+        "2 of 2 flows",
+        "iifname \"swp*\"",
+        "iifname \"eth7\"",
+        "meta mark set",
+    ] {
+        assert!(with.contains(text), "{text}: {with}");
+    }
+}
+
+#[test]
 fn plan_tells_every_error_with_its_place() {
     let text = "flow route { match { destination 203.0.113.0/33; } then { discard; } }\n\
         ipv4-flow 00\n";
