@@ -8,7 +8,8 @@
 //! - [`layout`] gives it its place, in a map ([`mod@unit`]) or in an ordered list ([`chunk`]), and finds
 //!   out what a commit changes, with [`journal`]s to go back; [`structure`] makes the chains that lead
 //!   there;
-//! - [`compile`] turns rules and units into nft rules: [`statement`]s about [`field`]s;
+//! - [`condition`] says what a packet must be, and [`compile`] turns rules and units into nft rules:
+//!   [`statement`]s about [`field`]s;
 //! - [`coverage`] and [`frame`] say which packets are evaluated at all;
 //! - [`object`] and [`expression`] encode it as [`message`]s, and [`plan`] puts them in order;
 //! - `table` sends them by `transport`, conditional on the generation of the ruleset, compares
