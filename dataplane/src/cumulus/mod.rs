@@ -1,9 +1,9 @@
 //! Cumulus Linux: rules as a policy file that `cl-acltool` programs into the switch.
 //!
-//! In the order of the data flow: [`policer`] says rates in the tool's units; [`line`] writes one entry as a line of the file;
-//! [`plan`] gives each rule its lines, within the room that the hardware has; [`file`] makes a file of the plan, and reads what
-//! an earlier process needs to be remembered of; [`output`] understands what the tool prints. They are pure.
-//! [`tool`] runs it, [`disk`] replaces the file, and [`Cumulus`] is the [`Backend`](crate::backend::Backend).
+//! In the order of the data flow: [`policer`] says rates in the tool's units; [`mod@line`] writes one entry as a line of
+//! the file; [`plan`] gives each rule its lines, within the room that the hardware has; [`mod@file`] makes a file of the
+//! plan, and reads what an earlier process needs to be remembered of; [`output`] understands what the tool prints. They
+//! are pure. [`tool`] runs it, [`disk`] replaces the file, and [`Cumulus`] is the [`Backend`](crate::backend::Backend).
 //!
 //! The file holds one line for each entry, chain and interface, in the syntax that stock `iptables` reads, too. First match wins,
 //! and `ACCEPT`, `DROP` and the targets that mark end the evaluation; `POLICE` does not, so that it is followed by an `ACCEPT`

@@ -47,9 +47,13 @@ fn limited() -> Action {
 /// The lines of one rule on a switch, as text.
 fn lines_of(options: &Options, rule: &Arc<Rule>) -> Result<Vec<String>, Unsupported> {
     Capabilities(options.clone()).check(rule)?;
-    let plan = Plan::new(options, &Settings::default(), &[], &[rule.clone()], |_| {
-        false
-    })
+    let plan = Plan::new(
+        options,
+        &Settings::default(),
+        &[],
+        std::slice::from_ref(rule),
+        |_| false,
+    )
     .unwrap();
     assert_eq!(plan.refused, []);
     let lines = plan.rules[0].lines.iter();
@@ -368,7 +372,7 @@ fn no_rule_is_in_force_without_what_guards_it() {
         Plan::new(&options, &Settings::default(), &[], rules, |_| false).unwrap()
     };
     assert_eq!(
-        plan(&[ipv4.clone()]).guards,
+        plan(std::slice::from_ref(&ipv4)).guards,
         [],
         "of IPv6 there is nothing to guard"
     );

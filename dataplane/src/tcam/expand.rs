@@ -15,7 +15,8 @@ const TCP: u8 = 6;
 const UDP: u8 = 17;
 /// Protocol number of ICMPv6.
 const ICMPV6: u8 = 58;
-/// IPv6 extension headers, of which none is ever the upper-layer protocol of a packet: what is behind AH and ESP is not known.
+/// IPv6 extension headers, of which none is ever the upper-layer protocol of a packet: what is behind AH and ESP is not
+/// known.
 const EXTENSION_HEADERS: [u32; 6] = [0, 43, 44, 50, 51, 60];
 /// Octets of the shortest IPv4 packet.
 const LEAST_IPV4_PACKET: u32 = 20;
@@ -256,8 +257,8 @@ struct Transport {
     tcp_flags: Option<Cube>,
 }
 
-/// What entries test of the transport header. They are the same for all protocols, of which there is one where anything but ports is
-/// looked at.
+/// What entries test of the transport header: the same for all protocols, of which there is one where anything but ports
+/// is looked at.
 fn transports(
     matches: &Match,
     language: &Language,
@@ -322,8 +323,8 @@ type PortPair = (Option<Ports>, Option<Ports>);
 
 /// Destination and source ports of entries.
 ///
-/// Where nothing else tests the transport header, at least one of them is not `None`, so that the entry does not hold for later
-/// fragments.
+/// Where nothing else tests the transport header, at least one of them is not `None`, so that the entry does not hold for
+/// later fragments.
 fn port_pairs(
     matches: &Match,
     language: &Language,
