@@ -73,15 +73,16 @@ impl Installed {
             Some(previous) => previous.memo_version + 1,
             None => known_memo(&rule, known),
         };
-        let mut rare = RareTail::default();
-        rare.redirect = rule.action.route().map(|route| {
-            let mark = known.marks.routes.get(route);
-            mark.expect("routes get their marks before the rules that use them")
-        });
-        rare.copy = rule.action.copy_to().map(|address| {
-            let mark = known.marks.copies.get(&address);
-            mark.expect("addresses get their marks before the rules that use them")
-        });
+        let rare = RareTail {
+            redirect: rule.action.route().map(|route| {
+                let mark = known.marks.routes.get(route);
+                mark.expect("routes get their marks before the rules that use them")
+            }),
+            copy: rule.action.copy_to().map(|address| {
+                let mark = known.marks.copies.get(&address);
+                mark.expect("addresses get their marks before the rules that use them")
+            }),
+        };
         let classes = Class::ALL.map(|class| can_match(&rule, class));
         Self {
             rule,
