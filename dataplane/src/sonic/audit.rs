@@ -21,14 +21,21 @@ impl Running {
     /// Puts right what is not as it shall be; says by whom it had been changed.
     pub fn audit(&mut self) -> Result<Option<Culprit>, BackendError> {
         let [changed, ports] = [0, 1].map(|index| self.watches[index].changed());
-        let (Some(changed), Some(ports)) = (changed, ports) else {
-            self.in_step = false;
-            self.watches = watch(&self.options, &mut self.databases)?;
-            return self.audit();
+        let changed = match (changed, ports) {
+            (Some(changed), Some(ports)) => {
+                if !ports.is_empty() {
+                    self.follow_ports()?;
+                }
+                changed
+            }
+            // Whatever happened meanwhile was missed.
+            (None, _) | (_, None) => {
+                self.in_step = false;
+                self.watches = watch(&self.options, &mut self.databases)?;
+                self.follow_ports()?;
+                Vec::new()
+            }
         };
-        if !ports.is_empty() {
-            self.follow_ports()?;
-        }
         let wiped = self.tables_were_wiped()?;
         // After the first question, which makes connections anew.
         let reconnected = self.connection_count() != self.connections;
