@@ -348,7 +348,7 @@ impl Running {
         if let Err(error) = self.carry_out(&phases) {
             let new = changes.put.iter().map(|rule| rule.id);
             self.memos.gone(new.filter(|id| !known.contains(id)))?;
-            return Err(error);
+            return Err(self.of_this_commit(changes, error));
         }
         self.model = model;
         let left: BTreeSet<RuleId> = self.model.rules().map(|held| held.rule.id).collect();
@@ -356,6 +356,25 @@ impl Running {
             self.ledger.forget(*id);
         }
         self.memos.gone(known.difference(&left).copied())
+    }
+
+    /// The error in terms of the rules of a commit: where there is no room to move others out of their way, there is none
+    /// for those that want to come in between.
+    fn of_this_commit(&self, changes: &Changes, error: BackendError) -> BackendError {
+        let BackendError::NoRoom(mut named) = error else {
+            return error;
+        };
+        named.retain(|(id, _)| changes.put.iter().any(|rule| rule.id == *id));
+        if named.is_empty() {
+            let comes_between = |rule: &&Arc<Rule>| {
+                let table = self.model.table(rule.family);
+                !table.has_tier(&rule.tier)
+            };
+            let reason = "the ASIC has no room to move other entries out of the way";
+            let without_room = changes.put.iter().filter(comes_between);
+            named = without_room.map(|rule| (rule.id, reason.into())).collect();
+        }
+        BackendError::NoRoom(named)
     }
 
     /// Applies other settings or addresses of this machine; rules stay.
