@@ -135,6 +135,12 @@ fn lower_actions(
                 "{legacy} is not followed: that takes import.legacy_redirects and a next hop"
             )));
         }
+        if let Some(rate) = actions.rate_per_source {
+            // Taken for nothing, the rule would accept what it is to limit.
+            return Err(Unsupported(format!(
+                "{rate} is not enforced: rules limit all their packets together"
+            )));
+        }
         rare.redirect = bindings.route(actions, family, notes)?;
         rare.copy_to = copy_to(actions, family)?;
     }

@@ -4,6 +4,7 @@ use crate::flowspec::action::RouteTarget;
 use crate::flowspec::matches::matches;
 use crate::flowspec::testing::{aimed_at, arbitrary_actions, arbitrary_nlri, arbitrary_packet};
 use crate::flowspec::text::parse_flows;
+use crate::wire::community::ExtendedCommunity;
 use crate::wire::iana::FlowFamily;
 use dataplane::rule::{Limit, LimitUnit, Route};
 use dataplane::tcam::expand;
@@ -68,6 +69,21 @@ fn routes_that_no_rule_can_enforce_are_unsupported_with_a_reason() {
         let error = lower_text(&format!("flow route {{ {text} }}")).unwrap_err();
         assert_eq!(error.0, reason, "{text}");
     }
+}
+
+#[test]
+fn a_rate_for_each_source_is_not_taken_for_nothing() {
+    let nlri = parse_flows("flow route { match { port 80; } }")
+        .unwrap()
+        .remove(0)
+        .nlri;
+    let community = ExtendedCommunity([0x83, 0x0c, 0, 24, 0x41, 0x20, 0, 0]);
+    let actions = TrafficFilteringActions::from_communities(&[community], &[]).unwrap();
+    let error = lower(&nlri, &actions.into(), RuleId(0), &Bindings::default()).unwrap_err();
+    assert_eq!(
+        error.0,
+        "rate-limit 10 packets/s for each source /24 is not enforced: rules limit all their packets together"
+    );
 }
 
 #[test]

@@ -166,6 +166,7 @@ pub fn arbitrary_actions() -> impl Strategy<Value = TrafficFilteringActions> {
                     redirect_next_hop: next_hop,
                     copy_to,
                     legacy_redirect: None,
+                    rate_per_source: None,
                     interface_sets,
                     notes: Vec::new(),
                 }

@@ -55,7 +55,9 @@ impl ActionKind {
 
     /// True when `actions` ask for one of this kind.
     fn is_in(self, actions: &TrafficFilteringActions) -> bool {
-        let limits = actions.rate_bytes_per_sec.is_some() || actions.rate_packets_per_sec.is_some();
+        let limits = actions.rate_bytes_per_sec.is_some()
+            || actions.rate_packets_per_sec.is_some()
+            || actions.rate_per_source.is_some();
         let legacy = |copy| {
             actions
                 .legacy_redirect

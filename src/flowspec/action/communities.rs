@@ -1,18 +1,18 @@
-//! Traffic Filtering Actions (RFC 8955 §7, RFC 8956 §6): what the extended communities of a route
-//! ask for.
+//! The extended communities that ask for actions, read and written (RFC 8955 §7, RFC 8956 §6).
 
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
-use std::str::FromStr;
 
-use dataplane::rule::{Limit, LimitUnit};
-
+use super::{
+    InterfaceSet, LegacyRedirect, LegacyTarget, Rate, RatePerSource, RouteTarget,
+    TrafficFilteringActions,
+};
 use crate::wire::community::{ExtendedCommunity, Ipv6ExtendedCommunity};
 
 /// Type and sub-type octets of the communities that ask for something.
 ///
 /// <https://www.iana.org/assignments/bgp-extended-communities>
-mod code {
+pub(super) mod code {
     pub const TRAFFIC_RATE_BYTES: [u8; 2] = [0x80, 0x06];
     pub const TRAFFIC_RATE_PACKETS: [u8; 2] = [0x80, 0x0c];
     pub const TRAFFIC_ACTION: [u8; 2] = [0x80, 0x07];
@@ -29,6 +29,9 @@ mod code {
     pub const LEGACY_REDIRECT_SIMPSON: [u8; 2] = [0x08, 0x00];
     /// Juniper's first redirect to the next hop, and the IPv6 redirect before RFC 8956.
     pub const LEGACY_REDIRECT_JUNIPER: [u8; 2] = [0x80, 0x0b];
+    /// Experimental codes of flowspec-xdp.
+    pub const RATE_BYTES_PER_SOURCE: [u8; 2] = [0x83, 0x06];
+    pub const RATE_PACKETS_PER_SOURCE: [u8; 2] = [0x83, 0x0c];
 }
 
 /// Octet 7 of traffic-action: go on with later rules. The RFC's name "terminal action" reads
@@ -42,207 +45,6 @@ const REDIRECT_COPY: u16 = 0x0001;
 const INTERFACE_SET_OUTPUT: u16 = 0x8000;
 /// Interface-set: applies to incoming packets.
 const INTERFACE_SET_INPUT: u16 = 0x4000;
-
-/// All that the communities of one route ask for, interference resolved (RFC 8955 §7.7).
-///
-/// Of several rates of one unit the lowest wins; of several marks, redirects of one kind the first
-/// in the attribute; of several traffic-actions every bit that one of them sets counts.
-#[derive(Clone, Debug, PartialEq, Default)]
-pub struct TrafficFilteringActions {
-    /// traffic-rate-bytes, 0x8006: octets a second. 0 discards; infinity is no limit and is not
-    /// kept.
-    pub rate_bytes_per_sec: Option<f32>,
-    /// traffic-rate-packets, 0x800c.
-    pub rate_packets_per_sec: Option<f32>,
-    /// traffic-action, 0x8007, T bit set: later rules are evaluated too. (The RFC's name "terminal"
-    /// reads backwards.)
-    pub continue_evaluation: bool,
-    /// traffic-action, 0x8007, S bit.
-    pub sample: bool,
-    /// traffic-marking, 0x8009: DSCP, 0 to 63.
-    pub mark_dscp: Option<u8>,
-    /// rt-redirect, 0x8008, 0x8108, 0x8208 and rt-redirect-ipv6, 0x000d.
-    pub redirect_route_target: Option<RouteTarget>,
-    /// Redirect to IP, 0x010c and 0x000c, the copy bit clear.
-    pub redirect_next_hop: Option<IpAddr>,
-    /// Redirect to IP, the copy bit set: packets go on, and a copy goes there.
-    pub copy_to: Option<IpAddr>,
-    /// Redirect in a form that no RFC defines, 0x0800 or 0x800b.
-    pub legacy_redirect: Option<LegacyRedirect>,
-    /// Interface-set, 0x0702 and 0x4702: the rule applies only to the union of these.
-    pub interface_sets: Vec<InterfaceSet>,
-    /// Actions that were recognised but have no effect, or lost to another: text for the operator.
-    pub notes: Vec<String>,
-}
-
-/// A redirect as it was sent before there was a standard. Whether it is followed is for the configuration to say.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub struct LegacyRedirect {
-    /// Type and sub-type: 0x0800 or 0x800b.
-    pub code: u16,
-    /// Where to.
-    pub target: LegacyTarget,
-    /// Packets go on, and a copy goes there.
-    pub copy: bool,
-}
-
-/// Where a [`LegacyRedirect`] leads.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum LegacyTarget {
-    /// The next hop of the route (draft-simpson-idr-flowspec-redirect, and Juniper's first form).
-    NextHop,
-    /// An address in the community.
-    Address(IpAddr),
-    /// A route target for IPv6, before RFC 8956 gave it another code.
-    RouteTarget(RouteTarget),
-}
-
-/// `redirect in the form 0x0800`.
-impl fmt::Display for LegacyRedirect {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let verb = if self.copy { "copy" } else { "redirect" };
-        write!(f, "{verb} in the form {:#06x}", self.code)
-    }
-}
-
-/// A route target in the format that it was sent in.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum RouteTarget {
-    /// 0x8008.
-    TwoOctetAs(u16, u32),
-    /// 0x8108.
-    Ipv4(Ipv4Addr, u16),
-    /// 0x8208 (RFC 5668 layout).
-    FourOctetAs(u32, u16),
-    /// 0x000d of RFC 8956 §6.1.
-    Ipv6(Ipv6Addr, u16),
-}
-
-/// `65001:100`, `192.0.2.1:100`, `[2001:db8::1]:100`. An AS that would fit two octets but was sent
-/// in four has an `L`: `100L:5`.
-impl fmt::Display for RouteTarget {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            RouteTarget::TwoOctetAs(asn, local) => write!(f, "{asn}:{local}"),
-            RouteTarget::Ipv4(address, local) => write!(f, "{address}:{local}"),
-            RouteTarget::FourOctetAs(asn, local) if *asn <= u32::from(u16::MAX) => {
-                write!(f, "{asn}L:{local}")
-            }
-            RouteTarget::FourOctetAs(asn, local) => write!(f, "{asn}:{local}"),
-            RouteTarget::Ipv6(address, local) => write!(f, "[{address}]:{local}"),
-        }
-    }
-}
-
-/// Reads what [`RouteTarget`] is shown as.
-impl FromStr for RouteTarget {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Self, String> {
-        let ipv6 = || {
-            let (address, local) = text.strip_prefix('[')?.split_once("]:")?;
-            Some(Self::Ipv6(address.parse().ok()?, local.parse().ok()?))
-        };
-        let (global, local) = text.split_once(':').unwrap_or_default();
-        let two_octet_as = || Some(Self::TwoOctetAs(global.parse().ok()?, local.parse().ok()?));
-        let address = || Some(Self::Ipv4(global.parse().ok()?, local.parse().ok()?));
-        let four_octet_as = || {
-            let asn: u32 = match global.strip_suffix(['L', 'l']) {
-                Some(asn) => asn.parse().ok()?,
-                None => global
-                    .parse()
-                    .ok()
-                    .filter(|asn| *asn > u32::from(u16::MAX))?,
-            };
-            Some(Self::FourOctetAs(asn, local.parse().ok()?))
-        };
-        ipv6()
-            .or_else(two_octet_as)
-            .or_else(address)
-            .or_else(four_octet_as)
-            .ok_or_else(|| {
-                format!(
-                    "{text:?} is no route target such as 65001:100, 192.0.2.1:100, 70000:100, \
-                     100L:5 or [2001:db8::1]:100"
-                )
-            })
-    }
-}
-
-/// A group of interfaces that a rule applies to (draft-ietf-idr-flowspec-interfaceset).
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct InterfaceSet {
-    /// True for 0x0702, false for 0x4702, which must not come from another AS.
-    pub transitive: bool,
-    /// The AS that numbers the groups.
-    pub asn: u32,
-    /// Applies to incoming packets.
-    pub input: bool,
-    /// Applies to outgoing packets.
-    pub output: bool,
-    /// Group, 14 bits.
-    pub group: u16,
-}
-
-/// A group of interfaces, as the AS that numbers it and its number.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct InterfaceGroup {
-    /// The AS.
-    pub asn: u32,
-    /// 14 bits.
-    pub group: u16,
-}
-
-/// `65001:10`.
-impl fmt::Display for InterfaceGroup {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}:{}", self.asn, self.group)
-    }
-}
-
-/// Reads what [`InterfaceGroup`] is shown as.
-impl FromStr for InterfaceGroup {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Self, String> {
-        let parse = || {
-            let (asn, group) = text.split_once(':')?;
-            let group = group.parse().ok().filter(|group| *group < 1 << 14)?;
-            let asn = asn.parse().ok()?;
-            Some(Self { asn, group })
-        };
-        parse().ok_or_else(|| {
-            format!("{text:?} is not an AS and a group below 16384, such as 65001:10")
-        })
-    }
-}
-
-impl InterfaceSet {
-    /// Which group it is.
-    pub fn interface_group(&self) -> InterfaceGroup {
-        let Self { asn, group, .. } = *self;
-        InterfaceGroup { asn, group }
-    }
-}
-
-/// `transitive:input:65001:10`, as ExaBGP writes it; the direction is `none` when neither bit is
-/// set.
-impl fmt::Display for InterfaceSet {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let transitive = if self.transitive {
-            "transitive"
-        } else {
-            "non-transitive"
-        };
-        let direction = match (self.input, self.output) {
-            (true, true) => "input-output",
-            (true, false) => "input",
-            (false, true) => "output",
-            (false, false) => "none",
-        };
-        write!(f, "{transitive}:{direction}:{}:{}", self.asn, self.group)
-    }
-}
 
 /// An action that cannot be decoded: the route is malformed and handled as withdrawn (RFC 8955
 /// §10).
@@ -369,6 +171,11 @@ impl TrafficFilteringActions {
                 LegacyTarget::RouteTarget(_) => {}
             }
         }
+        if let Some(RatePerSource(ExtendedCommunity([kind, sub_kind, value @ ..]))) =
+            self.rate_per_source
+        {
+            add([kind, sub_kind], value);
+        }
         for set in &self.interface_sets {
             let code = match set.transitive {
                 true => code::INTERFACE_SET,
@@ -407,99 +214,6 @@ impl TrafficFilteringActions {
             self.notes.push(format!("{legacy} leads to {address}"));
             self.add_next_hop(address, legacy.copy);
         }
-    }
-
-    /// Takes groups of interfaces out that another AS must not have sent (RFC 4360 §6).
-    ///
-    /// Fails when none is left: without any the rule would apply to all interfaces.
-    pub fn discard_non_transitive(&mut self) -> Result<(), InterfaceSet> {
-        let (kept, discarded): (Vec<_>, Vec<_>) = self
-            .interface_sets
-            .drain(..)
-            .partition(|set| set.transitive);
-        if let (true, Some(first)) = (kept.is_empty(), discarded.first()) {
-            return Err(*first);
-        }
-        self.interface_sets = kept;
-        self.notes.extend(discarded.iter().map(|set| {
-            format!("interface-set {set} has no effect: it came from another AS, which it must not")
-        }));
-        Ok(())
-    }
-
-    /// True when some rate is 0: no packet that matches gets through.
-    pub fn is_discard(&self) -> bool {
-        self.rate_bytes_per_sec == Some(0.0) || self.rate_packets_per_sec == Some(0.0)
-    }
-
-    /// True when packets that get through are sent elsewhere than to their destination.
-    pub fn redirects(&self) -> bool {
-        self.redirect_route_target.is_some()
-            || self.redirect_next_hop.is_some()
-            || self.legacy_redirect.is_some_and(|legacy| !legacy.copy)
-    }
-
-    /// The limiters to get through: none when all is discarded.
-    pub fn limits(&self) -> Vec<Limit> {
-        if self.is_discard() {
-            return Vec::new();
-        }
-        let limit = |unit, rate: f32| Limit {
-            unit,
-            rate_per_sec: f64::from(rate),
-        };
-        let bytes = self
-            .rate_bytes_per_sec
-            .map(|rate| limit(LimitUnit::Bytes, rate));
-        let packets = self
-            .rate_packets_per_sec
-            .map(|rate| limit(LimitUnit::Packets, rate));
-        bytes.into_iter().chain(packets).collect()
-    }
-
-    /// The actions in words, in the order in which they take effect; `accept` when there is none.
-    pub fn describe(&self) -> Vec<String> {
-        let mut words = Vec::new();
-        if self.is_discard() {
-            words.push("discard".to_string());
-        } else {
-            if let Some(rate) = self.rate_bytes_per_sec {
-                words.push(format!("rate-limit {} bytes/s", Rate(rate)));
-            }
-            if let Some(rate) = self.rate_packets_per_sec {
-                words.push(format!("rate-limit {} packets/s", Rate(rate)));
-            }
-        }
-        if let Some(dscp) = self.mark_dscp {
-            words.push(format!("mark {dscp}"));
-        }
-        if let Some(target) = self.redirect_route_target {
-            words.push(format!("redirect {target}"));
-        }
-        if let Some(address) = self.redirect_next_hop {
-            words.push(format!("redirect-to-ip {address}"));
-        }
-        if let Some(address) = self.copy_to {
-            words.push(format!("copy-to-ip {address}"));
-        }
-        if let Some(legacy) = self.legacy_redirect {
-            words.push(legacy.to_string());
-        }
-        words.extend(
-            self.interface_sets
-                .iter()
-                .map(|set| format!("interface-set {set}")),
-        );
-        if self.sample {
-            words.push("sample".to_string());
-        }
-        if self.continue_evaluation {
-            words.push("continue".to_string());
-        }
-        if words.is_empty() {
-            words.push("accept".to_string());
-        }
-        words
     }
 
     /// Adds what one community of attribute 16 asks for.
@@ -577,6 +291,15 @@ impl TrafficFilteringActions {
                 };
                 self.add_legacy([kind, sub_kind], target, low & REDIRECT_COPY != 0);
             }
+            code::RATE_BYTES_PER_SOURCE | code::RATE_PACKETS_PER_SOURCE => {
+                let rate = RatePerSource(*community);
+                keep_first(
+                    "rate per source",
+                    &mut self.rate_per_source,
+                    rate,
+                    &mut self.notes,
+                );
+            }
             // Code points are an open set: what we do not know asks for nothing.
             _ => {}
         }
@@ -647,21 +370,6 @@ fn address_of_next_hop(next_hop: &[u8]) -> Option<IpAddr> {
         4 => Some(IpAddr::from(<[u8; 4]>::try_from(address).ok()?)),
         16 | 32 | 40 => Some(IpAddr::from(<[u8; 16]>::try_from(address.get(..16)?).ok()?)),
         _ => None,
-    }
-}
-
-/// A rate as people write it: `1000`, `0.5`, `9.3e-41`; reads back to the same number.
-#[derive(Clone, Copy, Debug)]
-pub struct Rate(pub f32);
-
-impl fmt::Display for Rate {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let plain = self.0 == 0.0 || (1e-3..1e15).contains(&self.0.abs());
-        if plain {
-            write!(f, "{}", self.0)
-        } else {
-            write!(f, "{:e}", self.0)
-        }
     }
 }
 
@@ -744,7 +452,3 @@ fn join<const A: usize, const B: usize>(first: [u8; A], second: [u8; B]) -> [u8;
     octets[A..].copy_from_slice(&second);
     octets
 }
-
-#[cfg(test)]
-#[path = "action_tests.rs"]
-mod tests;

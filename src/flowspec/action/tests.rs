@@ -1,5 +1,6 @@
 use super::*;
 use crate::flowspec::testing::arbitrary_actions;
+use crate::wire::community::{ExtendedCommunity, Ipv6ExtendedCommunity};
 use proptest::prelude::*;
 
 fn decode(hex_communities: &[&str]) -> Result<TrafficFilteringActions, ActionError> {
@@ -132,6 +133,16 @@ fn communities_read_as_words() {
             "legacy redirect of Juniper",
             &["800b 00000000 0000"],
             &["redirect in the form 0x800b"],
+        ),
+        (
+            "a rate for each source",
+            &["8306 0318 447a0000"],
+            &["rate-limit 1000 bytes/s for each source /24"],
+        ),
+        (
+            "two of them, for hosts",
+            &["830c 0020 41200000", "8306 0020 447a0000"],
+            &["rate-limit 10 packets/s for each source /32"],
         ),
         (
             "interface sets",
