@@ -125,7 +125,7 @@ fn wanted(vector: &Vector) -> Vec<String> {
 /// True when an outcome is the one that was wanted.
 fn agrees(wanted: &str, found: &str) -> bool {
     match wanted {
-        "treat-as-withdraw" | "attribute-discard" => found == "counted",
+        "treat-as-withdraw" | "attribute-discard" | "nlri-ignored" => found == "counted",
         "none" => found == "none",
         reset => found.starts_with(reset),
     }

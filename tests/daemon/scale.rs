@@ -11,7 +11,7 @@ use flowacl::wire::update::{DecodeContext, Update};
 const OCTETS_PER_RULE: u64 = 1024;
 
 /// What a daemon may need beside its rules, in KiB.
-const BASE_KIB: u64 = 20 * 1024;
+const BASE_KIB: u64 = 8 * 1024;
 
 /// Longest message of the controller.
 const MAX_MESSAGE: usize = 4096;
@@ -72,12 +72,12 @@ impl RawController {
 }
 
 impl Daemon {
-    /// Memory that the daemon occupies, in KiB.
+    /// Memory that the daemon has asked for, in KiB: without the pages of its program, of which a debug build has many.
     pub(super) fn rss_kib(&self) -> u64 {
         let path = format!("/proc/{}/status", self.program.0.id());
         let status = fs::read_to_string(path).unwrap();
         let mut lines = status.lines();
-        let line = lines.find_map(|line| line.strip_prefix("VmRSS:")).unwrap();
+        let line = lines.find_map(|line| line.strip_prefix("RssAnon:")).unwrap();
         line.trim().trim_end_matches(" kB").parse().unwrap()
     }
 
