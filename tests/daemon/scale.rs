@@ -77,7 +77,9 @@ impl Daemon {
         let path = format!("/proc/{}/status", self.program.0.id());
         let status = fs::read_to_string(path).unwrap();
         let mut lines = status.lines();
-        let line = lines.find_map(|line| line.strip_prefix("RssAnon:")).unwrap();
+        let line = lines
+            .find_map(|line| line.strip_prefix("RssAnon:"))
+            .unwrap();
         line.trim().trim_end_matches(" kB").parse().unwrap()
     }
 

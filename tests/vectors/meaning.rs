@@ -1,6 +1,6 @@
 //! What good octets mean, held against what the vectors say in words and numbers.
 
-use std::net::{Ipv4Addr, Ipv6Addr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use flowacl::flowspec::action::{
     InterfaceSet, LegacyRedirect, LegacyTarget, RouteTarget, TrafficFilteringActions,
@@ -188,8 +188,25 @@ fn actions(described: &[Value]) -> TrafficFilteringActions {
                     false => actions.redirect_next_hop = address,
                 }
             }
-            (_, "0x0800") => actions.legacy_redirect = Some(to_next_hop(0x0800)),
-            (_, "0x800b") => actions.legacy_redirect = Some(to_next_hop(0x800b)),
+            (_, "0x0800") => {
+                let address = one.get("nexthop_in_ec").or(one.get("addr"));
+                let address: IpAddr = address.unwrap().as_str().unwrap().parse().unwrap();
+                actions.legacy_redirect = Some(LegacyRedirect {
+                    code: 0x0800,
+                    target: match address.is_unspecified() {
+                        true => LegacyTarget::NextHop,
+                        false => LegacyTarget::Address(address),
+                    },
+                    copy: one.get("copy").is_some_and(|copy| copy == true),
+                });
+            }
+            (_, "0x800b") => {
+                actions.legacy_redirect = Some(LegacyRedirect {
+                    code: 0x800b,
+                    target: LegacyTarget::NextHop,
+                    copy: false,
+                });
+            }
             (_, "0x0702" | "0x4702") => actions.interface_sets.push(InterfaceSet {
                 transitive: flag("transitive"),
                 asn: one["as"].as_u64().unwrap() as u32,
@@ -357,14 +374,5 @@ fn check_routes(id: &str, family: FlowFamily, routes: &[PathOf<Nlri>], expected:
     for (path, expected) in routes.iter().zip(expected) {
         assert_eq!(path.route.family(), family, "{id}");
         check_nlri(id, &path.route, expected);
-    }
-}
-
-/// A redirect to the next hop of the route, in a form that no RFC defines.
-fn to_next_hop(code: u16) -> LegacyRedirect {
-    LegacyRedirect {
-        code,
-        target: LegacyTarget::NextHop,
-        copy: false,
     }
 }
