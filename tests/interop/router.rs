@@ -113,6 +113,20 @@ impl<'network> Router<'network> {
         });
     }
 
+    /// Waits until there is no session, and `show neighbors` says why in one of these words.
+    pub fn is_down(&self, words: &[&str]) {
+        eventually("there is no session, for a reason", || {
+            let neighbors = self.show("neighbors")?;
+            let neighbor = &neighbors["neighbors"][0];
+            let reason = neighbor["last_error"].as_str().unwrap_or_default();
+            let is_down = neighbor["state"] != "Established";
+            match is_down && words.iter().any(|words| reason.contains(words)) {
+                true => Ok(()),
+                false => Err(neighbors.to_string()),
+            }
+        });
+    }
+
     /// Waits until these flows and no others are in force, in `show rules` and in the kernel.
     pub fn holds_exactly(&self, flows: &[Flow]) {
         self.holds_in_state(flows, "installed");

@@ -1,9 +1,9 @@
 //! The chains that lead packets to units and lists. Pure.
 //!
-//! Most packets match no rule, and what they look up decides what a packet costs. So before the near sections stand
-//! a lookup of the wider prefix that they all lie in, one comparison of the protocol, and one lookup of each port
-//! among those that any unit there has: what is left is a *walk* through the sections with the
-//! units that may still match.
+//! Most packets match no rule, and what they look up decides what a packet costs. So TCP and UDP are told apart from the
+//! rest first. Before the near sections stands a lookup of the wider prefix that they all lie in, then one of
+//! the source, if rules for that prefix are about it, and one of each port among those that any unit there has: what is
+//! left is a *walk* through the sections with the units that may still match.
 
 use super::chunk::Scope;
 use super::compile::FINISH_CHAIN;
