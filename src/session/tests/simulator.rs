@@ -15,7 +15,7 @@ use crate::wire::path::PathOf;
 use crate::wire::update::Update;
 
 /// Seeds of a usual run.
-const SEEDS: u64 = 400;
+const SEEDS: u64 = 2000;
 /// How long the network misbehaves.
 const TROUBLE: Duration = Duration::from_secs(600);
 /// How long the sessions may take to agree afterwards: the hold time of OpenSent, back-off and
