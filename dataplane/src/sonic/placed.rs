@@ -131,39 +131,9 @@ impl Placed {
     pub fn conflicts(&self, other: &Placed) -> bool {
         match (&self.content, &other.content) {
             (Content::Entry(a, verdict), Content::Entry(b, other)) => {
-                verdict != other && overlap(a, b)
+                verdict != other && a.overlaps(b)
             }
             (Content::Found(_), _) | (_, Content::Found(_)) => true,
         }
     }
-}
-
-/// True when a packet may pass both.
-fn overlap(a: &Entry, b: &Entry) -> bool {
-    fn both<T: Copy>(a: Option<T>, b: Option<T>, meet: impl Fn(T, T) -> bool) -> bool {
-        a.zip(b).is_none_or(|(a, b)| meet(a, b))
-    }
-    let equal = |a: Option<u8>, b| both(a, b, |a, b| a == b);
-    let prefixes = |a, b| {
-        both(a, b, |a: crate::rule::AddressPattern, b| {
-            (a.value() ^ b.value()) & a.mask() & b.mask() == 0
-        })
-    };
-    let ports = |a, b| {
-        both(a, b, |a: crate::tcam::Ports, b| {
-            a.first <= b.last && b.first <= a.last
-        })
-    };
-    a.family == b.family
-        && prefixes(a.destination, b.destination)
-        && prefixes(a.source, b.source)
-        && equal(a.protocol, b.protocol)
-        && ports(a.destination_port, b.destination_port)
-        && ports(a.source_port, b.source_port)
-        && equal(a.icmp_type, b.icmp_type)
-        && equal(a.icmp_code, b.icmp_code)
-        && both(a.tcp_flags, b.tcp_flags, |a, b| {
-            (a.value ^ b.value) & a.mask & b.mask == 0
-        })
-        && equal(a.dscp, b.dscp)
 }

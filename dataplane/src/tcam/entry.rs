@@ -116,6 +116,33 @@ impl Entry {
             || self.tcp_flags.is_some()
     }
 
+    /// False when no packet passes both: some test of one contradicts that of the other. Fragments and hop limits are not
+    /// compared, so that it may be true without such a packet.
+    pub fn overlaps(&self, other: &Self) -> bool {
+        fn both<T: Copy>(a: Option<T>, b: Option<T>, meet: impl Fn(T, T) -> bool) -> bool {
+            a.zip(b).is_none_or(|(a, b)| meet(a, b))
+        }
+        let equal = |a: Option<u8>, b| both(a, b, |a, b| a == b);
+        let prefixes = |a, b| {
+            both(a, b, |a: AddressPattern, b| {
+                (a.value() ^ b.value()) & a.mask() & b.mask() == 0
+            })
+        };
+        let ports = |a, b| both(a, b, |a: Ports, b| a.first <= b.last && b.first <= a.last);
+        self.family == other.family
+            && prefixes(self.destination, other.destination)
+            && prefixes(self.source, other.source)
+            && equal(self.protocol, other.protocol)
+            && ports(self.destination_port, other.destination_port)
+            && ports(self.source_port, other.source_port)
+            && equal(self.icmp_type, other.icmp_type)
+            && equal(self.icmp_code, other.icmp_code)
+            && both(self.tcp_flags, other.tcp_flags, |a, b| {
+                (a.value ^ b.value) & a.mask & b.mask == 0
+            })
+            && equal(self.dscp, other.dscp)
+    }
+
     /// True when the packet passes all tests.
     pub fn contains(&self, packet: &Packet) -> bool {
         let address =
