@@ -1,9 +1,19 @@
 //! What the upper half wants: changes to the set of rules, and the settings that hold for all of them.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use crate::guard::Guard;
-use crate::rule::{Family, OrderKey, Rule};
+use crate::rule::{Family, OrderKey, Rule, RuleId};
+
+/// Rules by family, in order.
+pub(crate) type Rules = BTreeMap<(Family, OrderKey), Arc<Rule>>;
+
+/// The rules in order.
+pub(crate) fn in_order(rules: &[Arc<Rule>]) -> Rules {
+    let keyed = |rule: &Arc<Rule>| ((rule.family, rule.order.clone()), rule.clone());
+    rules.iter().map(keyed).collect()
+}
 
 /// One commit's difference to the set of rules, keyed by family and [`OrderKey`].
 #[derive(Clone, Debug, Default)]
@@ -18,6 +28,16 @@ impl Changes {
     /// True when the commit would do nothing.
     pub fn is_empty(&self) -> bool {
         self.put.is_empty() && self.remove.is_empty()
+    }
+
+    /// Makes the changes. A rule that is put under another key than before leaves that one.
+    pub(crate) fn apply_to(&self, rules: &mut Rules) {
+        for key in &self.remove {
+            rules.remove(key);
+        }
+        let put: BTreeSet<RuleId> = self.put.iter().map(|rule| rule.id).collect();
+        rules.retain(|_, rule| !put.contains(&rule.id));
+        rules.extend(in_order(&self.put));
     }
 }
 

@@ -11,13 +11,11 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use crate::backend::{Backend, BackendError, Capability, Counter, Culprit, Recovered, Unsupported};
-use crate::desired::{Changes, Link, Settings};
+use crate::desired::{Changes, Link, Rules, Settings, in_order};
 use crate::rule::{Action, Family, OrderKey, Rule, RuleId};
 
 /// A rule's place.
 type Key = (Family, OrderKey);
-/// Rules by family, in order.
-type Rules = BTreeMap<Key, Arc<Rule>>;
 
 /// Most rules outside of the hardware that others are held against. What comes after more of them stays outside.
 const OUTSIDERS_MAX: usize = 1_000;
@@ -252,8 +250,7 @@ impl Backend for Layered {
         links: &[Link],
         rules: &[Arc<Rule>],
     ) -> Result<(), BackendError> {
-        let by_order = |rule: &Arc<Rule>| ((rule.family, rule.order.clone()), rule.clone());
-        let rules: Rules = rules.iter().map(by_order).collect();
+        let rules = in_order(rules);
         let held: Vec<Arc<Rule>> = rules.values().cloned().collect();
         self.software.resume(settings, links, &held)?;
         loop {
@@ -281,14 +278,7 @@ impl Backend for Layered {
 
     fn commit(&mut self, changes: &Changes) -> Result<(), BackendError> {
         let mut rules = self.rules.clone();
-        for key in &changes.remove {
-            rules.remove(key);
-        }
-        let put: BTreeSet<RuleId> = changes.put.iter().map(|rule| rule.id).collect();
-        rules.retain(|_, rule| !put.contains(&rule.id));
-        for rule in &changes.put {
-            rules.insert((rule.family, rule.order.clone()), rule.clone());
-        }
+        changes.apply_to(&mut rules);
         self.put_in_force(rules)
     }
 
@@ -318,8 +308,7 @@ impl Backend for Layered {
     }
 
     fn render(&self, settings: &Settings, rules: &[Arc<Rule>]) -> String {
-        let by_order = |rule: &Arc<Rule>| ((rule.family, rule.order.clone()), rule.clone());
-        let division = self.divide(&rules.iter().map(by_order).collect());
+        let division = self.divide(&in_order(rules));
         let list = |rules: Rules| rules.into_values().collect::<Vec<_>>();
         format!(
             "{}\n{}",

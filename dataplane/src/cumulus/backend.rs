@@ -12,12 +12,9 @@ use super::plan::{Capabilities, Plan, Refusal};
 use super::tool::{self, ToolError};
 use super::{Options, file};
 use crate::backend::{Backend, BackendError, Capability, Counter, Culprit, Recovered};
-use crate::desired::{Changes, Link, Settings};
-use crate::rule::{Family, OrderKey, Rule, RuleId};
+use crate::desired::{Changes, Link, Rules, Settings, in_order};
+use crate::rule::{Family, Rule, RuleId};
 use crate::tcam::profile::Room;
-
-/// Rules by family, in order.
-type Rules = BTreeMap<(Family, OrderKey), Arc<Rule>>;
 
 /// A switch with Cumulus Linux.
 pub struct Cumulus {
@@ -371,8 +368,7 @@ impl Backend for Cumulus {
         links: &[Link],
         rules: &[Arc<Rule>],
     ) -> Result<(), BackendError> {
-        let by_order = |rule: &Arc<Rule>| ((rule.family, rule.order.clone()), rule.clone());
-        let rules: Rules = rules.iter().map(by_order).collect();
+        let rules = in_order(rules);
         let plan = self.plan(settings, links, &rules, |_| true)?;
         let last_good = disk::read(&self.options.policy_file).unwrap_or_default();
         let Installed {
@@ -423,14 +419,8 @@ impl Backend for Cumulus {
         let mut rules = running.rules.clone();
         let (settings, links) = (running.settings.clone(), running.links.clone());
         let last_good = running.text.clone();
-        for key in &changes.remove {
-            rules.remove(key);
-        }
+        changes.apply_to(&mut rules);
         let put: BTreeSet<RuleId> = changes.put.iter().map(|rule| rule.id).collect();
-        rules.retain(|_, rule| !put.contains(&rule.id));
-        for rule in &changes.put {
-            rules.insert((rule.family, rule.order.clone()), rule.clone());
-        }
         let has_room = |id| installed.contains(&id) && !put.contains(&id);
         let plan = self.plan(&settings, &links, &rules, has_room)?;
         self.count_before_change();
