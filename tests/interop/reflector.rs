@@ -1,9 +1,6 @@
 //! GoBGP as route reflector between ExaBGP, the controller, and two routers.
 
-use std::fs;
-
-use crate::HOLD_TIME;
-use crate::controllers::{Flow, exabgp};
+use crate::controllers::{Flow, exabgp, gobgp};
 use crate::network::{
     CONTROLLER, CONTROLLER_AS, Network, ROUTER, SECOND_CONTROLLER, SECOND_ROUTER,
 };
@@ -58,39 +55,7 @@ fn reflector(network: &Network, router_as: u32) -> Program {
         neighbor(ROUTER, router_as),
         neighbor(SECOND_ROUTER, router_as),
     );
-    let path = network.path("gobgpd.toml");
-    fs::write(&path, configuration).unwrap();
-    let mut command = network.on_controller("gobgpd");
-    command
-        .arg("-f")
-        .arg(&path)
-        .args(["--api-hosts", "127.0.0.1:50051"]);
-    Program::start(&mut command, &network.path("gobgpd.log"))
-}
-
-/// Starts a router that dials the reflector.
-fn router<'n>(network: &'n Network, asn: u32, own: &str, reflector: &str) -> Router<'n> {
-    let configuration = format!(
-        r#"
-        [bgp]
-        local_as = {asn}
-        router_id = "{own}"
-        listen = []
-        [[neighbor]]
-        address = "{reflector}"
-        remote_as = {CONTROLLER_AS}
-        passive = false
-        hold_time_secs = {hold_time_secs}
-        connect_retry_secs = 1
-        [dataplane]
-        interfaces = ["to-*"]
-        [control]
-        socket = {socket:?}
-        "#,
-        hold_time_secs = HOLD_TIME.as_secs(),
-        socket = network.path("flowacl.sock"),
-    );
-    Router::start_configured(network, &configuration)
+    gobgp::run_daemon(network, &configuration, &[])
 }
 
 /// Both routers enforce what the controller says, withdrawals included, and forget it when the controller goes.
@@ -107,8 +72,8 @@ fn reflect(router_as: u32) {
     );
     let (controller, mut commands) = exabgp::start(&network, &session, "");
     let routers = [
-        router(&network, router_as, ROUTER, CONTROLLER),
-        router(&other, router_as, SECOND_ROUTER, SECOND_CONTROLLER),
+        Router::dialing(&network, router_as, ROUTER, CONTROLLER),
+        Router::dialing(&other, router_as, SECOND_ROUTER, SECOND_CONTROLLER),
     ];
     let both_hold = |flows: &[Flow]| {
         for router in &routers {

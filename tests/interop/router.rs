@@ -63,6 +63,31 @@ impl<'network> Router<'network> {
         Self::start_configured(network, &configuration)
     }
 
+    /// Starts the daemon as one that dials a neighbor of the controller's AS from an address of its own.
+    pub fn dialing(network: &'network Network, asn: u32, own: &str, neighbor: &str) -> Self {
+        let configuration = format!(
+            r#"
+            [bgp]
+            local_as = {asn}
+            router_id = "{own}"
+            listen = []
+            [[neighbor]]
+            address = "{neighbor}"
+            remote_as = {CONTROLLER_AS}
+            passive = false
+            hold_time_secs = {hold_time_secs}
+            connect_retry_secs = 1
+            [dataplane]
+            interfaces = ["to-*"]
+            [control]
+            socket = {socket:?}
+            "#,
+            hold_time_secs = HOLD_TIME.as_secs(),
+            socket = network.path("flowacl.sock"),
+        );
+        Self::start_configured(network, &configuration)
+    }
+
     /// Starts the daemon with a configuration, whose control socket is `flowacl.sock` of the network.
     pub fn start_configured(network: &'network Network, configuration: &str) -> Self {
         let path = network.path("flowacl.toml");

@@ -5,10 +5,10 @@ use std::fs;
 
 use serde_json::Value;
 
+use super::Dialer;
 use super::network::{CONTROLLER, CONTROLLER_AS, Network, ROUTER, ROUTER_AS};
 use super::program::{Program, eventually, run};
 use super::router::Router;
-use super::{Dialer, HOLD_TIME};
 
 /// The flow that two say different things of.
 const MATCH: &str = "destination 203.0.113.5/32; protocol =udp;";
@@ -162,34 +162,8 @@ fn gobgp_reflects_what_two_controllers_say_of_one_flow() {
         client(CONTROLLER, 0),
         client(ROUTER, 8),
     );
-    let path = network.path("gobgpd.toml");
-    fs::write(&path, configuration).unwrap();
-    let mut command = network.on_controller("gobgpd");
-    let command = command.arg("-f").arg(&path);
-    let command = command.args(["--api-hosts", "127.0.0.1:50051"]);
-    let _gobgp = Program::start(command, &network.path("gobgpd.log"));
-
-    let configuration = format!(
-        r#"
-        [bgp]
-        local_as = {CONTROLLER_AS}
-        router_id = "{ROUTER}"
-        listen = []
-        [[neighbor]]
-        address = "{CONTROLLER}"
-        remote_as = {CONTROLLER_AS}
-        passive = false
-        hold_time_secs = {hold_time_secs}
-        connect_retry_secs = 1
-        [dataplane]
-        interfaces = ["to-*"]
-        [control]
-        socket = {socket:?}
-        "#,
-        hold_time_secs = HOLD_TIME.as_secs(),
-        socket = network.path("flowacl.sock"),
-    );
-    let router = Router::start_configured(&network, &configuration);
+    let _gobgp = super::gobgp::run_daemon(&network, &configuration, &[]);
+    let router = Router::dialing(&network, CONTROLLER_AS, ROUTER, CONTROLLER);
     is_negotiated(&router);
     let first = feeder(&network, "127.0.0.1", "10.0.0.1", "discard");
     let second = feeder(&network, CONTROLLER, "10.0.0.2", "rate-limit 9600");

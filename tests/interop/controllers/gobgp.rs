@@ -124,17 +124,8 @@ impl<'network> GoBgp<'network> {
             long_lived = long_lived.is_some(),
             passive = !dialer.controller_dials(),
         );
-        let path = network.path("gobgpd.toml");
-        fs::write(&path, configuration).unwrap();
-        let mut command = network.on_controller("gobgpd");
-        command
-            .arg("-f")
-            .arg(&path)
-            .args(["--api-hosts", "127.0.0.1:50051"]);
-        if restart.again {
-            command.arg("-r");
-        }
-        let program = Program::start(&mut command, &network.path("gobgpd.log"));
+        let again = if restart.again { &["-r"][..] } else { &[] };
+        let program = run_daemon(network, &configuration, again);
         eventually("gobgpd answers", || {
             try_run(network.on_controller("gobgp").arg("global"))
         });
@@ -166,4 +157,17 @@ impl Controller for GoBgp<'_> {
     fn process(&self) -> &Program {
         &self.program
     }
+}
+
+/// Runs the daemon beside the controller's address with a configuration, and does not wait for it.
+pub fn run_daemon(network: &Network, configuration: &str, arguments: &[&str]) -> Program {
+    let path = network.path("gobgpd.toml");
+    fs::write(&path, configuration).unwrap();
+    let mut command = network.on_controller("gobgpd");
+    command
+        .arg("-f")
+        .arg(&path)
+        .args(["--api-hosts", "127.0.0.1:50051"])
+        .args(arguments);
+    Program::start(&mut command, &network.path("gobgpd.log"))
 }
