@@ -26,6 +26,11 @@ impl Label {
         Self(Arc::new(background))
     }
 
+    /// What `background` says, which others hold, too.
+    pub fn shared(background: Arc<impl Background + 'static>) -> Self {
+        Self(background)
+    }
+
     /// The memo.
     pub fn memo(&self) -> Vec<u8> {
         self.0.memo()

@@ -1,12 +1,11 @@
 //! Several paths of one neighbor for one NLRI (RFC 7911).
 
-use super::memo;
 use super::policy::RateBounds;
 use super::status::RouteCounts;
 use super::status::RouteState::{self, Installed, Rejected, Shadowed, Stale};
 use super::tests::{Bench, DISCARD, address, host};
 use super::*;
-use crate::rib::{Freshness, Path, RefusalKind};
+use crate::rib::RefusalKind;
 use crate::session::Cause;
 use crate::wire::attribute::{Attributes, Origin};
 use crate::wire::community::ExtendedCommunity;
@@ -263,7 +262,7 @@ fn a_later_process_knows_which_path_is_in_force() {
     let bench = two_paths(ImportPolicy::default());
     let (_, entry) = bench.engine.rib.iter().next().expect("it is there");
     let best = entry.best().expect("it is in force");
-    let memo = dataplane::rule::Background::memo(&memo::Route::new(&entry.nlri, best));
+    let memo = dataplane::rule::Background::memo(&*best.route);
     let mut later = Bench::new();
     later.engine = Engine::new(bench.engine.local, Sim::new().capability());
     let id = RuleId(7);
@@ -278,14 +277,4 @@ fn a_later_process_knows_which_path_is_in_force() {
     later.up(1, ImportPolicy::default());
     later.withdraw_paths(&[1]);
     assert_eq!(later.commit(Ok(())), Some((0, 1)));
-}
-
-/// Neighbors with one path for each NLRI pay nothing for those with more.
-#[test]
-fn an_identifier_fits_where_there_was_room() {
-    struct WithoutIdentifier(
-        #[expect(dead_code, reason = "only its size matters")]
-        ([Arc<()>; 3], Option<Arc<()>>, Freshness, Instant),
-    );
-    assert_eq!(size_of::<Path>(), size_of::<WithoutIdentifier>());
 }

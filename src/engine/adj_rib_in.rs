@@ -10,7 +10,9 @@ use super::policy::{ImportPolicy, LocalSpeaker, Overflow, TotalLimit, warning_th
 use super::shared::Shared;
 use super::validation::Validator;
 use crate::flowspec::action::TrafficFilteringActions;
-use crate::rib::{Freshness, Path, Peer, Place, Refusal, RefusalKind, Rib, RouteKey, place_of};
+use crate::rib::{
+    Freshness, Path, Peer, Place, Refusal, RefusalKind, Rib, Route, RouteKey, place_of,
+};
 use crate::wire::attribute::Attributes;
 use crate::wire::iana::FlowFamily;
 use crate::wire::nlri::Nlri;
@@ -204,7 +206,7 @@ impl AdjRibIn {
         let (nlri, place) = (&announced.route, place_of(announced));
         let known = rib.path_at(self.peer.address, &place);
         let before = known.map_or(Standing::Absent, Standing::of);
-        let unchanged = known.filter(|path| path.attributes == route.attributes);
+        let unchanged = known.filter(|path| path.route.attributes == route.attributes);
         let since = unchanged.map_or(around.now, |path| path.since);
 
         let refusal = match &route.reading.refusal {
@@ -236,11 +238,21 @@ impl AdjRibIn {
         if unchanged.is_some_and(|path| !path.is_stale() && path.rejected == rejected) {
             return None;
         }
-        let path = Path {
-            peer: self.peer.clone(),
+        // Known paths are shared with the rules that enforce them.
+        let shared = unchanged
+            .map(|path| &path.route)
+            .filter(|known| known.peer == self.peer && known.actions == route.reading.actions);
+        let announced_route = || Route {
+            nlri: nlri.clone(),
             id: announced.id,
+            peer: self.peer.clone(),
             attributes: route.attributes.clone(),
             actions: route.reading.actions.clone(),
+        };
+        let path = Path {
+            route: shared
+                .cloned()
+                .unwrap_or_else(|| Arc::new(announced_route())),
             rejected,
             freshness: Freshness::Fresh,
             since,
@@ -248,7 +260,7 @@ impl AdjRibIn {
         let standing = Standing::of(&path);
         self.leaves(before);
         self.enters(standing);
-        rib.announce(nlri, path);
+        rib.announce(path);
         if standing == Standing::OverLimit && before != Standing::OverLimit {
             self.over_limit.push_back(place.clone());
         }
@@ -385,9 +397,9 @@ impl AdjRibIn {
         }
         for place in &places {
             if let (true, Some(path)) = (reads_anew, rib.path_mut(self.peer.address, place)) {
-                let reading = Reading::new(&path.attributes, &self.peer, &self.policy);
-                if path.actions != reading.actions {
-                    path.actions = reading.actions;
+                let reading = Reading::new(&path.route.attributes, &self.peer, &self.policy);
+                if path.route.actions != reading.actions {
+                    Arc::make_mut(&mut path.route).actions = reading.actions;
                     changed.insert(place.0.clone());
                 }
             }
@@ -409,19 +421,23 @@ impl AdjRibIn {
         place: &Place,
         rib: &mut Rib,
     ) -> Option<RouteKey> {
-        let nlri = rib.get(&place.0)?.nlri.clone();
         let path = rib.path_mut(self.peer.address, place)?;
         let before = Standing::of(path);
-        let refusal = Reading::new(&path.attributes, &self.peer, &self.policy)
+        let Route {
+            nlri,
+            attributes,
+            actions,
+            ..
+        } = &*path.route;
+        let refusal = Reading::new(attributes, &self.peer, &self.policy)
             .refusal
             .or_else(|| {
-                let (attributes, actions) = (&path.attributes, &path.actions);
                 self.policy
-                    .refusal(around.local, &nlri, attributes, actions)
+                    .refusal(around.local, nlri, attributes, actions)
                     .or_else(|| {
                         // What is kept from before is judged when it is announced anew.
                         let judged = !path.is_stale();
-                        judged.then(|| self.invalid(around, &nlri, attributes))?
+                        judged.then(|| self.invalid(around, nlri, attributes))?
                     })
             })
             .or_else(|| self.expired(around.now, place));
@@ -494,7 +510,7 @@ impl AdjRibIn {
         let mut changed = Vec::new();
         for key in keys {
             let paths = rib.paths_at(self.peer.address, key);
-            let places: Vec<Place> = paths.map(|path| (key.clone(), path.id)).collect();
+            let places: Vec<Place> = paths.map(|path| (key.clone(), path.route.id)).collect();
             for place in places {
                 changed.extend(self.judge_again(around, &place, rib));
             }

@@ -69,7 +69,7 @@ impl Engine {
             .rib
             .iter()
             .filter(|(key, _)| self.enforcement.state(key).1.is_some())
-            .filter_map(|(_, entry)| Some((&entry.nlri, entry.best()?)))
+            .filter_map(|(_, entry)| Some((entry.nlri(), entry.best()?)))
             .collect();
         explain(&installed, packet, &self.bindings)
     }
@@ -78,7 +78,9 @@ impl Engine {
 /// Evaluates rules that stand in precedence order.
 fn explain(rules: &[(&Nlri, &Path)], packet: &Packet, bindings: &Bindings) -> Explanation {
     let verdict = evaluate(
-        rules.iter().map(|(nlri, path)| (*nlri, &*path.actions)),
+        rules
+            .iter()
+            .map(|(nlri, path)| (*nlri, &*path.route.actions)),
         packet,
         |set| {
             let interface = packet.interface.as_deref();
@@ -88,7 +90,7 @@ fn explain(rules: &[(&Nlri, &Path)], packet: &Packet, bindings: &Bindings) -> Ex
     let is_ipv6 = packet.family == dataplane::rule::Family::Ipv6;
     let matched = verdict.matched.iter().map(|position| {
         let (nlri, path) = rules[*position];
-        let actions = &path.actions;
+        let actions = &path.route.actions;
         let then = if actions.is_discard() {
             "drops the packet"
         } else if verdict.deciding == Some(*position) {
@@ -99,7 +101,7 @@ fn explain(rules: &[(&Nlri, &Path)], packet: &Packet, bindings: &Bindings) -> Ex
         MatchedRule {
             nlri: hex::encode(nlri.encoded()),
             flow: format_match(nlri),
-            neighbor: path.peer.address,
+            neighbor: path.route.peer.address,
             actions: actions.describe(),
             then: {
                 let redirects = verdict.redirected_by == Some(*position);
@@ -141,7 +143,7 @@ fn taken(rules: &[(&Nlri, &Path)], verdict: &Verdict) -> Vec<String> {
     }
     // Each part of the actions of the rule that has its way.
     let part = |position: usize, of: fn(&TrafficFilteringActions) -> TrafficFilteringActions| {
-        of(&rules[position].1.actions).describe()
+        of(&rules[position].1.route.actions).describe()
     };
     if !verdict.dropped {
         let mut limiting: Vec<usize> = verdict.limits.iter().map(|(rule, _)| *rule).collect();

@@ -16,13 +16,12 @@
 
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
-use std::sync::Arc;
 
 use dataplane::rule::Background;
 
 use super::lower::write_label;
 use crate::flowspec::action::{ActionError, TrafficFilteringActions};
-use crate::rib::{Path, Peer};
+use crate::rib::{Peer, Route};
 use crate::wire::attribute::{Attributes, Origin};
 use crate::wire::community::{LLGR_STALE, NO_LLGR};
 use crate::wire::cursor::{Cursor, Truncated};
@@ -99,28 +98,7 @@ fn context(ibgp: bool, add_path: bool) -> DecodeContext {
     }
 }
 
-/// The background of a rule: the path that it enforces, as far as label and memo tell of it.
-pub struct Route {
-    nlri: Nlri,
-    id: PathId,
-    peer: Arc<Peer>,
-    attributes: Arc<Attributes>,
-    actions: Arc<TrafficFilteringActions>,
-}
-
-impl Route {
-    /// The background of the rule that enforces `path`.
-    pub fn new(nlri: &Nlri, path: &Path) -> Self {
-        Self {
-            nlri: nlri.clone(),
-            id: path.id,
-            peer: path.peer.clone(),
-            attributes: path.attributes.clone(),
-            actions: path.actions.clone(),
-        }
-    }
-}
-
+/// The line that operators read beside the rule that enforces it.
 impl fmt::Display for Route {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write_label(f, &self.nlri, &self.actions)

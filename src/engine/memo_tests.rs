@@ -2,28 +2,37 @@
 
 use super::*;
 use crate::flowspec::testing::{arbitrary_actions, arbitrary_family, arbitrary_nlri};
-use crate::rib::{Freshness, best_path};
+use crate::rib::{Freshness, Path, best_path};
 use crate::wire::attribute::{AsPathSegment, AsPathSegmentKind};
 use proptest::collection::vec;
 use proptest::option;
 use proptest::prelude::*;
 use proptest::sample::{Index, select};
+use std::sync::Arc;
 use std::time::Instant;
 
-fn path(peer: Peer, id: PathId, attributes: Attributes, actions: TrafficFilteringActions) -> Path {
+fn route_of(memo: Memo) -> Route {
+    Route {
+        nlri: memo.nlri,
+        id: memo.id,
+        peer: Arc::new(memo.peer),
+        attributes: Arc::new(memo.attributes),
+        actions: Arc::new(memo.actions),
+    }
+}
+
+fn path(route: &Route) -> Path {
     Path {
-        peer: Arc::new(peer),
-        id,
-        attributes: Arc::new(attributes),
-        actions: Arc::new(actions),
+        route: Arc::new(route.clone()),
         rejected: None,
         freshness: Freshness::Fresh,
         since: Instant::now(),
     }
 }
 
-/// A path that a neighbor can have announced.
-fn arbitrary_path() -> impl Strategy<Value = Path> {
+/// What a neighbor can have announced.
+fn arbitrary_route() -> impl Strategy<Value = Route> {
+    let nlri = arbitrary_family().prop_flat_map(arbitrary_nlri);
     let peer = (any::<IpAddr>(), any::<Ipv4Addr>(), any::<bool>()).prop_map(
         |(address, router_id, ibgp)| Peer {
             address,
@@ -50,8 +59,8 @@ fn arbitrary_path() -> impl Strategy<Value = Path> {
         vec(any::<u32>(), 0..3),
     );
     let id = prop_oneof![Just(0), any::<PathId>()];
-    ((peer, id), attributes, arbitrary_actions()).prop_map(
-        |((peer, id), (origin, as_path, med, internal, communities), actions)| {
+    ((nlri, peer, id), attributes, arbitrary_actions()).prop_map(
+        |((nlri, peer, id), (origin, as_path, med, internal, communities), actions)| {
             let (local_pref, originator_id, cluster_list) = match peer.ibgp {
                 true => internal,
                 false => Default::default(),
@@ -69,7 +78,13 @@ fn arbitrary_path() -> impl Strategy<Value = Path> {
                 ipv6_extended_communities,
                 ..Attributes::default()
             };
-            path(peer, id, attributes, actions)
+            route_of(Memo {
+                peer,
+                nlri,
+                id,
+                attributes,
+                actions,
+            })
         },
     )
 }
@@ -77,22 +92,22 @@ fn arbitrary_path() -> impl Strategy<Value = Path> {
 proptest! {
     #[test]
     fn a_memo_says_all_that_matters_of_a_path(
-        nlri in arbitrary_family().prop_flat_map(arbitrary_nlri),
-        written in arbitrary_path(),
-        other in arbitrary_path(),
+        written in arbitrary_route(),
+        other in arbitrary_route(),
     ) {
-        let octets = encode(&Route::new(&nlri, &written));
+        let octets = encode(&written);
         let memo = decode(&octets).unwrap();
-        prop_assert_eq!(&memo.nlri, &nlri);
+        prop_assert_eq!(&memo.nlri, &written.nlri);
         prop_assert_eq!((memo.id, &memo.peer), (written.id, &*written.peer));
         prop_assert_eq!(&memo.actions, &*written.actions);
 
-        let read = path(memo.peer, memo.id, memo.attributes, memo.actions);
-        prop_assert_eq!(encode(&Route::new(&nlri, &read)), octets);
-        let with_other = |path: &Path| {
+        let read = route_of(memo);
+        prop_assert_eq!(encode(&read), octets);
+        let with_other = |route: &Route| {
             let mut other = other.clone();
-            other.peer = Arc::new(Peer { address: different(path.peer.address), ..*other.peer });
-            best_path::best(&[path.clone(), other])
+            let address = different(route.peer.address);
+            other.peer = Arc::new(Peer { address, ..*other.peer });
+            best_path::best(&[path(route), path(&other)])
         };
         prop_assert_eq!(with_other(&read), with_other(&written), "the same path is preferred");
     }
@@ -104,12 +119,11 @@ proptest! {
 
     #[test]
     fn a_damaged_memo_is_refused_or_tells_of_one_route(
-        nlri in arbitrary_family().prop_flat_map(arbitrary_nlri),
-        path in arbitrary_path(),
+        route in arbitrary_route(),
         place in any::<Index>(),
         bit in 0u8..8,
     ) {
-        let mut octets = encode(&Route::new(&nlri, &path)).to_vec();
+        let mut octets = encode(&route);
         let length = place.index(octets.len());
         prop_assert!(decode(&octets[..length]).is_err(), "{} octets of it", length);
         octets[length] ^= 1 << bit;
@@ -129,7 +143,7 @@ fn different(address: IpAddr) -> IpAddr {
 }
 
 /// The rule that most controllers send: one host, one protocol, one port, discarded.
-fn common(ibgp: bool) -> (Nlri, Path) {
+fn common(ibgp: bool) -> Route {
     let nlri = hex::decode("0120cb00710503811105910035").unwrap();
     let nlri = Nlri::decode(FlowFamily::Ipv4Flow, &nlri).unwrap();
     let peer = Peer {
@@ -154,44 +168,45 @@ fn common(ibgp: bool) -> (Nlri, Path) {
         local_pref: ibgp.then_some(100),
         ..Attributes::default()
     };
-    (nlri, path(peer, 0, attributes, actions))
+    route_of(Memo {
+        peer,
+        nlri,
+        id: 0,
+        attributes,
+        actions,
+    })
 }
 
 #[test]
 fn the_form_of_version_1_stays_readable() {
-    let (nlri, path) = common(false);
+    let route = common(false);
     let memo = "01 00 c0000201 c0000201 0000 002e \
                 800e13 0001 85 00 00 0d 0120cb00710503811105910035 \
                 400101 00 400206 0201 0000fe2e c01008 8006000000000000";
     let memo = hex::decode(memo.replace(' ', "")).unwrap();
-    assert_eq!(
-        hex::encode(encode(&Route::new(&nlri, &path))),
-        hex::encode(&memo)
-    );
-    assert_eq!(decode(&memo).unwrap().nlri, nlri);
+    assert_eq!(hex::encode(encode(&route)), hex::encode(&memo));
+    assert_eq!(decode(&memo).unwrap().nlri, route.nlri);
 
-    let path = Path { id: 258, ..path };
+    let route = Route { id: 258, ..route };
     let memo = "01 04 c0000201 c0000201 0000 0032 \
                 800e17 0001 85 00 00 00000102 0d 0120cb00710503811105910035 \
                 400101 00 400206 0201 0000fe2e c01008 8006000000000000";
     let memo = memo.replace(' ', "");
-    assert_eq!(hex::encode(encode(&Route::new(&nlri, &path))), memo);
+    assert_eq!(hex::encode(encode(&route)), memo);
     assert_eq!(decode(&hex::decode(memo).unwrap()).unwrap().id, 258);
 }
 
 #[test]
 fn the_common_rule_has_a_short_memo() {
     for ibgp in [false, true] {
-        let (nlri, path) = common(ibgp);
-        let length = encode(&Route::new(&nlri, &path)).len();
+        let length = encode(&common(ibgp)).len();
         assert!(length <= 64, "{length} octets, ibgp {ibgp}");
     }
 }
 
 #[test]
 fn what_is_not_ours_is_refused() {
-    let (nlri, path) = common(false);
-    let good = encode(&Route::new(&nlri, &path)).to_vec();
+    let good = encode(&common(false));
     let changed = |place: usize, octet: u8| {
         let mut octets = good.clone();
         octets[place] = octet;

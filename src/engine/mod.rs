@@ -401,7 +401,7 @@ impl Engine {
         self.bindings = bindings;
         let names = |entry: &Entry| {
             entry.best().is_some_and(|best| {
-                let actions = &best.actions;
+                let actions = &best.route.actions;
                 actions.redirect_route_target.is_some() || !actions.interface_sets.is_empty()
             })
         };
@@ -442,13 +442,13 @@ fn desired(
     let Some(path) = entry.best() else {
         return Desired::Nothing;
     };
-    let lowered = lower::lower(&entry.nlri, &path.actions, id, bindings)
+    let lowered = lower::lower(entry.nlri(), &path.route.actions, id, bindings)
         .and_then(|lowered| capability.check(&lowered.rule).map(|()| lowered));
     match lowered {
         Ok(Lowered { mut rule, notes }) => {
             rule.order = key.1.clone();
             rule.tier = tiers.get(rule.tier, |_| ()).0;
-            rule.label = Label::new(memo::Route::new(&entry.nlri, path));
+            rule.label = Label::shared(path.route.clone());
             Desired::Rule {
                 rule: Arc::new(rule),
                 notes: notes.into(),

@@ -129,7 +129,7 @@ impl Engine {
     fn find_id(&self, id: RuleId) -> Option<Nlri> {
         let mut entries = self.rib.iter();
         let (_, entry) = entries.find(|(key, _)| self.enforcement.id_at(key) == Some(id))?;
-        Some(entry.nlri.clone())
+        Some(entry.nlri().clone())
     }
 
     /// Takes the rule of an NLRI out of force, or puts it back.
@@ -153,7 +153,8 @@ impl Engine {
     pub fn announced_by(&self, nlri: &Nlri) -> Vec<IpAddr> {
         let entry = self.rib.get(&route_key(nlri));
         let paths = entry.map_or(&[][..], Entry::paths);
-        let neighbors: BTreeSet<IpAddr> = paths.iter().map(|path| path.peer.address).collect();
+        let neighbors: BTreeSet<IpAddr> =
+            paths.iter().map(|path| path.route.peer.address).collect();
         neighbors.into_iter().collect()
     }
 

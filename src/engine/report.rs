@@ -21,7 +21,13 @@ impl Engine {
         for (key, entry) in self.rib.iter() {
             let best = entry.best();
             let mut paths: Vec<&Path> = entry.paths().iter().collect();
-            paths.sort_by_key(|path| (!is_in_force(best, path), path.peer.address, path.id));
+            paths.sort_by_key(|path| {
+                (
+                    !is_in_force(best, path),
+                    path.route.peer.address,
+                    path.route.id,
+                )
+            });
             for path in paths {
                 rules.push(self.rule_status(now, key, entry, best, path));
             }
@@ -36,9 +42,10 @@ impl Engine {
         let entry = self.rib.get(&place.0)?;
         let path = self.rib.path_at(peer, &place)?;
         match self.route_state(&place.0, entry.best(), path) {
-            (RouteState::Rejected | RouteState::Unsupported, reason) => {
-                Some((format_flow(nlri, &path.actions), reason.unwrap_or_default()))
-            }
+            (RouteState::Rejected | RouteState::Unsupported, reason) => Some((
+                format_flow(nlri, &path.route.actions),
+                reason.unwrap_or_default(),
+            )),
             (
                 RouteState::Installed
                 | RouteState::Pending
@@ -59,7 +66,7 @@ impl Engine {
     ) -> RuleStatus {
         let (state, mut reason) = self.route_state(key, best, path);
         if state == RouteState::Stale {
-            reason = self.retention.reason(now, path.peer.address, key.0);
+            reason = self.retention.reason(now, path.route.peer.address, key.0);
         }
         // Only the path in force has packets to its name.
         let counter = match state {
@@ -78,12 +85,12 @@ impl Engine {
                 .id_at(key)
                 .filter(|_| is_in_force(best, path))
                 .map(|id| id.to_string()),
-            nlri: hex::encode(entry.nlri.encoded()),
-            family: entry.nlri.family().to_string(),
-            flow: format_flow(&entry.nlri, &path.actions),
-            neighbor: path.peer.address.to_string(),
-            path_id: Some(path.id).filter(|id| *id != 0),
-            actions: path.actions.describe(),
+            nlri: hex::encode(entry.nlri().encoded()),
+            family: entry.nlri().family().to_string(),
+            flow: format_flow(entry.nlri(), &path.route.actions),
+            neighbor: path.route.peer.address.to_string(),
+            path_id: Some(path.route.id).filter(|id| *id != 0),
+            actions: path.route.actions.describe(),
             state,
             reason,
             packets: counter.packets,
@@ -101,7 +108,7 @@ impl Engine {
                 let impairment = id.into_iter().flat_map(|id| self.impairment(id));
                 notes.chain(impairment).cloned().collect()
             } else {
-                path.actions.notes.clone()
+                path.route.actions.notes.clone()
             },
         }
     }
@@ -129,8 +136,8 @@ impl Engine {
         if let Some(best) = best.filter(|_| !is_in_force(best, path)) {
             let why = best_path::reason(best, path);
             let preferred = PathOf {
-                id: best.id,
-                route: best.peer.address,
+                id: best.route.id,
+                route: best.route.peer.address,
             };
             let reason = format!("the path of {preferred} is preferred: {why}");
             return (RouteState::Shadowed, Some(reason));

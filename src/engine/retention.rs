@@ -22,7 +22,7 @@ use super::policy::ImportPolicy;
 use super::shared::Shared;
 use super::{Engine, desired, memo};
 use crate::flowspec::action::TrafficFilteringActions;
-use crate::rib::{Freshness, Path, Peer, Place, RouteKey, route_key};
+use crate::rib::{Freshness, Path, Peer, Place, Route, RouteKey, route_key};
 use crate::session::{Cause, NegotiatedRestart, RefreshMarker, Retained};
 use crate::wire::attribute::Attributes;
 use crate::wire::community::NO_LLGR;
@@ -192,15 +192,18 @@ impl Engine {
         let (attributes, actions) = common.actions.get(memo.attributes, |_| Arc::new(actions));
         let peer = memo.peer;
         let path = Path {
-            peer: common.peers.get(peer, |_| ()).0,
-            id: memo.id,
-            attributes,
-            actions: actions.clone(),
+            route: Arc::new(Route {
+                nlri: memo.nlri,
+                id: memo.id,
+                peer: common.peers.get(peer, |_| ()).0,
+                attributes,
+                actions: actions.clone(),
+            }),
             rejected: None,
             freshness: Freshness::Stale,
             since: now,
         };
-        self.rib.announce(&memo.nlri, path);
+        self.rib.announce(path);
         let entry = self.rib.get(&key).expect("it was just announced");
         match desired(
             &*self.capability,
@@ -396,7 +399,7 @@ impl Engine {
     /// say so go (RFC 9494 §4.2).
     fn let_live_long(&mut self, peer: IpAddr, family: FlowFamily) {
         self.drop_stale(peer, |key, path| {
-            key.0 == family && path.attributes.communities.contains(&NO_LLGR)
+            key.0 == family && path.route.attributes.communities.contains(&NO_LLGR)
         });
         let places = self.rib.places_of(peer, |known| known == family);
         for place in &places {

@@ -80,7 +80,7 @@ impl Engine {
         }
         for key in self.rib.keys_of(peer) {
             if let Some(entry) = self.rib.get(key) {
-                self.validator.file(&entry.nlri, key.clone(), peer);
+                self.validator.file(entry.nlri(), key.clone(), peer);
             }
         }
     }

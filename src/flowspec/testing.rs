@@ -14,6 +14,9 @@ use crate::wire::nlri::testing::arbitrary_address_bits;
 pub use crate::wire::nlri::testing::{arbitrary_family, arbitrary_nlri};
 use crate::wire::nlri::{Component, Nlri, PrefixPattern};
 
+/// IPv6 headers that are not the upper layer: behind AH and ESP it is not known.
+const EXTENSION_HEADERS: [u8; 6] = [0, 43, 44, 50, 51, 60];
+
 /// Any packet that can be: no ports without TCP or UDP, no transport header in later fragments.
 pub fn arbitrary_packet(family: Family) -> impl Strategy<Value = Packet> {
     let fields = (
@@ -52,7 +55,7 @@ pub fn arbitrary_packet(family: Family) -> impl Strategy<Value = Packet> {
                     address & !(u128::MAX >> 32)
                 }
             };
-            let known = !ipv6 || !missing.0;
+            let known = !ipv6 || !(missing.0 || EXTENSION_HEADERS.contains(&number));
             let has = |numbers: &[u8]| known && !kind.is_later() && numbers.contains(&number);
             let icmp_number = if ipv6 { 58 } else { 1 };
             Packet {

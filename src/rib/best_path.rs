@@ -29,15 +29,15 @@ pub trait Candidate {
 
 impl Candidate for Path {
     fn peer(&self) -> &Peer {
-        &self.peer
+        &self.route.peer
     }
 
     fn attributes(&self) -> &Attributes {
-        &self.attributes
+        &self.route.attributes
     }
 
     fn id(&self) -> PathId {
-        self.id
+        self.route.id
     }
 
     fn is_stale(&self) -> bool {
@@ -50,7 +50,7 @@ impl Candidate for Path {
 
     fn is_long_lived_stale(&self) -> bool {
         self.freshness == Freshness::LongLivedStale
-            || self.attributes.communities.contains(&LLGR_STALE)
+            || self.route.attributes.communities.contains(&LLGR_STALE)
     }
 }
 
@@ -86,7 +86,7 @@ pub fn best(paths: &[impl Candidate]) -> Option<usize> {
 
 /// Why `winner` was chosen over `loser`, in the operator's words.
 pub fn reason(winner: &Path, loser: &Path) -> &'static str {
-    let (best, other) = (&winner.attributes, &loser.attributes);
+    let (best, other) = (&winner.route.attributes, &loser.route.attributes);
     if winner.is_long_lived_stale() != loser.is_long_lived_stale() {
         "the other is long-lived stale"
     } else if local_pref(best) != local_pref(other) {
@@ -97,13 +97,13 @@ pub fn reason(winner: &Path, loser: &Path) -> &'static str {
         "lower ORIGIN"
     } else if neighbor_as(best) == neighbor_as(other) && med(best) != med(other) {
         "lower MULTI_EXIT_DISC"
-    } else if winner.peer.ibgp != loser.peer.ibgp {
+    } else if winner.route.peer.ibgp != loser.route.peer.ibgp {
         "learned from eBGP"
     } else if originator(winner) != originator(loser) {
         "lower BGP identifier"
     } else if best.cluster_list.len() != other.cluster_list.len() {
         "shorter CLUSTER_LIST"
-    } else if winner.peer.address != loser.peer.address {
+    } else if winner.route.peer.address != loser.route.peer.address {
         "lower neighbor address"
     } else if winner.is_stale() != loser.is_stale() {
         "the other is stale"
@@ -176,8 +176,10 @@ fn originator(path: &impl Candidate) -> Ipv4Addr {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::rib::{Refusal, RefusalKind};
+    use crate::rib::{Refusal, RefusalKind, Route};
     use crate::wire::attribute::AsPathSegment;
+    use crate::wire::iana::FlowFamily;
+    use crate::wire::nlri::Nlri;
     use std::net::IpAddr;
     use std::sync::Arc;
     use std::time::Instant;
@@ -190,14 +192,17 @@ mod tests {
         };
         change(&mut attributes);
         Path {
-            peer: Arc::new(Peer {
-                address: IpAddr::V4(address),
-                router_id: address,
-                ibgp,
+            route: Arc::new(Route {
+                nlri: Nlri::decode(FlowFamily::Ipv4Flow, &[3, 0x81, 17]).expect("UDP"),
+                id: 0,
+                peer: Arc::new(Peer {
+                    address: IpAddr::V4(address),
+                    router_id: address,
+                    ibgp,
+                }),
+                attributes: Arc::new(attributes),
+                actions: Arc::default(),
             }),
-            id: 0,
-            attributes: Arc::new(attributes),
-            actions: Arc::default(),
             rejected: None,
             freshness: Freshness::Fresh,
             since: Instant::now(),
@@ -218,7 +223,7 @@ mod tests {
         let mut kept = path(9, true, |_| {});
         kept.freshness = Freshness::Stale;
         let mut second = path(9, true, |_| {});
-        second.id = 2;
+        Arc::make_mut(&mut second.route).id = 2;
         let rows: Vec<(&str, Path, Path)> = vec![
             ("the other is stale", second.clone(), kept),
             ("lower Path Identifier", path(9, true, |_| {}), second),

@@ -15,6 +15,7 @@ use std::time::Instant;
 use crate::flowspec::action::TrafficFilteringActions;
 use crate::wire::attribute::Attributes;
 use crate::wire::iana::FlowFamily;
+use crate::wire::nlri::Nlri;
 use crate::wire::path::PathId;
 use dataplane::rule::OrderKey;
 
@@ -45,17 +46,26 @@ pub fn originator_address(peer: &Peer, attributes: &Attributes) -> IpAddr {
     reflected.unwrap_or(peer.address)
 }
 
-/// One neighbor's path for an NLRI; there may be several (RFC 7911).
+/// What a neighbor announced: an NLRI with its attributes (RFC 4271 §1.1).
 #[derive(Clone, Debug)]
-pub struct Path {
+pub struct Route {
+    /// The Flow Specification.
+    pub nlri: Nlri,
+    /// Which of the neighbor's paths for it (RFC 7911).
+    pub id: PathId,
     /// Who announced it; shared by all its routes.
     pub peer: Arc<Peer>,
-    /// Which of its paths for the NLRI.
-    pub id: PathId,
     /// Attributes of the UPDATE that carried it; shared by all its routes.
     pub attributes: Arc<Attributes>,
     /// What its communities ask for; shared likewise.
     pub actions: Arc<TrafficFilteringActions>,
+}
+
+/// One neighbor's path for an NLRI; there may be several (RFC 7911).
+#[derive(Clone, Debug)]
+pub struct Path {
+    /// What was announced; shared with the rule that enforces it.
+    pub route: Arc<Route>,
     /// Why policy refuses it; such a path is kept for show and is never best.
     pub rejected: Option<Arc<Refusal>>,
     /// Whether its neighbor still stands by it.
@@ -84,11 +94,23 @@ impl Path {
 
     /// True when both are the same path, with whatever attributes.
     pub fn is_same(&self, other: &Self) -> bool {
-        self.is_of(other.peer.address, other.id)
+        self.is_of(other.route.peer.address, other.route.id)
     }
 
     /// True for this one of a neighbor's paths.
     pub fn is_of(&self, peer: IpAddr, id: PathId) -> bool {
-        self.peer.address == peer && self.id == id
+        self.route.peer.address == peer && self.route.id == id
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Octets; of these the table holds one for each NLRI and neighbor.
+    #[test]
+    fn what_there_are_many_of_is_small() {
+        assert!(size_of::<Path>() <= 40, "{}", size_of::<Path>());
+        assert!(size_of::<Route>() <= 56, "{}", size_of::<Route>());
     }
 }

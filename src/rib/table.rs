@@ -14,13 +14,16 @@ use crate::wire::path::PathOf;
 /// All paths for one NLRI.
 #[derive(Clone, Debug)]
 pub struct Entry {
-    /// The route's identity.
-    pub nlri: Nlri,
-    /// No two with the same neighbor and identifier; never empty.
+    /// Not empty, all for the same NLRI; no two with the same neighbor and identifier.
     paths: SmallVec<[Path; 1]>,
 }
 
 impl Entry {
+    /// The route's identity.
+    pub fn nlri(&self) -> &Nlri {
+        &self.paths[0].route.nlri
+    }
+
     /// All paths, in no particular order.
     pub fn paths(&self) -> &[Path] {
         &self.paths
@@ -52,15 +55,14 @@ pub fn place_of(path: &PathOf<Nlri>) -> Place {
 
 impl Rib {
     /// Adds a path, or puts it in the place of the same one's earlier form.
-    pub fn announce(&mut self, nlri: &Nlri, path: Path) -> RouteKey {
-        let key = route_key(nlri);
+    pub fn announce(&mut self, path: Path) -> RouteKey {
+        let key = route_key(&path.route.nlri);
         self.by_peer
-            .entry(path.peer.address)
+            .entry(path.route.peer.address)
             .or_default()
             .insert(key.clone());
         let entry = self.entries.entry(key.clone()).or_insert_with(|| {
             Box::new(Entry {
-                nlri: nlri.clone(),
                 paths: SmallVec::new(),
             })
         });
@@ -87,7 +89,9 @@ impl Rib {
         goes: impl Fn(&RouteKey, &Path) -> bool,
     ) -> Vec<Place> {
         let places = self.paths_of(peer).filter(|(key, path)| goes(key, path));
-        let gone: Vec<Place> = places.map(|(key, path)| (key.clone(), path.id)).collect();
+        let gone: Vec<Place> = places
+            .map(|(key, path)| (key.clone(), path.route.id))
+            .collect();
         for place in &gone {
             self.remove_path(peer, place);
         }
@@ -100,7 +104,10 @@ impl Rib {
         };
         entry.paths.retain(|path| !path.is_of(peer, *id));
         entry.paths.shrink_to_fit();
-        let has_others = entry.paths.iter().any(|path| path.peer.address == peer);
+        let has_others = entry
+            .paths
+            .iter()
+            .any(|path| path.route.peer.address == peer);
         if entry.paths.is_empty() {
             self.entries.remove(key);
         }
@@ -120,7 +127,7 @@ impl Rib {
     /// One of a neighbor's paths.
     pub fn path_at(&self, peer: IpAddr, (key, id): &Place) -> Option<&Path> {
         let mut paths = self.paths_at(peer, key);
-        paths.find(|path| path.id == *id)
+        paths.find(|path| path.route.id == *id)
     }
 
     /// One of a neighbor's paths, to change what policy thinks of it.
@@ -132,7 +139,7 @@ impl Rib {
     /// A neighbor's paths at `key`.
     pub fn paths_at(&self, peer: IpAddr, key: &RouteKey) -> impl Iterator<Item = &Path> {
         let paths = self.entries.get(key).into_iter().flat_map(|e| &e.paths);
-        paths.filter(move |path| path.peer.address == peer)
+        paths.filter(move |path| path.route.peer.address == peer)
     }
 
     /// All paths of a neighbor, and where they stand.
@@ -144,7 +151,9 @@ impl Rib {
     /// The places of all paths of a neighbor in some families.
     pub fn places_of(&self, peer: IpAddr, families: impl Fn(FlowFamily) -> bool) -> Vec<Place> {
         let paths = self.paths_of(peer).filter(|(key, _)| families(key.0));
-        paths.map(|(key, path)| (key.clone(), path.id)).collect()
+        paths
+            .map(|(key, path)| (key.clone(), path.route.id))
+            .collect()
     }
 
     /// All entries in order.

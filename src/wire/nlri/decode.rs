@@ -9,7 +9,7 @@ use super::Nlri;
 use super::component::{
     BitmaskOp, BitmaskType, Component, NumericOp, NumericType, PrefixPattern, RouteDistinguisher,
 };
-use super::octets::Octets;
+use super::value::Value;
 use crate::wire::cursor::{Cursor, Truncated};
 use crate::wire::iana::FlowFamily;
 
@@ -138,9 +138,9 @@ impl Nlri {
                 kind,
             });
         }
-        let mut value = Octets::from(value);
-        normalize(family, &mut value)?;
-        Ok(Self { family, value })
+        let mut value = Value::new(family, value);
+        normalize(family, value.octets_mut())?;
+        Ok(Self { value })
     }
 
     /// Takes one NLRI with its length octets off the cursor (RFC 8955 §4.1).
@@ -164,13 +164,15 @@ impl Nlri {
 
     /// The route distinguisher of an NLRI of the VPN families.
     pub fn route_distinguisher(&self) -> Option<RouteDistinguisher> {
-        let octets = self.value.first_chunk::<RD_LENGTH>()?;
-        self.family.is_vpn().then_some(RouteDistinguisher(*octets))
+        let octets = self.value().first_chunk::<RD_LENGTH>()?;
+        self.family()
+            .is_vpn()
+            .then_some(RouteDistinguisher(*octets))
     }
 
     /// The normalised components without the route distinguisher.
     pub fn component_octets(&self) -> &[u8] {
-        &self.value[if self.family.is_vpn() { RD_LENGTH } else { 0 }..]
+        &self.value()[if self.family().is_vpn() { RD_LENGTH } else { 0 }..]
     }
 
     /// The components, ascending by type.
@@ -178,7 +180,7 @@ impl Nlri {
         let mut cursor = Cursor::new(self.component_octets(), 0);
         let mut components = Vec::with_capacity(4);
         while let Ok(code) = cursor.u8() {
-            let component = read_component(self.family.is_ipv6(), code, &mut cursor);
+            let component = read_component(self.family().is_ipv6(), code, &mut cursor);
             components.push(component.expect("the octets were checked when the NLRI was decoded"));
         }
         components

@@ -38,14 +38,14 @@ impl Nlri {
 
     /// The NLRI as it stands in an UPDATE: length octets in the shortest form, then the value.
     pub fn encoded(&self) -> Vec<u8> {
-        let length = self.value.len();
+        let length = self.value().len();
         let mut octets = Vec::with_capacity(length + 2);
         if length < 0xf0 {
             octets.push(length as u8);
         } else {
             octets.extend((0xf000 | length as u16).to_be_bytes());
         }
-        octets.extend_from_slice(&self.value);
+        octets.extend_from_slice(self.value());
         octets
     }
 }

@@ -3,11 +3,11 @@
 pub mod component;
 mod decode;
 mod encode;
-mod octets;
 #[cfg(test)]
 pub(crate) mod testing;
 #[cfg(test)]
 mod tests;
+mod value;
 
 use std::fmt;
 
@@ -16,7 +16,7 @@ pub use component::{
     BitmaskOp, BitmaskType, Component, NumericOp, NumericType, PrefixPattern, RouteDistinguisher,
 };
 pub use decode::{FramingError, NlriError, NlriErrorKind};
-use octets::Octets;
+use value::Value;
 
 /// A Flow Specification's NLRI: checked, normalised bytes.
 ///
@@ -24,25 +24,24 @@ use octets::Octets;
 /// where they fit. Two NLRI with the same bytes and family are the same route. Cheap to clone.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Nlri {
-    family: FlowFamily,
-    /// Normalised value without its length octets; begins with the RD in the VPN families.
-    value: Octets,
+    /// The normalised value without its length octets; begins with the RD in the VPN families.
+    value: Value,
 }
 
 impl Nlri {
     /// The family it was announced in.
     pub fn family(&self) -> FlowFamily {
-        self.family
+        self.value.family()
     }
 
     /// The normalised value without its length octets.
     pub fn value(&self) -> &[u8] {
-        &self.value
+        self.value.octets()
     }
 }
 
 impl fmt::Debug for Nlri {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Nlri({} {})", self.family, hex::encode(self.value()))
+        write!(f, "Nlri({} {})", self.family(), hex::encode(self.value()))
     }
 }
