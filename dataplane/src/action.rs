@@ -6,8 +6,8 @@ use std::sync::Arc;
 
 use crate::rare::{Rare, RareActions};
 
-/// What happens to a packet that matches, in this order: it is counted, sampled, limited, copied, redirected, marked, and
-/// then evaluation stops or goes on.
+/// What happens to a packet that matches, in this order: it is counted, sampled, limited with others of its source, limited
+/// with all others, copied, redirected, marked, and then evaluation stops or goes on.
 ///
 /// Matching always sees the packet as it arrived: a mark by an earlier rule does not change what later rules match.
 /// When several rules mark one packet the first in order wins, and so it is when several redirect it, or copy it. A packet
@@ -32,6 +32,14 @@ impl Action {
     /// Where packets go that pass, if not where they are destined to.
     pub fn route(&self) -> Option<&Arc<Route>> {
         self.rare.redirect.as_ref().filter(|_| !self.discard)
+    }
+
+    /// Limiters that each source has for itself, for packets that are not discarded anyway.
+    pub fn source_limits(&self) -> &[SourceLimit] {
+        match self.discard {
+            true => &[],
+            false => &self.rare.source_limits,
+        }
     }
 
     /// Where copies of packets go that pass.
@@ -77,4 +85,18 @@ pub struct Limit {
     pub unit: LimitUnit,
     /// Units a second: finite and greater than 0.
     pub rate_per_sec: f64,
+}
+
+/// Token buckets for the sources of packets that match the rule, one for each.
+///
+/// A source whose bucket is full again need not be remembered. As long as all are remembered that there is room for, packets
+/// of further sources share one more bucket: a flood of invented sources passes at the rate of a single one.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct SourceLimit {
+    /// The rate of each source, and of those that find no room.
+    pub limit: Limit,
+    /// Leading bits of an address that tell sources apart: no more than an address of the rule's family has.
+    pub prefix_length: u8,
+    /// Sources that have a bucket at the same time; at least 1.
+    pub max_sources: u32,
 }

@@ -5,7 +5,7 @@ use std::net::IpAddr;
 use std::ops::{Deref, DerefMut};
 use std::sync::Arc;
 
-use crate::action::Route;
+use crate::action::{Route, SourceLimit};
 use crate::desired::InterfacePattern;
 use crate::interval::IntervalSet;
 use crate::rule::MaskedValues;
@@ -58,12 +58,16 @@ pub struct RareActions {
     /// A copy of each packet that passes goes to this address, of the family of the packets: a neighbor, or reached by
     /// the machine's own routes.
     pub copy_to: Option<IpAddr>,
+    /// Limiters that each source has for itself; a packet over one of them is dropped, and not charged to those of all
+    /// packets. At most one of each unit and prefix length.
+    pub source_limits: Vec<SourceLimit>,
 }
 
 impl RareGroup for RareActions {
     const NONE: &'static Self = &RareActions {
         redirect: None,
         copy_to: None,
+        source_limits: Vec::new(),
     };
 }
 

@@ -8,7 +8,7 @@
 use std::fmt;
 use std::net::IpAddr;
 
-pub use crate::action::{Action, Limit, LimitUnit, Route};
+pub use crate::action::{Action, Limit, LimitUnit, Route, SourceLimit};
 use crate::interval::IntervalSet;
 pub use crate::label::{Background, Label};
 pub use crate::order::OrderKey;

@@ -4,6 +4,7 @@
 //! rule after the other. Time is an argument.
 
 mod bucket;
+mod sources;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
@@ -17,6 +18,7 @@ use crate::guard::Guard;
 use crate::packet::Packet;
 use crate::rule::{Action, Family, OrderKey, Route, Rule, RuleId};
 use bucket::TokenBucket;
+use sources::SourceBuckets;
 
 /// Rules by family, in order.
 type Rules = BTreeMap<(Family, OrderKey), Installed>;
@@ -39,6 +41,7 @@ struct Installed {
     rule: Arc<Rule>,
     counter: Counter,
     buckets: Box<[TokenBucket]>,
+    source_buckets: Box<[SourceBuckets]>,
 }
 
 /// What became of one packet.
@@ -102,11 +105,11 @@ impl Sim {
                     verdict.sampled_by.push(rule.id);
                 }
             }
+            let mut of_source = installed.source_buckets.iter_mut();
+            let mut of_all = installed.buckets.iter_mut();
             let admitted = !rule.action.discard
-                && installed
-                    .buckets
-                    .iter_mut()
-                    .all(|bucket| bucket.admit(now, length_octets));
+                && of_source.all(|buckets| buckets.admit(now, packet.source, length_octets))
+                && of_all.all(|bucket| bucket.admit(now, length_octets));
             if !admitted {
                 verdict.passed = false;
                 return verdict;
@@ -154,14 +157,27 @@ impl Installed {
     fn new(rule: &Arc<Rule>, previous: Option<Installed>) -> Self {
         let previous = previous.filter(|previous| previous.rule.id == rule.id);
         let counter = previous.as_ref().map_or(Counter::default(), |p| p.counter);
-        let buckets = match previous {
-            Some(previous) if previous.rule.action.limits == rule.action.limits => previous.buckets,
-            Some(_) | None => rule.action.limits.iter().map(TokenBucket::full).collect(),
+        let (limits, source_limits) = (&rule.action.limits, rule.action.source_limits());
+        let (kept, kept_of_sources) = match previous {
+            Some(Installed {
+                rule,
+                buckets,
+                source_buckets,
+                ..
+            }) => (
+                (rule.action.limits == *limits).then_some(buckets),
+                (rule.action.source_limits() == source_limits).then_some(source_buckets),
+            ),
+            None => (None, None),
         };
+        let buckets = kept.unwrap_or_else(|| limits.iter().map(TokenBucket::full).collect());
+        let source_buckets = kept_of_sources
+            .unwrap_or_else(|| source_limits.iter().map(SourceBuckets::empty).collect());
         Self {
             rule: rule.clone(),
             counter,
             buckets,
+            source_buckets,
         }
     }
 }
@@ -302,6 +318,15 @@ fn describe_action(action: &Action) -> String {
     if action.discard {
         words.push("discard".to_string());
         return words.join(", ");
+    }
+    for of_source in action.source_limits() {
+        words.push(format!(
+            "limit each source /{} of {} to {} {}",
+            of_source.prefix_length,
+            of_source.max_sources,
+            of_source.limit.rate_per_sec,
+            bucket::unit_name(of_source.limit.unit)
+        ));
     }
     for limit in &action.limits {
         words.push(format!(

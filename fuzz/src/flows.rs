@@ -80,11 +80,10 @@ pub fn check_flow(nlri: &Nlri, actions: &TrafficFilteringActions) {
         panic!("{text}: {} flows", parsed.len())
     };
     assert_eq!(flow.nlri, *nlri, "{text}");
-    // Bindings in legacy forms, rates per source and what has no effect are told in words only.
+    // Bindings in legacy forms and what has no effect are told in words only.
     let mut told = actions.clone();
     told.notes.clear();
     told.legacy_redirect = None;
-    told.rate_per_source = None;
     assert_eq!(flow.actions, told, "{text}");
 
     assert!(!precedence_key(nlri).is_empty());
@@ -100,7 +99,8 @@ pub fn check_flow(nlri: &Nlri, actions: &TrafficFilteringActions) {
             let discards = lowered.rule.action.discard;
             assert_eq!(discards, actions.is_discard());
             assert!(discards || actions.legacy_redirect.is_none());
-            assert!(discards || actions.rate_per_source.is_none());
+            let of_sources = lowered.rule.action.source_limits().len();
+            assert!(discards || of_sources == actions.rates_per_source.len());
             let goes_to = lowered.rule.action.rare.redirect.as_deref();
             let wanted = actions.redirect_next_hop.filter(|_| !discards);
             let wanted = wanted.map(Route::NextHop);

@@ -331,6 +331,12 @@ fn several_actions_of_a_kind_are_resolved_and_shown() {
             "traffic-rate-bytes 1000 has no effect: the lower 100 applies",
         ),
         (
+            "a rate for each source, and one for all together",
+            &["8006 0000 447a0000", "830c 0118 42c80000"],
+            "rate-limit 100 packets/s for each source /24 of 8192, rate-limit 1000 bytes/s",
+            "",
+        ),
+        (
             "the same twice",
             &["8009 0000 0000000a", "8009 0000 0000000a"],
             "mark 10",

@@ -1,5 +1,6 @@
 //! Which installed rule decides a packet, and why.
 
+use std::collections::BTreeSet;
 use std::net::IpAddr;
 
 use dataplane::packet::Packet;
@@ -116,7 +117,7 @@ fn explain(rules: &[(&Nlri, &Path)], packet: &Packet, bindings: &Bindings) -> Ex
     Explanation {
         verdict: if verdict.dropped {
             "discard"
-        } else if verdict.limits.is_empty() {
+        } else if verdict.limits.is_empty() && verdict.source_limits.is_empty() {
             "accept"
         } else {
             "accept unless over a limit"
@@ -146,12 +147,14 @@ fn taken(rules: &[(&Nlri, &Path)], verdict: &Verdict) -> Vec<String> {
         of(&rules[position].1.route.actions).describe()
     };
     if !verdict.dropped {
-        let mut limiting: Vec<usize> = verdict.limits.iter().map(|(rule, _)| *rule).collect();
-        limiting.dedup();
+        let of_source = verdict.source_limits.iter().map(|(rule, _)| *rule);
+        let of_all = verdict.limits.iter().map(|(rule, _)| *rule);
+        let limiting: BTreeSet<usize> = of_source.chain(of_all).collect();
         for rule in limiting {
             words.extend(part(rule, |actions| TrafficFilteringActions {
                 rate_bytes_per_sec: actions.rate_bytes_per_sec,
                 rate_packets_per_sec: actions.rate_packets_per_sec,
+                rates_per_source: actions.rates_per_source.clone(),
                 ..TrafficFilteringActions::default()
             }));
         }

@@ -11,11 +11,11 @@ use dataplane::backend::Unsupported;
 use dataplane::interval::IntervalSet;
 use dataplane::rule::{
     Action, AddressPattern, Background, Family, FragmentKind, Label, Match, RareActions, Rule,
-    RuleId,
+    RuleId, SourceLimit,
 };
 
 use super::bindings::{Bindings, copy_to};
-use crate::flowspec::action::TrafficFilteringActions;
+use crate::flowspec::action::{RatePerSource, TrafficFilteringActions};
 use crate::flowspec::matches::protocol;
 use crate::flowspec::operator::{fragment_set, numeric_set, tcp_flags_set};
 use crate::flowspec::precedence::{precedence_key, precedence_tier};
@@ -135,12 +135,7 @@ fn lower_actions(
                 "{legacy} is not followed: that takes import.legacy_redirects and a next hop"
             )));
         }
-        if let Some(rate) = actions.rate_per_source {
-            // Taken for nothing, the rule would accept what it is to limit.
-            return Err(Unsupported(format!(
-                "{rate} is not enforced: rules limit all their packets together"
-            )));
-        }
+        rare.source_limits = source_limits(&actions.rates_per_source, family)?;
         rare.redirect = bindings.route(actions, family, notes)?;
         rare.copy_to = copy_to(actions, family)?;
     }
@@ -152,6 +147,25 @@ fn lower_actions(
         rare: rare.into(),
         continue_evaluation: actions.continue_evaluation,
     })
+}
+
+/// Limits for each source; fails on prefixes that no address of the family has.
+fn source_limits(rates: &[RatePerSource], family: Family) -> Result<Vec<SourceLimit>, Unsupported> {
+    let bits = family.address_bits();
+    let lower = |rate: &RatePerSource| {
+        if rate.prefix_length > bits {
+            // Flowspec-xdp takes it for nothing; then the rule would accept what it is to limit.
+            return Err(Unsupported(format!(
+                "{rate}: an {family} address has no more than {bits} bits"
+            )));
+        }
+        Ok(SourceLimit {
+            limit: rate.limit(),
+            prefix_length: rate.prefix_length,
+            max_sources: rate.max_sources(),
+        })
+    };
+    rates.iter().map(lower).collect()
 }
 
 /// All that would send packets or copies elsewhere, in words.

@@ -4,7 +4,6 @@ use crate::flowspec::action::RouteTarget;
 use crate::flowspec::matches::matches;
 use crate::flowspec::testing::{aimed_at, arbitrary_actions, arbitrary_nlri, arbitrary_packet};
 use crate::flowspec::text::parse_flows;
-use crate::wire::community::ExtendedCommunity;
 use crate::wire::iana::FlowFamily;
 use dataplane::rule::{Limit, LimitUnit, Route};
 use dataplane::tcam::expand;
@@ -72,18 +71,59 @@ fn routes_that_no_rule_can_enforce_are_unsupported_with_a_reason() {
 }
 
 #[test]
-fn a_rate_for_each_source_is_not_taken_for_nothing() {
-    let nlri = parse_flows("flow route { match { port 80; } }")
-        .unwrap()
-        .remove(0)
-        .nlri;
-    let community = ExtendedCommunity([0x83, 0x0c, 0, 24, 0x41, 0x20, 0, 0]);
-    let actions = TrafficFilteringActions::from_communities(&[community], &[]).unwrap();
-    let error = lower(&nlri, &actions.into(), RuleId(0), &Bindings::default()).unwrap_err();
-    assert_eq!(
-        error.0,
-        "rate-limit 10 packets/s for each source /24 is not enforced: rules limit all their packets together"
-    );
+fn rates_for_each_source() {
+    let limit = |unit, rate_per_sec, prefix_length, max_sources| SourceLimit {
+        limit: Limit { unit, rate_per_sec },
+        prefix_length,
+        max_sources,
+    };
+    let too_long = |bits: u8, length: u8| {
+        format!(
+            "rate-limit 9 bytes/s for each source /{length} of 4096: an ipv{} address has no more than {bits} bits",
+            if bits == 32 { 4 } else { 6 }
+        )
+    };
+    let rows = [
+        (
+            "port 80; } then { rate-limit 9 per-source /32;",
+            Ok(vec![limit(LimitUnit::Bytes, 9.0, 32, 4096)]),
+        ),
+        (
+            "flow-label 0; } then { rate-limit 9 packets per-source /128 of 1048576;",
+            Ok(vec![limit(LimitUnit::Packets, 9.0, 128, 1 << 20)]),
+        ),
+        (
+            "port 80; } then { rate-limit 9 per-source /24; rate-limit 5 per-source /0;",
+            Ok(vec![
+                limit(LimitUnit::Bytes, 9.0, 24, 4096),
+                limit(LimitUnit::Bytes, 5.0, 0, 4096),
+            ]),
+        ),
+        (
+            "port 80; } then { rate-limit 9 per-source /33;",
+            Err(too_long(32, 33)),
+        ),
+        (
+            "flow-label 0; } then { rate-limit 9 per-source /129;",
+            Err(too_long(128, 129)),
+        ),
+        (
+            "port 80; } then { rate-limit 9 per-source /24; discard;",
+            Ok(Vec::new()),
+        ),
+        (
+            "port 80; } then { rate-limit 0 per-source /33;",
+            Ok(Vec::new()),
+        ),
+    ];
+    for (text, expected) in rows {
+        let lowered = lower_text(&format!("flow route {{ match {{ {text} }} }}"));
+        let found = match lowered {
+            Ok(lowered) => Ok(lowered.rule.action.source_limits().to_vec()),
+            Err(error) => Err(error.0),
+        };
+        assert_eq!(found, expected, "{text}");
+    }
 }
 
 #[test]
@@ -296,7 +336,8 @@ proptest! {
                 && (actions.redirect_route_target.is_some()
                     || actions.redirect_next_hop.is_some_and(|next_hop| !is_next_hop(next_hop))
                     || actions.copy_to.is_some_and(|next_hop| !is_next_hop(next_hop))
-                    || actions.legacy_redirect.is_some());
+                    || actions.legacy_redirect.is_some()
+                    || actions.rates_per_source.iter().any(|rate| rate.prefix_length > 32));
         match lower(&nlri, &actions.clone().into(), RuleId(0), &Bindings::default()) {
             Ok(lowered) => {
                 prop_assert!(!restricts);
@@ -305,6 +346,11 @@ proptest! {
                 prop_assert_eq!(lowered.rule.action.rare.redirect.is_some(), redirects);
                 let copy_to = actions.copy_to.filter(|_| !actions.is_discard());
                 prop_assert_eq!(lowered.rule.action.copy_to(), copy_to);
+                let of_sources = match actions.is_discard() {
+                    true => 0,
+                    false => actions.rates_per_source.len(),
+                };
+                prop_assert_eq!(lowered.rule.action.source_limits().len(), of_sources);
                 prop_assert_eq!(lowered.rule.action.limits, actions.limits());
             }
             Err(_) => prop_assert!(restricts),

@@ -7,7 +7,7 @@
 use dataplane::packet::Packet;
 use dataplane::rule::{Family, Limit};
 
-use crate::flowspec::action::{InterfaceSet, TrafficFilteringActions};
+use crate::flowspec::action::{InterfaceSet, RatePerSource, TrafficFilteringActions};
 use crate::flowspec::operator::{bitmask_matches, fragment_bits, numeric_matches};
 use crate::wire::nlri::{
     BitmaskOp, BitmaskType, Component, Nlri, NumericOp, NumericType, PrefixPattern,
@@ -54,6 +54,8 @@ pub struct Verdict {
     /// Limiters that the packet has to get through, in order, with the position of the rule each
     /// belongs to.
     pub limits: Vec<(usize, Limit)>,
+    /// The same for limiters that the packet's source has for itself.
+    pub source_limits: Vec<(usize, RatePerSource)>,
     /// Positions of all rules that matched and were reached, in order.
     pub matched: Vec<usize>,
     /// Position of the rule that ended the evaluation; `None`: the packet went past the last rule.
@@ -90,6 +92,9 @@ pub fn evaluate<'a>(
         }
         let limits = actions.limits().into_iter();
         verdict.limits.extend(limits.map(|limit| (position, limit)));
+        let of_source = actions.rates_per_source.iter();
+        let of_source = of_source.map(|rate| (position, *rate));
+        verdict.source_limits.extend(of_source);
         verdict.marked_dscp = verdict.marked_dscp.or(actions.mark_dscp);
         if actions.redirects() {
             verdict.redirected_by.get_or_insert(position);

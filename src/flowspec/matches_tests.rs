@@ -321,7 +321,7 @@ fn evaluation_collects_actions_until_a_rule_decides() {
         (
             &[
                 "port 123 > rate-limit 9; action terminal",
-                "dscp 46 > rate-limit 5; rate-limit 6 packets",
+                "dscp 46 > rate-limit 5; rate-limit 6 packets per-source /24",
             ],
             false,
             None,
@@ -369,7 +369,8 @@ fn evaluation_collects_actions_until_a_rule_decides() {
         assert_eq!(verdict.dropped, *dropped, "{rules:?}");
         assert_eq!(verdict.marked_dscp, *mark, "{rules:?}");
         assert_eq!(verdict.sampled, *sampled, "{rules:?}");
-        assert_eq!(verdict.limits.len(), *limits, "{rules:?}");
+        let limiters = verdict.limits.len() + verdict.source_limits.len();
+        assert_eq!(limiters, *limits, "{rules:?}");
         assert_eq!(verdict.matched, *matched, "{rules:?}");
         assert_eq!(verdict.deciding, *deciding, "{rules:?}");
     }

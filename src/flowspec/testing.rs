@@ -3,13 +3,13 @@
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use dataplane::packet::Packet;
-use dataplane::rule::{Family, FragmentKind};
+use dataplane::rule::{Family, FragmentKind, LimitUnit};
 use proptest::collection::vec;
 use proptest::option;
 use proptest::prelude::*;
 use proptest::sample::select;
 
-use crate::flowspec::action::{InterfaceSet, RouteTarget, TrafficFilteringActions};
+use crate::flowspec::action::{InterfaceSet, RatePerSource, RouteTarget, TrafficFilteringActions};
 use crate::wire::nlri::testing::arbitrary_address_bits;
 pub use crate::wire::nlri::testing::{arbitrary_family, arbitrary_nlri};
 use crate::wire::nlri::{Component, Nlri, PrefixPattern};
@@ -140,7 +140,7 @@ pub fn arbitrary_actions() -> impl Strategy<Value = TrafficFilteringActions> {
             group,
         });
     (
-        (rate(), rate()),
+        (rate(), rate(), rates_per_source()),
         any::<(bool, bool)>(),
         option::of(0u8..64),
         option::weighted(0.3, target),
@@ -152,7 +152,7 @@ pub fn arbitrary_actions() -> impl Strategy<Value = TrafficFilteringActions> {
     )
         .prop_map(
             |(
-                (bytes, packets),
+                (bytes, packets, rates_per_source),
                 (sample, go_on),
                 mark_dscp,
                 target,
@@ -169,7 +169,7 @@ pub fn arbitrary_actions() -> impl Strategy<Value = TrafficFilteringActions> {
                     redirect_next_hop: next_hop,
                     copy_to,
                     legacy_redirect: None,
-                    rate_per_source: None,
+                    rates_per_source,
                     interface_sets,
                     notes: Vec::new(),
                 }
@@ -180,4 +180,23 @@ pub fn arbitrary_actions() -> impl Strategy<Value = TrafficFilteringActions> {
 /// Any rate above 0, denormal ones included.
 fn positive_rate() -> impl Strategy<Value = f32> {
     (1u32..0x7f80_0000).prop_map(f32::from_bits)
+}
+
+/// No rate for each source, mostly; or one or two that do not exclude each other.
+fn rates_per_source() -> impl Strategy<Value = Vec<RatePerSource>> {
+    let unit = select(vec![LimitUnit::Bytes, LimitUnit::Packets]);
+    let length = prop_oneof![4 => 0u8..=32, 1 => any::<u8>()];
+    let rate = (unit, positive_rate(), length, any::<u8>()).prop_map(
+        |(unit, rate_per_sec, prefix_length, table)| RatePerSource {
+            unit,
+            rate_per_sec,
+            prefix_length,
+            table,
+        },
+    );
+    let alone = vec(rate, 0..=2).prop_map(|mut rates| {
+        rates.dedup_by_key(|rate| (rate.unit, rate.prefix_length));
+        rates
+    });
+    prop_oneof![3 => Just(Vec::new()), 1 => alone]
 }

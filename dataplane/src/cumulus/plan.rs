@@ -263,12 +263,21 @@ fn targets(action: &Action, options: &Options) -> Result<Vec<Target>, Unsupporte
     if action.discard {
         return Ok(vec![Target::Drop]);
     }
-    let RareActions { redirect, copy_to } = &*action.rare;
+    let RareActions {
+        redirect,
+        copy_to,
+        source_limits,
+    } = &*action.rare;
     if redirect.is_some() {
         return refuse("redirect: no target of the switch's ACLs redirects");
     }
     if copy_to.is_some() {
         return refuse("copy: no target of the switch's ACLs copies to an address");
+    }
+    if !source_limits.is_empty() {
+        return refuse(
+            "rate-limit for each source: POLICE has one policer for all packets of an entry",
+        );
     }
     let mut targets = Vec::new();
     for limit in &action.limits {

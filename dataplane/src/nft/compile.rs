@@ -299,6 +299,9 @@ pub(super) fn check(rule: &Rule) -> Result<(), String> {
             "DSCP {dscp} does not fit the six bits of the field"
         ));
     }
+    if !rule.action.source_limits().is_empty() {
+        return Err("rate-limit for each source: rules limit all their packets together".into());
+    }
     for limit in &rule.action.limits {
         if !limit.rate_per_sec.is_finite() || limit.rate_per_sec <= 0.0 {
             return Err(format!(

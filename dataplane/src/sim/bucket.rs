@@ -36,6 +36,11 @@ impl TokenBucket {
         }
     }
 
+    /// How long an empty bucket takes to be full.
+    pub(super) fn refill_time(&self) -> Duration {
+        Duration::try_from_secs_f64(self.size / self.rate_per_sec).unwrap_or(Duration::MAX)
+    }
+
     /// True when the packet may pass; takes its tokens then.
     pub(super) fn admit(&mut self, now: Duration, length_octets: u32) -> bool {
         let elapsed = now.saturating_sub(self.filled_at).as_secs_f64();

@@ -1,7 +1,7 @@
 use super::*;
 use crate::interval::IntervalSet;
-use crate::rule::RareActions;
 use crate::rule::{AddressPattern, Limit, LimitUnit, Match};
+use crate::rule::{RareActions, SourceLimit};
 
 /// A rule at the place `order` whose id is the place.
 fn rule(order: u8, text: &str, action: Action) -> Arc<Rule> {
@@ -321,4 +321,114 @@ fn the_first_redirect_wins_unless_the_packet_is_dropped() {
         let expected = table.map(|table| Arc::new(Route::Table(table)));
         assert_eq!(verdict.redirect, expected, "{name}");
     }
+}
+
+/// Packets of 1,000 octets a source prefix of 24 bits, three sources at most; 10 packets a second for each.
+fn ten_for_each_source() -> Action {
+    Action {
+        rare: RareActions {
+            source_limits: vec![SourceLimit {
+                limit: Limit {
+                    unit: LimitUnit::Packets,
+                    rate_per_sec: 10.0,
+                },
+                prefix_length: 24,
+                max_sources: 3,
+            }],
+            ..RareActions::default()
+        }
+        .into(),
+        ..Action::default()
+    }
+}
+
+/// How many of so many packets from a source pass at once.
+fn passed_from(sim: &mut Sim, now: Duration, source: &str, count: usize) -> usize {
+    let packet = Packet::from_text(&format!("udp {source}:1 > 192.0.2.2:53")).unwrap();
+    let passed = (0..count).filter(|_| sim.forward(now, &packet, 1000).passed);
+    passed.count()
+}
+
+#[test]
+fn each_source_has_a_bucket_and_those_without_room_share_one() {
+    let mut sim = started(vec![rule(1, TO_53, ten_for_each_source())]);
+    let at = Duration::from_millis;
+    // Time in ms, source, packets sent, packets that pass.
+    let rows = [
+        ("a bucket of five", 0, "192.0.2.1", 9, 5),
+        ("one prefix is one source", 0, "192.0.2.77", 9, 0),
+        ("another source has its own", 0, "198.51.100.1", 9, 5),
+        ("it fills again", 200, "192.0.2.1", 9, 2),
+        ("the third", 200, "203.0.113.1", 2, 2),
+        ("no room for the fourth", 200, "10.0.0.1", 9, 5),
+        ("nor for the fifth, which shares", 200, "10.0.1.1", 9, 0),
+        ("the third has what is its own", 200, "203.0.113.1", 9, 3),
+        ("what is shared fills, too", 300, "10.0.2.1", 9, 1),
+        (
+            "the second would be full again: forgotten",
+            500,
+            "10.0.3.1",
+            9,
+            5,
+        ),
+        (
+            "and comes back to what is shared",
+            500,
+            "198.51.100.1",
+            9,
+            2,
+        ),
+    ];
+    for (name, milliseconds, source, sent, expected) in rows {
+        let passed = passed_from(&mut sim, at(milliseconds), source, sent);
+        assert_eq!(passed, expected, "{name}");
+    }
+}
+
+#[test]
+fn buckets_of_sources_stay_until_their_limit_changes() {
+    let limited = rule(1, TO_53, ten_for_each_source());
+    let mut sim = started(vec![limited.clone()]);
+    let now = Duration::ZERO;
+    assert_eq!(passed_from(&mut sim, now, "192.0.2.1", 9), 5);
+    let commit = |sim: &mut Sim, action| {
+        let changes = Changes {
+            put: vec![rule(1, TO_53, action)],
+            remove: Vec::new(),
+        };
+        sim.commit(&changes).unwrap();
+    };
+    commit(&mut sim, go_on(ten_for_each_source()));
+    assert_eq!(
+        passed_from(&mut sim, now, "192.0.2.1", 9),
+        0,
+        "another T bit"
+    );
+    let mut longer = ten_for_each_source();
+    longer.rare.source_limits[0].prefix_length = 32;
+    commit(&mut sim, longer);
+    assert_eq!(
+        passed_from(&mut sim, now, "192.0.2.1", 9),
+        5,
+        "another length"
+    );
+}
+
+#[test]
+fn what_a_source_has_too_much_is_not_charged_to_all() {
+    let both = Action {
+        limits: vec![Limit {
+            unit: LimitUnit::Packets,
+            rate_per_sec: 800.0,
+        }],
+        ..ten_for_each_source()
+    };
+    let mut sim = started(vec![rule(1, TO_53, both)]);
+    let now = Duration::ZERO;
+    assert_eq!(passed_from(&mut sim, now, "192.0.2.1", 100), 5);
+    assert_eq!(
+        passed_from(&mut sim, now, "198.51.100.1", 100),
+        3,
+        "8 for all"
+    );
 }

@@ -130,7 +130,16 @@ pub fn verdict(action: &Action, release: Release) -> Result<Verdict, Unsupported
             "traffic-marking: no YANG model of SONiC lets an ACL rule of its own table type write DSCP",
         );
     }
-    let RareActions { redirect, copy_to } = &*action.rare;
+    let RareActions {
+        redirect,
+        copy_to,
+        source_limits,
+    } = &*action.rare;
+    if !source_limits.is_empty() {
+        return refuse(
+            "traffic-rate for each source: no ACL rule of SONiC tells the sources of its packets apart",
+        );
+    }
     if redirect.is_some() {
         return refuse(
             "redirect: SONiC redirects to ports and neighbors, not to VRFs or by routes",

@@ -222,6 +222,15 @@ fn action_text(action: &Action) -> String {
     if action.discard {
         words.push("drop".to_owned());
     }
+    for of_source in action.source_limits() {
+        words.push(format!(
+            "limit each of {} sources /{} to {} {:?}/s",
+            of_source.max_sources,
+            of_source.prefix_length,
+            of_source.limit.rate_per_sec,
+            of_source.limit.unit
+        ));
+    }
     for limit in &action.limits {
         words.push(format!(
             "limit to {} {:?}/s",

@@ -57,7 +57,7 @@ impl ActionKind {
     fn is_in(self, actions: &TrafficFilteringActions) -> bool {
         let limits = actions.rate_bytes_per_sec.is_some()
             || actions.rate_packets_per_sec.is_some()
-            || actions.rate_per_source.is_some();
+            || !actions.rates_per_source.is_empty();
         let legacy = |copy| {
             actions
                 .legacy_redirect

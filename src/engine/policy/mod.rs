@@ -8,6 +8,7 @@ mod prefixes;
 use std::net::Ipv4Addr;
 use std::time::Duration;
 
+use dataplane::rule::LimitUnit;
 use ipnetwork::IpNetwork;
 
 use crate::flowspec::action::TrafficFilteringActions;
@@ -236,11 +237,20 @@ impl ImportPolicy {
         if actions.is_discard() {
             return None;
         }
-        let bytes = actions.rate_bytes_per_sec;
-        let packets = actions.rate_packets_per_sec;
+        let of_source = |unit| {
+            let rates = actions.rates_per_source.iter();
+            let of_unit = rates.filter(move |rate| rate.unit == unit);
+            of_unit.map(|rate| rate.rate_per_sec)
+        };
+        let bytes = actions.rate_bytes_per_sec.into_iter();
+        let packets = actions.rate_packets_per_sec.into_iter();
         bytes
-            .and_then(|rate| self.rate_bytes.refusal(rate, "bytes"))
-            .or_else(|| packets.and_then(|rate| self.rate_packets.refusal(rate, "packets")))
+            .chain(of_source(LimitUnit::Bytes))
+            .find_map(|rate| self.rate_bytes.refusal(rate, "bytes"))
+            .or_else(|| {
+                let mut packets = packets.chain(of_source(LimitUnit::Packets));
+                packets.find_map(|rate| self.rate_packets.refusal(rate, "packets"))
+            })
     }
 }
 

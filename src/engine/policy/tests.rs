@@ -414,6 +414,12 @@ fn actions_must_be_allowed_and_rates_within_bounds() {
             rate("rate 1000 packets/s is below import.min_rate_packets_per_sec = 2000"),
         ),
         (
+            "packets of each source",
+            packets(Some(2000), None),
+            "830c0018447a0000",
+            rate("rate 1000 packets/s is below import.min_rate_packets_per_sec = 2000"),
+        ),
+        (
             "discarding is no rate",
             bytes(Some(1000), None),
             DISCARD,

@@ -3,6 +3,8 @@
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
+use dataplane::rule::LimitUnit;
+
 use super::{
     InterfaceSet, LegacyRedirect, LegacyTarget, Rate, RatePerSource, RouteTarget,
     TrafficFilteringActions,
@@ -171,10 +173,13 @@ impl TrafficFilteringActions {
                 LegacyTarget::RouteTarget(_) => {}
             }
         }
-        if let Some(RatePerSource(ExtendedCommunity([kind, sub_kind, value @ ..]))) =
-            self.rate_per_source
-        {
-            add([kind, sub_kind], value);
+        for rate in &self.rates_per_source {
+            let code = match rate.unit {
+                LimitUnit::Bytes => code::RATE_BYTES_PER_SOURCE,
+                LimitUnit::Packets => code::RATE_PACKETS_PER_SOURCE,
+            };
+            let table = [rate.table, rate.prefix_length];
+            add(code, join(table, rate.rate_per_sec.to_be_bytes()));
         }
         for set in &self.interface_sets {
             let code = match set.transitive {
@@ -292,18 +297,47 @@ impl TrafficFilteringActions {
                 self.add_legacy([kind, sub_kind], target, low & REDIRECT_COPY != 0);
             }
             code::RATE_BYTES_PER_SOURCE | code::RATE_PACKETS_PER_SOURCE => {
-                let rate = RatePerSource(*community);
-                keep_first(
-                    "rate per source",
-                    &mut self.rate_per_source,
-                    rate,
-                    &mut self.notes,
-                );
+                let (name, unit) = match [kind, sub_kind] {
+                    code::RATE_PACKETS_PER_SOURCE => {
+                        ("rate-packets-per-source", LimitUnit::Packets)
+                    }
+                    _ => ("rate-bytes-per-source", LimitUnit::Bytes),
+                };
+                let rate = RatePerSource {
+                    unit,
+                    rate_per_sec: decode_rate(name, community)?,
+                    prefix_length: b,
+                    table: a,
+                };
+                self.add_rate_per_source(name, rate);
             }
             // Code points are an open set: what we do not know asks for nothing.
             _ => {}
         }
         Ok(())
+    }
+
+    /// Keeps the lowest rate of each unit and prefix length; an infinite one limits nothing.
+    fn add_rate_per_source(&mut self, name: &str, rate: RatePerSource) {
+        if rate.rate_per_sec.is_infinite() {
+            self.notes.push(format!("{name} is infinite: no limit"));
+            return;
+        }
+        let is_alike = |other: &&mut RatePerSource| {
+            (other.unit, other.prefix_length) == (rate.unit, rate.prefix_length)
+        };
+        match self.rates_per_source.iter_mut().find(is_alike) {
+            None => self.rates_per_source.push(rate),
+            Some(kept) if *kept == rate => {}
+            Some(kept) => {
+                let loser = match rate.rate_per_sec < kept.rate_per_sec {
+                    true => std::mem::replace(kept, rate),
+                    false => rate,
+                };
+                let note = format!("{loser} has no effect: {kept} applies");
+                self.notes.push(note);
+            }
+        }
     }
 
     /// Adds what one community of attribute 25 asks for.

@@ -12,11 +12,12 @@ use dataplane::rule::{Limit, LimitUnit};
 pub use communities::ActionError;
 pub use terms::{
     InterfaceGroup, InterfaceSet, LegacyRedirect, LegacyTarget, RatePerSource, RouteTarget,
+    SOURCES_STEP,
 };
 
 /// All that the communities of one route ask for, interference resolved (RFC 8955 §7.7).
 ///
-/// Of several rates of one unit the lowest wins; of several marks, redirects of one kind the first
+/// Of several rates of one unit the lowest wins, and so it is with rates for sources of one prefix length; of several marks, redirects of one kind the first
 /// in the attribute; of several traffic-actions every bit that one of them sets counts.
 #[derive(Clone, Debug, PartialEq, Default)]
 pub struct TrafficFilteringActions {
@@ -40,8 +41,8 @@ pub struct TrafficFilteringActions {
     pub copy_to: Option<IpAddr>,
     /// Redirect in a form that no RFC defines, 0x0800 or 0x800b.
     pub legacy_redirect: Option<LegacyRedirect>,
-    /// A rate for each source by itself, 0x8306 or 0x830c.
-    pub rate_per_source: Option<RatePerSource>,
+    /// Rates for each source by itself, 0x8306 and 0x830c: one of each unit and prefix length, in the order received.
+    pub rates_per_source: Vec<RatePerSource>,
     /// Interface-set, 0x0702 and 0x4702: the rule applies only to the union of these.
     pub interface_sets: Vec<InterfaceSet>,
     /// Actions that were recognised but have no effect, or lost to another: text for the operator.
@@ -69,7 +70,10 @@ impl TrafficFilteringActions {
 
     /// True when some rate is 0: no packet that matches gets through.
     pub fn is_discard(&self) -> bool {
-        self.rate_bytes_per_sec == Some(0.0) || self.rate_packets_per_sec == Some(0.0)
+        let mut of_sources = self.rates_per_source.iter();
+        self.rate_bytes_per_sec == Some(0.0)
+            || self.rate_packets_per_sec == Some(0.0)
+            || of_sources.any(|rate| rate.rate_per_sec == 0.0)
     }
 
     /// True when packets that get through are sent elsewhere than to their destination.
@@ -79,7 +83,7 @@ impl TrafficFilteringActions {
             || self.legacy_redirect.is_some_and(|legacy| !legacy.copy)
     }
 
-    /// The limiters to get through: none when all is discarded.
+    /// The limiters that all packets share to get through: none when all is discarded.
     pub fn limits(&self) -> Vec<Limit> {
         if self.is_discard() {
             return Vec::new();
@@ -103,6 +107,7 @@ impl TrafficFilteringActions {
         if self.is_discard() {
             words.push("discard".to_string());
         } else {
+            words.extend(self.rates_per_source.iter().map(RatePerSource::to_string));
             if let Some(rate) = self.rate_bytes_per_sec {
                 words.push(format!("rate-limit {} bytes/s", Rate(rate)));
             }
@@ -125,7 +130,6 @@ impl TrafficFilteringActions {
         if let Some(legacy) = self.legacy_redirect {
             words.push(legacy.to_string());
         }
-        words.extend(self.rate_per_source.map(|rate| rate.to_string()));
         words.extend(
             self.interface_sets
                 .iter()

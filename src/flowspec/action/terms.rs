@@ -4,25 +4,57 @@ use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::str::FromStr;
 
+use dataplane::rule::{Limit, LimitUnit};
+
 use super::Rate;
-use super::communities::code;
-use crate::wire::community::ExtendedCommunity;
 
-/// A limit for each source prefix of some length, as flowspec-xdp asks for it with an experimental code. No RFC defines
-/// it, and no packet filter here carries it out: it is known so that it is not taken for nothing.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub struct RatePerSource(pub(super) ExtendedCommunity);
+/// A limit for each source by itself, as flowspec-xdp asks for it with experimental codes. No RFC defines it.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct RatePerSource {
+    /// What is counted.
+    pub unit: LimitUnit,
+    /// Units a second; 0 discards.
+    pub rate_per_sec: f32,
+    /// Leading bits of an address that make it another source. Any octet; no address has more than 32 or 128.
+    pub prefix_length: u8,
+    /// How many sources are to be told apart, less one, in units of [`SOURCES_STEP`].
+    pub table: u8,
+}
 
-/// `rate-limit 1000 packets/s for each source /24`.
+/// The unit in which [`RatePerSource::table`] counts sources.
+pub const SOURCES_STEP: u32 = 4096;
+
+impl RatePerSource {
+    /// How many sources are to be told apart: 4,096 to 1,048,576.
+    pub fn max_sources(&self) -> u32 {
+        (u32::from(self.table) + 1) * SOURCES_STEP
+    }
+
+    /// The limit of a source, if it is one that lets anything pass.
+    pub fn limit(&self) -> Limit {
+        Limit {
+            unit: self.unit,
+            rate_per_sec: f64::from(self.rate_per_sec),
+        }
+    }
+}
+
+/// `rate-limit 1000 packets/s for each source /24 of 4096`.
 impl fmt::Display for RatePerSource {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let [kind, sub_kind, _, length, a, b, c, d] = self.0.0;
-        let rate = Rate(f32::from_be_bytes([a, b, c, d]));
-        let unit = match [kind, sub_kind] {
-            code::RATE_PACKETS_PER_SOURCE => "packets",
-            _ => "bytes",
+        let unit = match self.unit {
+            LimitUnit::Bytes => "bytes",
+            LimitUnit::Packets => "packets",
         };
-        write!(f, "rate-limit {rate} {unit}/s for each source /{length}")
+        let (rate, length, sources) = (
+            Rate(self.rate_per_sec),
+            self.prefix_length,
+            self.max_sources(),
+        );
+        write!(
+            f,
+            "rate-limit {rate} {unit}/s for each source /{length} of {sources}"
+        )
     }
 }
 

@@ -137,12 +137,53 @@ fn communities_read_as_words() {
         (
             "a rate for each source",
             &["8306 0318 447a0000"],
-            &["rate-limit 1000 bytes/s for each source /24"],
+            &["rate-limit 1000 bytes/s for each source /24 of 16384"],
         ),
         (
             "two of them, for hosts",
             &["830c 0020 41200000", "8306 0020 447a0000"],
-            &["rate-limit 10 packets/s for each source /32"],
+            &[
+                "rate-limit 10 packets/s for each source /32 of 4096",
+                "rate-limit 1000 bytes/s for each source /32 of 4096",
+            ],
+        ),
+        (
+            "hosts and their networks, and all together",
+            &[
+                "8006 0000 49742400",
+                "8306 ff20 447a0000",
+                "8306 0018 461c4000",
+            ],
+            &[
+                "rate-limit 1000 bytes/s for each source /32 of 1048576",
+                "rate-limit 10000 bytes/s for each source /24 of 4096",
+                "rate-limit 1000000 bytes/s",
+            ],
+        ),
+        (
+            "the lower of two for each source",
+            &["8306 0318 461c4000", "8306 0018 447a0000"],
+            &["rate-limit 1000 bytes/s for each source /24 of 4096"],
+        ),
+        (
+            "a length that no address has",
+            &["8306 00ff 447a0000"],
+            &["rate-limit 1000 bytes/s for each source /255 of 4096"],
+        ),
+        (
+            "nothing for each source",
+            &["8306 0018 00000000", "8006 0000 447a0000"],
+            &["discard"],
+        ),
+        (
+            "less than nothing for each source",
+            &["830c 0018 c2c80000"],
+            &["discard"],
+        ),
+        (
+            "anything for each source",
+            &["830c 0018 7f800000"],
+            &["accept"],
         ),
         (
             "interface sets",
@@ -169,6 +210,18 @@ fn losers_and_ineffective_forms_are_noted() {
             &["8006 0000 42c80000", "8006 0000 447a0000"],
             &["traffic-rate-bytes 1000 has no effect: the lower 100 applies"],
         ),
+        (
+            &["830c 0018 7f800000"],
+            &["rate-packets-per-source is infinite: no limit"],
+        ),
+        (
+            &["8306 0318 461c4000", "8306 0018 447a0000"],
+            &[
+                "rate-limit 10000 bytes/s for each source /24 of 16384 has no effect: \
+                 rate-limit 1000 bytes/s for each source /24 of 4096 applies",
+            ],
+        ),
+        (&["8306 0318 461c4000", "8306 0318 461c4000"], &[]),
         (&["8009 0000 0000000a", "8009 0000 0000000a"], &[]),
         (
             &["8009 0000 0000000a", "8009 0000 0000002e"],
@@ -199,6 +252,8 @@ fn rates_that_are_no_number_make_the_route_malformed() {
         "8006 0000 7fc00000",
         "8006 0000 ffffffff",
         "800c 0000 7f800001",
+        "8306 0018 7fc00000",
+        "830c 0018 ffffffff",
     ] {
         let error = decode(&[community]).unwrap_err();
         assert!(

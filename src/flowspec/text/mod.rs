@@ -28,6 +28,8 @@
 //!   of 0: `true5`.
 //! - `family ipv6-flow;` where nothing in the match says so.
 //! - `rate-limit 50 packets;`, as ExaBGP 5 has it.
+//! - `rate-limit 50 packets per-source /24 of 8192;` limits each source prefix of this length by itself and tells so many
+//!   apart; without `of` 4096.
 //! - `L` behind an AS number asks for the four-octet format: `redirect 100L:5`.
 //!
 //! And some words mean something else than to ExaBGP 4: `not-a-fragment` is what it says (ExaBGP

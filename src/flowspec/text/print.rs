@@ -3,7 +3,9 @@
 use std::fmt::Write;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-use crate::flowspec::action::{Rate, RouteTarget, TrafficFilteringActions};
+use dataplane::rule::LimitUnit;
+
+use crate::flowspec::action::{Rate, RatePerSource, RouteTarget, TrafficFilteringActions};
 use crate::wire::nlri::{
     BitmaskOp, BitmaskType, Component, Nlri, NumericOp, NumericType, PrefixPattern,
     RouteDistinguisher,
@@ -233,6 +235,7 @@ fn action_statements(actions: &TrafficFilteringActions) -> Vec<String> {
     if let Some(rate) = actions.rate_packets_per_sec {
         statements.push(format!("rate-limit {} packets", Rate(rate)));
     }
+    statements.extend(actions.rates_per_source.iter().map(per_source_text));
     if let Some(dscp) = actions.mark_dscp {
         statements.push(format!("mark {dscp}"));
     }
@@ -257,6 +260,20 @@ fn action_statements(actions: &TrafficFilteringActions) -> Vec<String> {
         statements.push("accept".to_string());
     }
     statements
+}
+
+/// A rate for each source by itself.
+fn per_source_text(rate: &RatePerSource) -> String {
+    let unit = match rate.unit {
+        LimitUnit::Bytes => "",
+        LimitUnit::Packets => " packets",
+    };
+    let of = match rate.table {
+        0 => String::new(),
+        _ => format!(" of {}", rate.max_sources()),
+    };
+    let (rate, length) = (Rate(rate.rate_per_sec), rate.prefix_length);
+    format!("rate-limit {rate}{unit} per-source /{length}{of}")
 }
 
 /// Redirect or copy to an address, in the standard form.

@@ -136,6 +136,24 @@ fn actions_become_communities() {
             &["rate-limit 1000 packets/s"],
         ),
         (
+            "rate-limit 1000 per-source /24",
+            &["83060018447a0000"],
+            &["rate-limit 1000 bytes/s for each source /24 of 4096"],
+        ),
+        (
+            "rate-limit 1000 packets per-source /32 of 1048576",
+            &["830cff20447a0000"],
+            &["rate-limit 1000 packets/s for each source /32 of 1048576"],
+        ),
+        (
+            "rate-limit 5000; rate-limit 1000 bytes per-source /64 of 8192",
+            &["80060000459c4000", "83060140447a0000"],
+            &[
+                "rate-limit 1000 bytes/s for each source /64 of 8192",
+                "rate-limit 5000 bytes/s",
+            ],
+        ),
+        (
             "rate-limit-packets 1000",
             &["800c0000447a0000"],
             &["rate-limit 1000 packets/s"],
@@ -403,6 +421,25 @@ fn errors_name_the_place_and_what_was_expected() {
             "line 1, column 51: expected a rate such as 9600 (octets a second) or 50 packets, found \"nan\"",
         ),
         (
+            "flow route { match { port 80; } then { rate-limit 9 per-source 24; } }",
+            "line 1, column 64: expected the prefix length of a source such as /24, found \"24\"",
+        ),
+        (
+            "flow route { match { port 80; } then { rate-limit 9 per-source /24 of 5000; } }",
+            "line 1, column 71: expected how many sources are told apart: a multiple of 4096, \
+             at most 1048576, found \"5000\"",
+        ),
+        (
+            "flow route { match { port 80; } then { rate-limit 9 per-source /24 of 0; } }",
+            "line 1, column 71: expected how many sources are told apart: a multiple of 4096, \
+             at most 1048576, found \"0\"",
+        ),
+        (
+            "flow route { match { port 80; } then { rate-limit 9 per-source /24 of 1052672; } }",
+            "line 1, column 71: expected how many sources are told apart: a multiple of 4096, \
+             at most 1048576, found \"1052672\"",
+        ),
+        (
             "flow route { match { port 80; } then { extended-community 0x800600007fc00000; } }",
             "line 1, column 12: traffic-rate-bytes 800600007fc00000 has a rate that is not a number",
         ),
@@ -432,6 +469,7 @@ fn flows_print_as_one_canonical_line() {
         "flow route { match { destination 192.0.2.0/24; protocol [ =tcp =udp ]; destination-port [ >=1024&<=2048 =80 ]; } \
          then { rate-limit 9600; } }",
         "flow route { match { source 2001:db8::/32; next-header =58; flow-label =7; } then { accept; } }",
+        "flow route { match { port =53; } then { rate-limit 9600; rate-limit 50 packets per-source /32; rate-limit 1000 per-source /24 of 8192; } }",
         "flow route { match { destination 0:0:0:1234::/64/48; } then { discard; mark 46; } }",
         "flow route { family ipv6-flow; match { port =0x0050; } then { discard; } }",
         "flow route { family ipv6-flow-vpn; rd 65535:1; match { dscp !=46; } then { action sample-terminal; } }",

@@ -2,7 +2,11 @@
 
 use std::net::{IpAddr, Ipv4Addr};
 
-use crate::flowspec::action::{InterfaceSet, RouteTarget, TrafficFilteringActions};
+use dataplane::rule::LimitUnit;
+
+use crate::flowspec::action::{
+    InterfaceSet, RatePerSource, RouteTarget, SOURCES_STEP, TrafficFilteringActions,
+};
 use crate::wire::community::{ExtendedCommunity, Ipv6ExtendedCommunity, LargeCommunity};
 
 use super::TextError;
@@ -43,11 +47,26 @@ impl Communities {
             "discard" => actions.rate_bytes_per_sec = Some(0.0),
             "rate-limit" => {
                 let rate = parse_rate(parser)?;
-                if parser.accept("packets") {
-                    actions.rate_packets_per_sec = Some(rate);
-                } else {
+                let unit = match parser.accept("packets") {
+                    true => LimitUnit::Packets,
+                    false => LimitUnit::Bytes,
+                };
+                if unit == LimitUnit::Bytes {
                     parser.accept("bytes");
-                    actions.rate_bytes_per_sec = Some(rate);
+                }
+                if parser.accept("per-source") {
+                    let (prefix_length, table) = parse_sources(parser)?;
+                    actions.rates_per_source.push(RatePerSource {
+                        unit,
+                        rate_per_sec: rate,
+                        prefix_length,
+                        table,
+                    });
+                } else {
+                    match unit {
+                        LimitUnit::Bytes => actions.rate_bytes_per_sec = Some(rate),
+                        LimitUnit::Packets => actions.rate_packets_per_sec = Some(rate),
+                    }
                 }
             }
             "rate-limit-packets" => actions.rate_packets_per_sec = Some(parse_rate(parser)?),
@@ -171,6 +190,26 @@ fn parse_rate(parser: &mut Parser<'_>) -> Result<f32, TextError> {
         .ok()
         .filter(|rate: &f32| rate.is_finite() && *rate >= 0.0);
     rate.ok_or_else(|| word.unexpected(EXPECTED))
+}
+
+/// Reads which sources have a rate for themselves: `/24` or `/24 of 8192`. Returns the prefix length, and how many
+/// sources are told apart as [`RatePerSource::table`] has it.
+fn parse_sources(parser: &mut Parser<'_>) -> Result<(u8, u8), TextError> {
+    const LENGTH: &str = "the prefix length of a source such as /24";
+    const SOURCES: &str = "how many sources are told apart: a multiple of 4096, at most 1048576";
+    let word = parser.word(LENGTH)?;
+    let length = word.text.strip_prefix('/').and_then(|n| n.parse().ok());
+    let length = length.ok_or_else(|| word.unexpected(LENGTH))?;
+    if !parser.accept("of") {
+        return Ok((length, 0));
+    }
+    let word = parser.word(SOURCES)?;
+    let table = word.text.parse().ok().and_then(|sources: u32| {
+        let steps = sources.checked_div(SOURCES_STEP)?.checked_sub(1)?;
+        let is_whole = sources.is_multiple_of(SOURCES_STEP);
+        u8::try_from(steps).ok().filter(|_| is_whole)
+    });
+    Ok((length, table.ok_or_else(|| word.unexpected(SOURCES))?))
 }
 
 /// Reads an address.
