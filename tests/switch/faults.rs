@@ -1,6 +1,7 @@
 //! What goes wrong on a switch: the last good file comes back, and nobody is told that it went well.
 
 use std::fs;
+use std::time::{Duration, Instant};
 
 use dataplane::backend::{Backend, BackendError};
 use dataplane::cumulus::Cumulus;
@@ -74,7 +75,7 @@ fn a_run_that_fails_leaves_the_last_good_file() {
             .unwrap();
         }
         if fault == "once hang" {
-            switch.options.timeout = std::time::Duration::from_secs(3);
+            switch.options.timeout = Duration::from_secs(3);
         }
         let mut backend = switch.backend();
         backend.start(&Settings::default(), &[]).unwrap();
@@ -94,7 +95,27 @@ fn a_run_that_fails_leaves_the_last_good_file() {
         assert_eq!(switch.file(), file, "{fault}");
         assert_eq!(switch.hardware(), hardware, "{fault}");
         if fault == "fail" {
+            // Nobody knows any more what the switch has: it is told again, without a commit.
+            let [(RuleId(1), reason)] = &backend.impaired()[..] else {
+                panic!("{:?}", backend.impaired());
+            };
+            assert!(
+                reason.starts_with("not known whether the switch has it: "),
+                "{reason}"
+            );
             switch.repair();
+            let installations = switch.installations();
+            let start = Instant::now();
+            while !backend.impaired().is_empty() {
+                assert!(
+                    start.elapsed() < Duration::from_secs(20),
+                    "{:?}",
+                    backend.impaired()
+                );
+                assert_eq!(backend.audit().unwrap(), None);
+                std::thread::sleep(Duration::from_millis(20));
+            }
+            assert_eq!(switch.installations(), installations + 1);
         }
         put(&mut backend, &[1]).unwrap();
         assert_eq!(switch.hardware()[..2], [line(1), line(2)], "{fault}");

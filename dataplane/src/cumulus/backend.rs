@@ -43,6 +43,33 @@ struct Running {
     /// Whether `policy.conf` includes our file, as of the last audit.
     is_included: bool,
     restored: u64,
+    /// Set while nobody knows what the switch has.
+    doubt: Option<Doubt>,
+}
+
+/// A file was refused, and so was the one before it: what the switch has is not known until it takes one.
+struct Doubt {
+    reason: String,
+    /// When to try again, and how long to wait after that.
+    retry_at: Instant,
+    pause: Duration,
+}
+
+impl Doubt {
+    /// The longest time between two attempts: the tool may hang for as long as it is allowed to.
+    const PAUSE_MAX: Duration = Duration::from_secs(60);
+    /// The time to the first.
+    const PAUSE_MIN: Duration = Duration::from_secs(1);
+
+    /// Doubt after another one, if there was one.
+    fn after(before: Option<&Self>, reason: &str) -> Self {
+        let pause = before.map_or(Self::PAUSE_MIN, |doubt| doubt.pause);
+        Self {
+            reason: reason.into(),
+            retry_at: Instant::now() + pause,
+            pause: (2 * pause).min(Self::PAUSE_MAX),
+        }
+    }
 }
 
 /// Counters that go on when those of the switch begin anew.
@@ -204,10 +231,15 @@ impl Cumulus {
             (Ok(_), Refused::By(failure)) => Err(self.blame(plan, failure)),
             (Ok(_), Refused::Unavailable(reason)) => Err(BackendError::Unavailable(reason)),
             // What was in force before is refused, too: the new rules are not to blame.
-            (Err(again), _) => Err(BackendError::Unavailable(format!(
-                "{reason}; nor does the switch take what it had before: {}",
-                again.reason()
-            ))),
+            (Err(again), _) => {
+                let again = again.reason();
+                if let Some(running) = &mut self.running {
+                    running.doubt = Some(Doubt::after(running.doubt.as_ref(), again));
+                }
+                Err(BackendError::Unavailable(format!(
+                    "{reason}; nor does the switch take what it had before: {again}"
+                )))
+            }
         }
     }
 
@@ -391,6 +423,7 @@ impl Backend for Cumulus {
             longest: elapsed,
             is_included: true,
             restored: 0,
+            doubt: None,
         });
         Ok(())
     }
@@ -447,15 +480,19 @@ impl Backend for Cumulus {
     }
 
     fn impaired(&mut self) -> Vec<(RuleId, String)> {
-        let reason = self.not_included();
-        match &self.running {
-            Some(running) if !running.is_included => {
-                let ids = running.rules.values().map(|rule| rule.id);
-                ids.map(|id| (id, format!("gone with the next cl-acltool -i: {reason}")))
-                    .collect()
+        let not_included = self.not_included();
+        let Some(running) = &self.running else {
+            return Vec::new();
+        };
+        let reason = match &running.doubt {
+            Some(doubt) => format!("not known whether the switch has it: {}", doubt.reason),
+            None if !running.is_included => {
+                format!("gone with the next cl-acltool -i: {not_included}")
             }
-            Some(_) | None => Vec::new(),
-        }
+            None => return Vec::new(),
+        };
+        let ids = running.rules.values().map(|rule| rule.id);
+        ids.map(|id| (id, reason.clone())).collect()
     }
 
     fn audit(&mut self) -> Result<Option<Culprit>, BackendError> {
@@ -465,6 +502,12 @@ impl Backend for Cumulus {
         let stamp = Stamp::of(&path).map_err(unavailable)?;
         let running = self.running()?;
         running.is_included = is_included;
+        if let Some(doubt) = &running.doubt {
+            if Instant::now() >= doubt.retry_at {
+                self.install_again()?;
+            }
+            return Ok(None);
+        }
         if stamp == running.stamp {
             return Ok(None);
         }
@@ -473,12 +516,8 @@ impl Backend for Cumulus {
             running.stamp = stamp;
             return Ok(None);
         }
-        let plan = running.plan.clone();
-        let ours = running.text.clone();
-        let installed = self.install(&plan, Some(&ours))?;
-        let running = self.running()?;
-        running.restored += 1;
-        (running.text, running.stamp) = (installed.text, installed.stamp);
+        self.install_again()?;
+        self.running()?.restored += 1;
         let verb = if text.is_some() { "changed" } else { "removed" };
         Ok(Some(Culprit(format!(
             "somebody who {verb} {}",
@@ -575,6 +614,17 @@ impl Backend for Cumulus {
 }
 
 impl Cumulus {
+    /// Installs once more what is to be in force.
+    fn install_again(&mut self) -> Result<(), BackendError> {
+        let running = self.running()?;
+        let (plan, ours) = (running.plan.clone(), running.text.clone());
+        let installed = self.install(&plan, Some(&ours))?;
+        let running = self.running()?;
+        (running.text, running.stamp) = (installed.text, installed.stamp);
+        running.doubt = None;
+        Ok(())
+    }
+
     /// Reads counters before lines move, so that as little as possible is lost. What cannot be read is lost.
     fn count_before_change(&mut self) {
         let has_rules = |running: &&Running| !running.rules.is_empty();
@@ -609,5 +659,6 @@ impl Running {
         self.runs += 1;
         self.longest = self.longest.max(elapsed);
         self.is_included = true;
+        self.doubt = None;
     }
 }

@@ -1,0 +1,574 @@
+use super::*;
+use crate::interval::IntervalSet;
+use crate::packet::Packet;
+use crate::rule::{Action, Family, Limit, LimitUnit, Match, OrderKey, RareFields};
+use crate::sim::Sim;
+use proptest::collection::vec;
+use proptest::prelude::*;
+use std::collections::VecDeque;
+use std::sync::Mutex;
+use std::time::Duration;
+
+/// A packet filter that the test can look into.
+#[derive(Clone)]
+struct Shared(Arc<Mutex<Small>>);
+
+/// A `sim` with room for some rules, none of which looks at lengths.
+struct Small {
+    sim: Sim,
+    room: usize,
+    rules: Rules,
+    /// How the next commits end: `None` stands for one that is carried out.
+    faults: VecDeque<Option<BackendError>>,
+    /// A rule with which every commit fails, without a word of it.
+    poison: Option<RuleId>,
+    /// Commits that were tried.
+    commits: usize,
+}
+
+impl Shared {
+    fn new(room: usize) -> Self {
+        Self(Arc::new(Mutex::new(Small {
+            sim: Sim::new(),
+            room,
+            rules: Rules::new(),
+            faults: VecDeque::new(),
+            poison: None,
+            commits: 0,
+        })))
+    }
+
+    /// The next commits end like this.
+    fn fail(&self, faults: impl IntoIterator<Item = Option<BackendError>>) {
+        self.0.lock().unwrap().faults.extend(faults);
+    }
+
+    /// All is in order again.
+    fn repair(&self) {
+        let mut small = self.0.lock().unwrap();
+        small.faults.clear();
+        small.poison = None;
+    }
+
+    /// Rules by id, and whether they limit or mark.
+    fn limits(&self, id: u64) -> bool {
+        let small = self.0.lock().unwrap();
+        let rule = small.rules.values().find(|rule| rule.id.0 == id).unwrap();
+        !rule.action.limits.is_empty()
+    }
+
+    /// True when it passes, and the DSCP that it passes with.
+    fn forward(&self, packet: &Packet) -> (bool, u8) {
+        let mut small = self.0.lock().unwrap();
+        let verdict = small.sim.forward(Duration::ZERO, packet, 100);
+        (verdict.passed, verdict.dscp)
+    }
+
+    fn ids(&self) -> Vec<u64> {
+        self.0
+            .lock()
+            .unwrap()
+            .rules
+            .values()
+            .map(|rule| rule.id.0)
+            .collect()
+    }
+}
+
+struct NoLengths;
+
+impl Capability for NoLengths {
+    fn check(&self, rule: &Rule) -> Result<(), Unsupported> {
+        match &rule.matches.rare.packet_length {
+            Some(_) => Err(Unsupported("packet-length".into())),
+            None => Ok(()),
+        }
+    }
+}
+
+impl Backend for Shared {
+    fn name(&self) -> &'static str {
+        "small"
+    }
+    fn capability(&self) -> Arc<dyn Capability> {
+        match self.0.lock().unwrap().room {
+            usize::MAX => Sim::new().capability(),
+            _ => Arc::new(NoLengths),
+        }
+    }
+    fn recover(&mut self) -> Result<Vec<Recovered>, BackendError> {
+        self.0.lock().unwrap().sim.recover()
+    }
+    fn resume(
+        &mut self,
+        settings: &Settings,
+        links: &[Link],
+        rules: &[Arc<Rule>],
+    ) -> Result<(), BackendError> {
+        self.0.lock().unwrap().sim.resume(settings, links, &[])?;
+        let put = rules.to_vec();
+        self.commit(&Changes {
+            put,
+            remove: Vec::new(),
+        })
+    }
+    fn reconfigure(&mut self, settings: &Settings, links: &[Link]) -> Result<(), BackendError> {
+        self.0.lock().unwrap().sim.reconfigure(settings, links)
+    }
+    fn commit(&mut self, changes: &Changes) -> Result<(), BackendError> {
+        let mut small = self.0.lock().unwrap();
+        small.commits += 1;
+        if let Some(Some(fault)) = small.faults.pop_front() {
+            return Err(fault);
+        }
+        if changes.put.iter().any(|rule| Some(rule.id) == small.poison) {
+            let reason = "something is wrong".into();
+            return Err(BackendError::Refused { rule: None, reason });
+        }
+        let mut rules = small.rules.clone();
+        for key in &changes.remove {
+            rules.remove(key);
+        }
+        for rule in &changes.put {
+            rules.insert((rule.family, rule.order.clone()), rule.clone());
+        }
+        if rules.len() > small.room {
+            let newest = changes.put.iter().map(|rule| rule.id).max().unwrap();
+            return Err(BackendError::NoRoom(vec![(newest, "full".into())]));
+        }
+        small.sim.commit(changes)?;
+        small.rules = rules;
+        Ok(())
+    }
+    fn counters(&mut self) -> Result<Vec<(RuleId, Counter)>, BackendError> {
+        self.0.lock().unwrap().sim.counters()
+    }
+    fn audit(&mut self) -> Result<Option<Culprit>, BackendError> {
+        Ok(None)
+    }
+    fn render(&self, _: &Settings, _: &[Arc<Rule>]) -> String {
+        String::new()
+    }
+    fn describe(&mut self) -> Result<Vec<(String, String)>, BackendError> {
+        Ok(Vec::new())
+    }
+    fn warnings(&mut self) -> Vec<String> {
+        Vec::new()
+    }
+    fn stop(&mut self) -> Result<(), BackendError> {
+        self.0.lock().unwrap().sim.stop()
+    }
+}
+
+/// Rule `id`, in the order of the ids, for UDP to some ports.
+fn rule(id: u64, ports: (u32, u32), long: bool, dscp: Option<u32>, action: Action) -> Arc<Rule> {
+    let order = OrderKey::from(id.to_be_bytes());
+    Arc::new(Rule {
+        id: RuleId(id),
+        family: Family::Ipv4,
+        tier: order.clone(),
+        order,
+        label: "test".into(),
+        matches: Match {
+            protocol: Some(IntervalSet::single(17)),
+            destination_port: Some(IntervalSet::from_ranges([ports])),
+            rare: RareFields {
+                packet_length: long.then(|| IntervalSet::from_ranges([(0, 200)])),
+                dscp: dscp.map(IntervalSet::single),
+                ..RareFields::default()
+            }
+            .into(),
+            ..Match::default()
+        },
+        action,
+    })
+}
+
+fn discard() -> Action {
+    Action {
+        discard: true,
+        ..Action::default()
+    }
+}
+
+fn started(room: usize) -> (Layered, Shared, Shared) {
+    let (hardware, software) = (Shared::new(room), Shared::new(usize::MAX));
+    let mut layered = Layered::new(Box::new(hardware.clone()), Box::new(software.clone()));
+    layered.start(&Settings::default(), &[]).unwrap();
+    (layered, hardware, software)
+}
+
+fn put(layered: &mut Layered, rules: &[Arc<Rule>]) {
+    let put = rules.to_vec();
+    layered
+        .commit(&Changes {
+            put,
+            remove: Vec::new(),
+        })
+        .unwrap();
+}
+
+fn remove(layered: &mut Layered, rule: &Rule) {
+    let remove = vec![(rule.family, rule.order.clone())];
+    layered
+        .commit(&Changes {
+            put: Vec::new(),
+            remove,
+        })
+        .unwrap();
+}
+
+#[test]
+fn what_hardware_refuses_and_what_comes_behind_is_in_software() {
+    let (mut layered, hardware, software) = started(100);
+    let long = rule(1, (50, 60), true, None, Action::default());
+    let behind = rule(2, (55, 70), false, None, discard());
+    let beside = rule(3, (71, 80), false, None, discard());
+    put(&mut layered, &[long.clone(), behind, beside]);
+    assert_eq!((hardware.ids(), software.ids()), (vec![3], vec![1, 2, 3]));
+    let start = "only where packets reach the software, not in the hardware: ";
+    let expected = [
+        (RuleId(1), format!("{start}packet-length")),
+        (
+            RuleId(2),
+            format!("{start}r1 comes before it, overlaps it and is not in the hardware"),
+        ),
+    ];
+    assert_eq!(layered.impaired(), expected);
+    remove(&mut layered, &long);
+    assert_eq!((hardware.ids(), software.ids()), (vec![2, 3], vec![2, 3]));
+    assert_eq!(layered.impaired(), []);
+}
+
+#[test]
+fn what_finds_no_room_waits_in_software() {
+    let (mut layered, hardware, software) = started(2);
+    let rules: Vec<_> = (1..=4)
+        .map(|id| rule(id, (id as u32, id as u32), false, None, discard()))
+        .collect();
+    put(&mut layered, &rules);
+    assert_eq!(
+        (hardware.ids(), software.ids()),
+        (vec![1, 2], vec![1, 2, 3, 4])
+    );
+    remove(&mut layered, &rules[0]);
+    assert_eq!(
+        (hardware.ids(), software.ids()),
+        (vec![2, 3], vec![2, 3, 4])
+    );
+}
+
+#[test]
+fn limits_and_marks_happen_once() {
+    let (mut layered, hardware, software) = started(10);
+    let both = Action {
+        limits: vec![Limit {
+            unit: LimitUnit::Packets,
+            rate_per_sec: 10.0,
+        }],
+        mark_dscp: Some(46),
+        ..Action::default()
+    };
+    put(
+        &mut layered,
+        &[rule(1, (53, 53), false, None, both.clone())],
+    );
+    let action = |shared: &Shared| {
+        shared
+            .0
+            .lock()
+            .unwrap()
+            .rules
+            .values()
+            .next()
+            .unwrap()
+            .action
+            .clone()
+    };
+    assert_eq!(
+        (action(&hardware), action(&software)),
+        (both.clone(), Action::default())
+    );
+    // From now on somebody looks at what it changes.
+    put(&mut layered, &[rule(2, (1, 9), false, Some(46), discard())]);
+    assert_eq!((hardware.ids(), action(&software)), (vec![2], both));
+}
+
+fn unavailable(reason: &str) -> BackendError {
+    BackendError::Unavailable(reason.into())
+}
+
+/// Rules that discard UDP to one port each.
+fn one_port_each(ids: std::ops::RangeInclusive<u64>) -> Vec<Arc<Rule>> {
+    ids.map(|id| rule(id, (id as u32, id as u32), false, None, discard()))
+        .collect()
+}
+
+#[test]
+fn hardware_that_fails_leaves_new_rules_to_the_software_and_is_asked_again() {
+    let (mut layered, hardware, software) = started(100);
+    put(&mut layered, &one_port_each(1..=1));
+    hardware.fail([Some(unavailable("cl-acltool was killed"))]);
+    put(&mut layered, &one_port_each(2..=2));
+    assert_eq!((hardware.ids(), software.ids()), (vec![1], vec![1, 2]));
+    let reason = "only where packets reach the software, not in the hardware: \
+                  the hardware has failed and is asked again: cl-acltool was killed";
+    assert_eq!(layered.impaired(), [(RuleId(2), reason.to_string())]);
+    let warning = "rules wait for the hardware, which has failed and is asked again: \
+                   cl-acltool was killed";
+    assert_eq!(layered.warnings(), [warning]);
+    // Nobody waits for hardware that does not answer.
+    let commits = || hardware.0.lock().unwrap().commits;
+    let before = commits();
+    put(&mut layered, &one_port_each(3..=3));
+    assert_eq!(commits(), before);
+    // A withdrawal of what it has has to reach it, though.
+    hardware.fail([Some(unavailable("cl-acltool was killed"))]);
+    let first = &one_port_each(1..=1)[0];
+    let gone = Changes {
+        put: Vec::new(),
+        remove: vec![(first.family, first.order.clone())],
+    };
+    let error = layered.commit(&gone).unwrap_err();
+    assert!(matches!(error, BackendError::Unavailable(_)), "{error:?}");
+    assert_eq!((hardware.ids(), software.ids()), (vec![1], vec![1, 2, 3]));
+    layered.commit(&gone).unwrap();
+    assert_eq!((hardware.ids(), software.ids()), (vec![], vec![2, 3]));
+    // Asked again after a pause, and after a longer one when it fails again.
+    hardware.fail([Some(unavailable("still"))]);
+    let mut turns = 0;
+    while hardware.ids() != [2, 3] {
+        turns += 1;
+        assert!(turns < 10);
+        layered.audit().unwrap();
+    }
+    assert_eq!(
+        turns, 5,
+        "one of pause, a failure, two of pause, and it works"
+    );
+    assert_eq!((layered.impaired(), layered.warnings()), (vec![], vec![]));
+}
+
+#[test]
+fn a_rule_that_hardware_refuses_without_a_name_is_found() {
+    let (mut layered, hardware, software) = started(100);
+    hardware.0.lock().unwrap().poison = Some(RuleId(6));
+    put(&mut layered, &one_port_each(1..=9));
+    assert_eq!(software.ids(), (1..=9).collect::<Vec<_>>());
+    assert_eq!(hardware.ids(), [0; 0]);
+    for _ in 0..12 {
+        layered.audit().unwrap();
+    }
+    assert_eq!(hardware.ids(), [1, 2, 3, 4, 5, 7, 8, 9]);
+    let reason = "only where packets reach the software, not in the hardware: something is wrong";
+    assert_eq!(layered.impaired(), [(RuleId(6), reason.to_string())]);
+    assert_eq!(layered.warnings(), [""; 0]);
+}
+
+#[test]
+fn halves_that_disagree_are_noticed_and_put_right() {
+    let (mut layered, hardware, software) = started(100);
+    let rules = one_port_each(1..=2);
+    put(&mut layered, &rules);
+    let gone = Changes {
+        put: Vec::new(),
+        remove: vec![(rules[0].family, rules[0].order.clone())],
+    };
+    // The software lets it go, the hardware does not, and the software does not take it back.
+    hardware.fail([Some(unavailable("no answer"))]);
+    software.fail([None, Some(unavailable("no memory"))]);
+    let error = layered.commit(&gone).unwrap_err();
+    let expected = "no answer; nor does small go back to what it had before, \
+                    which is tried again: no memory";
+    assert!(matches!(&error, BackendError::Unavailable(reason) if reason == expected));
+    assert_eq!((hardware.ids(), software.ids()), (vec![1, 2], vec![2]));
+    let warning = "small is not what it shall be beside the hardware: no memory";
+    assert_eq!(layered.warnings(), [warning]);
+    // The next look fails, the one after it does not.
+    software.fail([Some(unavailable("no memory"))]);
+    assert!(layered.audit().is_err());
+    assert_eq!(software.ids(), [2]);
+    assert_eq!(layered.audit().unwrap(), None);
+    assert_eq!((hardware.ids(), software.ids()), (vec![1, 2], vec![1, 2]));
+    assert_eq!(layered.warnings(), [""; 0]);
+    // A commit does so, too, before anything else.
+    hardware.fail([Some(unavailable("no answer"))]);
+    software.fail([None, Some(unavailable("no memory"))]);
+    layered.commit(&gone).unwrap_err();
+    software.fail([Some(unavailable("no memory"))]);
+    layered.commit(&gone).unwrap_err();
+    assert_eq!((hardware.ids(), software.ids()), (vec![1, 2], vec![2]));
+    layered.commit(&gone).unwrap();
+    assert_eq!((hardware.ids(), software.ids()), (vec![2], vec![2]));
+}
+
+#[test]
+fn limits_are_in_one_half_at_least_at_every_moment() {
+    let (mut layered, hardware, software) = started(1);
+    let limited = |id: u64| {
+        let limits = vec![Limit {
+            unit: LimitUnit::Packets,
+            rate_per_sec: 10.0,
+        }];
+        let action = Action {
+            limits,
+            ..Action::default()
+        };
+        rule(id, (id as u32, id as u32), false, None, action)
+    };
+    // The software was told to limit, the hardware has no room: the software goes on.
+    put(&mut layered, &[limited(1), limited(2)]);
+    assert_eq!(hardware.ids(), [1]);
+    assert_eq!((software.limits(1), software.limits(2)), (false, true));
+    // What cannot leave the limits out for now has both, and that is put right.
+    remove(&mut layered, &limited(1));
+    assert!(!software.limits(2));
+    remove(&mut layered, &limited(2));
+    software.fail([None, Some(unavailable("no memory"))]);
+    put(&mut layered, &[limited(3)]);
+    assert!(software.limits(3) && hardware.limits(3));
+    layered.audit().unwrap();
+    assert!(!software.limits(3) && hardware.limits(3));
+}
+
+#[test]
+fn rules_that_move_go_on_counting() {
+    let (mut layered, hardware, software) = started(1);
+    let rules = one_port_each(1..=2);
+    put(&mut layered, &rules);
+    let packets = |layered: &mut Layered| -> Vec<(u64, u64)> {
+        let counters = layered.counters().unwrap();
+        counters.iter().map(|(id, it)| (id.0, it.packets)).collect()
+    };
+    let send = |port: u16| {
+        let packet = Packet {
+            destination_port: Some(port),
+            packet_length: Some(1000),
+            ..Packet::from_text("udp 192.0.2.1:9 > 203.0.113.1:9").unwrap()
+        };
+        if hardware.forward(&packet).0 {
+            software.forward(&packet);
+        }
+    };
+    (0..3).for_each(|_| send(1));
+    (0..5).for_each(|_| send(2));
+    assert_eq!(packets(&mut layered), [(1, 3), (2, 5)]);
+    // The second moves into the hardware, and out again when there is less room.
+    remove(&mut layered, &rules[0]);
+    assert_eq!(
+        (hardware.ids(), packets(&mut layered)),
+        (vec![2], vec![(2, 5)])
+    );
+    (0..4).for_each(|_| send(2));
+    assert_eq!(packets(&mut layered), [(2, 9)]);
+    // It has to leave when a rule comes before it that the hardware cannot say.
+    let long = rule(1, (1, 9), true, None, Action::default());
+    put(&mut layered, &[long]);
+    assert_eq!(hardware.ids(), [0; 0]);
+    (0..2).for_each(|_| send(2));
+    assert_eq!(packets(&mut layered), [(1, 0), (2, 11)]);
+}
+
+fn arbitrary_rule() -> impl Strategy<Value = (u64, (u32, u32), bool, Option<u32>, Action)> {
+    let action = (any::<bool>(), any::<bool>(), proptest::option::of(40u8..48)).prop_map(
+        |(discard, continue_evaluation, mark_dscp)| Action {
+            discard,
+            continue_evaluation,
+            mark_dscp,
+            ..Action::default()
+        },
+    );
+    let dscp = proptest::option::weighted(0.1, 40u32..48);
+    (
+        1u64..30,
+        (0u32..8, 0u32..8),
+        proptest::bool::weighted(0.2),
+        dscp,
+        action,
+    )
+}
+
+/// How a commit of one half ends.
+fn arbitrary_fault() -> impl Strategy<Value = Option<BackendError>> {
+    proptest::option::weighted(
+        0.15,
+        prop_oneof![
+            Just(unavailable("no answer")),
+            Just(BackendError::Refused {
+                rule: None,
+                reason: "something is wrong".into()
+            }),
+        ],
+    )
+}
+
+proptest! {
+    #[test]
+    fn both_together_are_the_whole(
+        steps in vec((vec(arbitrary_rule(), 0..12), vec(1u64..30, 0..6), 0usize..4), 1..5),
+        room in 0usize..12,
+        faults in (vec(arbitrary_fault(), 0..20), vec(arbitrary_fault(), 0..20)),
+        packets in vec((0u16..8, select_length(), 40u8..48), 30),
+    ) {
+        let (mut layered, hardware, software) = started(room);
+        let mut whole = Sim::new();
+        whole.start(&Settings::default(), &[]).unwrap();
+        hardware.fail(faults.0);
+        software.fail(faults.1);
+        for (puts, removes, audits) in steps {
+            let put: BTreeMap<u64, Arc<Rule>> = puts
+                .into_iter()
+                .map(|(id, (a, b), long, dscp, action)| {
+                    (id, rule(id, (a.min(b), a.max(b)), long, dscp, action))
+                })
+                .collect();
+            let remove = removes.iter().filter(|id| !put.contains_key(id));
+            let remove = remove.map(|id| (Family::Ipv4, OrderKey::from(id.to_be_bytes())));
+            let changes = Changes { remove: remove.collect(), put: put.into_values().collect() };
+            // All of it, or nothing.
+            if layered.commit(&changes).is_ok() {
+                whole.commit(&changes).unwrap();
+            }
+            for _ in 0..audits {
+                let _ = layered.audit();
+            }
+            if layered.astray.is_some() {
+                software.repair();
+                layered.audit().unwrap();
+            }
+            for (port, length, dscp) in &packets {
+                let packet = Packet {
+                    destination_port: Some(*port),
+                    packet_length: Some(*length),
+                    dscp: *dscp,
+                    ..Packet::from_text("udp 192.0.2.1:9 > 203.0.113.1:9").unwrap()
+                };
+                let verdict = whole.forward(Duration::ZERO, &packet, 100);
+                let (passed, dscp) = hardware.forward(&packet);
+                let behind = Packet { dscp, ..packet.clone() };
+                let (passed, dscp) = match passed {
+                    true => software.forward(&behind),
+                    false => (false, dscp),
+                };
+                prop_assert_eq!(passed, verdict.passed, "{:?}", packet);
+                if passed {
+                    prop_assert_eq!(dscp, verdict.dscp, "{:?}", packet);
+                }
+            }
+        }
+        // When nothing fails any more the hardware has all that it has room for.
+        hardware.repair();
+        software.repair();
+        for _ in 0..200 {
+            layered.audit().unwrap();
+        }
+        prop_assert_eq!(layered.warnings(), Vec::<String>::new());
+        let waits = layered.impaired().into_iter().any(|(_, reason)| reason.contains("asked again"));
+        prop_assert!(!waits, "{:?}", layered.impaired());
+    }
+}
+
+/// Lengths of which rules match some.
+fn select_length() -> impl Strategy<Value = u32> {
+    proptest::sample::select(vec![100u32, 1000])
+}
