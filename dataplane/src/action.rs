@@ -48,23 +48,51 @@ impl Action {
     }
 }
 
-/// Where redirected packets go. Those for an address of this machine are delivered all the same.
+/// Where redirected packets go. Those for an address of this machine are delivered all the same. Instances are ordered
+/// before next hops.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Route {
-    /// By the routing table of this number. A packet for which it has no route is discarded.
+    /// By the routes of this instance alone. A packet for which it has none is discarded.
+    Instance(RoutingInstance),
+    /// To this address, of the family of the packets: a neighbor, or reached by the routes of the instance, or where none
+    /// is named by the machine's own.
+    NextHop(IpAddr, Option<RoutingInstance>),
+}
+
+impl Route {
+    /// The instance that the packets stay in, if one is named.
+    pub fn instance(&self) -> Option<&RoutingInstance> {
+        match self {
+            Self::Instance(instance) => Some(instance),
+            Self::NextHop(_, instance) => instance.as_ref(),
+        }
+    }
+}
+
+/// Routes that are not those of the machine itself.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum RoutingInstance {
+    /// The routing table of this number.
     Table(u32),
-    /// By the table of the VRF of this name, in the same way.
+    /// The table of the VRF of this name.
     Vrf(Box<str>),
-    /// To this address, of the family of the packets: a neighbor, or reached by the machine's own routes.
-    NextHop(IpAddr),
 }
 
 impl fmt::Display for Route {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
+            Self::Instance(instance) => write!(f, "{instance}"),
+            Self::NextHop(address, None) => write!(f, "next hop {address}"),
+            Self::NextHop(address, Some(instance)) => write!(f, "next hop {address} in {instance}"),
+        }
+    }
+}
+
+impl fmt::Display for RoutingInstance {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
             Self::Table(table) => write!(f, "table {table}"),
             Self::Vrf(name) => write!(f, "VRF {name}"),
-            Self::NextHop(address) => write!(f, "next hop {address}"),
         }
     }
 }

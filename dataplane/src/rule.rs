@@ -8,7 +8,7 @@
 use std::fmt;
 use std::net::IpAddr;
 
-pub use crate::action::{Action, Limit, LimitUnit, Route, SourceLimit};
+pub use crate::action::{Action, Limit, LimitUnit, Route, RoutingInstance, SourceLimit};
 use crate::interval::IntervalSet;
 pub use crate::label::{Background, Label};
 pub use crate::order::OrderKey;

@@ -103,7 +103,7 @@ pub fn check_flow(nlri: &Nlri, actions: &TrafficFilteringActions) {
             assert!(discards || of_sources == actions.rates_per_source.len());
             let goes_to = lowered.rule.action.rare.redirect.as_deref();
             let wanted = actions.redirect_next_hop.filter(|_| !discards);
-            let wanted = wanted.map(Route::NextHop);
+            let wanted = wanted.map(|address| Route::NextHop(address, None));
             assert_eq!(goes_to, wanted.as_ref());
             let copied_to = actions.copy_to.filter(|_| !discards);
             assert_eq!(lowered.rule.action.copy_to(), copied_to);

@@ -16,6 +16,7 @@ mod redirect;
 mod reader;
 mod sonic;
 mod transport;
+mod vrf;
 
 use std::path::Path;
 
@@ -30,6 +31,7 @@ pub use neighbor::Neighbor;
 pub use protect::Protect;
 pub use redirect::Redirect;
 pub use transport::{Distance, Password, Transport};
+pub use vrf::Vrf;
 
 use crate::engine::policy::{ImportPolicy, TotalLimit};
 use reader::{Reader, Section};
@@ -50,6 +52,8 @@ pub struct Config {
     pub total: TotalLimit,
     /// `[[redirect]]`: where the packets of route targets go.
     pub redirects: Vec<Redirect>,
+    /// `[[vrf]]`: the VRFs that import route targets, in the order of the file.
+    pub vrfs: Vec<Vrf>,
     /// `[[interface_set]]`: which interfaces are in a group.
     pub interface_sets: Vec<InterfaceSet>,
     /// `[dataplane]`: what enforces the rules, and where.
@@ -98,6 +102,7 @@ impl Config {
         let neighbors = neighbor::read_all(root, bgp.as_ref(), &import);
         let protect = protect::read_all(root);
         let redirects = redirect::read_all(root);
+        let vrfs = vrf::read_all(root);
         let interface_sets = interface_set::read_all(root);
         let dataplane = match root.optional_table("dataplane") {
             Some(section) => Dataplane::read(section),
@@ -113,6 +118,7 @@ impl Config {
             neighbors,
             protect,
             redirects,
+            vrfs,
             interface_sets,
             total,
             dataplane,

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use dataplane::desired::InterfacePattern;
-use dataplane::rule::Route;
+use dataplane::rule::RoutingInstance;
 
 use super::reader::{Section, Value};
 use crate::flowspec::action::RouteTarget;
@@ -14,7 +14,7 @@ pub struct Redirect {
     /// The route target, in the format that it is sent in.
     pub route_target: RouteTarget,
     /// A table or a VRF.
-    pub route: Route,
+    pub instance: RoutingInstance,
 }
 
 /// Reads all `[[redirect]]` tables; those with errors are noted and left out.
@@ -37,15 +37,15 @@ impl Redirect {
                 false => Err(format!("{target} has a [[redirect]] already")),
             }
         });
-        let table = section.optional("table", table).map(Route::Table);
-        let vrf = section.optional("vrf", vrf).map(Route::Vrf);
+        let table = section.optional("table", table).map(RoutingInstance::Table);
+        let vrf = section.optional("vrf", vrf_name).map(RoutingInstance::Vrf);
         if section.has("table") == section.has("vrf") {
             section.error("wants either table or vrf");
         }
         section.finish();
         Some(Self {
             route_target: route_target?,
-            route: table.or(vrf)?,
+            instance: table.or(vrf)?,
         })
     }
 }
@@ -57,7 +57,7 @@ fn table(value: &Value<'_, '_>) -> Result<u32, String> {
 }
 
 /// The name of a VRF.
-fn vrf(value: &Value<'_, '_>) -> Result<Box<str>, String> {
+pub(super) fn vrf_name(value: &Value<'_, '_>) -> Result<Box<str>, String> {
     let name = value.text()?;
     match InterfacePattern::new(name)?.split() {
         (name, false) => Ok(name.into()),

@@ -3,7 +3,7 @@
 use super::*;
 use crate::flowspec::action::RouteTarget;
 use ::dataplane::desired::Unreachable;
-use ::dataplane::rule::Route;
+use ::dataplane::rule::RoutingInstance;
 
 /// A file that is right, to be extended with what a test is about.
 const BASE: &str = "[bgp]\nlocal_as = 65140\nrouter_id = \"192.0.2.2\"\n";
@@ -153,7 +153,7 @@ interfaces = [\"swp*\", \"much-too-long-a-name\"]
             "22:23 dataplane.interfaces[1]: \"much-too-long-a-name\" is longer than the 15 octets \
              of an interface name",
             "24:2 logging: unknown key; known here: bgp, control, dataplane, import, interface_set, metrics, \
-             neighbor, protect, redirect",
+             neighbor, protect, redirect, vrf",
         ]
     );
 }
@@ -459,16 +459,16 @@ fn redirects() {
     let expected = [
         (
             RouteTarget::TwoOctetAs(65001, 100),
-            Route::Vrf("scrub".into()),
+            RoutingInstance::Vrf("scrub".into()),
         ),
         (
             RouteTarget::Ipv6("2001:db8::1".parse().unwrap(), 7),
-            Route::Table(200),
+            RoutingInstance::Table(200),
         ),
     ]
-    .map(|(route_target, route)| Redirect {
+    .map(|(route_target, instance)| Redirect {
         route_target,
-        route,
+        instance,
     });
     assert_eq!(config.redirects, expected);
     let means = config.dataplane.redirect;
@@ -477,6 +477,52 @@ fn redirects() {
         (0xff00, 1000, 900)
     );
     assert_eq!(means.unreachable, Unreachable::Discard);
+}
+
+#[test]
+fn vrfs() {
+    let text =
+        "[[vrf]]\nname = \"scrub\"\nimport_route_targets = [\"65001:100\", \"192.0.2.1:7\"]\n";
+    let config = Config::parse(&format!("{BASE}{text}")).unwrap();
+    let [vrf] = &config.vrfs[..] else {
+        panic!("{:?}", config.vrfs);
+    };
+    let targets = vrf.import_route_targets.iter();
+    assert_eq!(&*vrf.name, "scrub");
+    assert_eq!(
+        Vec::from_iter(targets.map(RouteTarget::to_string)),
+        ["65001:100", "192.0.2.1:7"]
+    );
+    let rows = [
+        (
+            "twice",
+            format!("{text}{text}"),
+            "8:8 vrf[1].name: scrub has a [[vrf]] already",
+        ),
+        (
+            "a route target twice",
+            text.replace("192.0.2.1:7", "65001:100"),
+            "6:38 vrf[0].import_route_targets[1]: stands here twice",
+        ),
+        (
+            "no route target",
+            text.replace("[\"65001:100\", \"192.0.2.1:7\"]", "[]"),
+            "6:24 vrf[0].import_route_targets: is empty: no packet would be redirected to the VRF",
+        ),
+        (
+            "a pattern",
+            text.replace("scrub", "vrf*"),
+            "5:8 vrf[0].name: \"vrf*\" is a pattern, not the name of a VRF",
+        ),
+        (
+            "a table",
+            format!("{text}table = 100\n"),
+            "7:1 vrf[0].table: unknown key; known here: import_route_targets, name",
+        ),
+    ];
+    for (name, lines, error) in rows {
+        assert_eq!(errors(&format!("{BASE}{lines}")), [error], "{name}");
+    }
 }
 
 #[test]

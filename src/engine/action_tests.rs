@@ -1,7 +1,7 @@
 //! What a neighbor's actions become: legacy forms, groups of interfaces, and several of a kind.
 
 use dataplane::desired::InterfacePattern;
-use dataplane::rule::{Route, Rule};
+use dataplane::rule::{Route, RoutingInstance, Rule};
 
 use super::bindings::Bindings;
 use super::policy::ImportPolicy;
@@ -87,10 +87,10 @@ fn announce(
 fn legacy_redirects_are_followed_where_that_is_allowed() {
     const SIMPSON: &str = "0800 00000000 0000";
     const JUNIPER: &str = "800b 00000000 0000";
-    let to_v4 = |host| Some(Route::NextHop([192, 0, 2, host].into()));
-    let by_target = Some(Route::Table(106));
+    let to_v4 = |host| Some(Route::NextHop([192, 0, 2, host].into(), None));
+    let by_target = Some(Route::Instance(RoutingInstance::Table(106)));
     let target = RouteTarget::Ipv6("2001:db8::1".parse().unwrap(), 100);
-    let bindings = Bindings::new([(target, Route::Table(106))]);
+    let bindings = Bindings::new([(target, RoutingInstance::Table(106))]);
     type Row = (
         &'static str,
         &'static [&'static str],
@@ -307,8 +307,8 @@ fn groups_of_interfaces_say_where_a_rule_applies() {
 fn several_actions_of_a_kind_are_resolved_and_shown() {
     let target = |text: &str| text.parse::<RouteTarget>().unwrap();
     let bindings = Bindings::new([
-        (target("65001:100"), Route::Table(100)),
-        (target("65001:101"), Route::Table(101)),
+        (target("65001:100"), RoutingInstance::Table(100)),
+        (target("65001:101"), RoutingInstance::Table(101)),
     ]);
     type Row = (
         &'static str,
@@ -355,10 +355,10 @@ fn several_actions_of_a_kind_are_resolved_and_shown() {
             "rt-redirect 65001:101 has no effect: the earlier 65001:100 applies",
         ),
         (
-            "a route target before an address",
+            "a route target and an address",
             &["010c c0000209 0000", "8008 fde9 00000064"],
-            "redirect 65001:100",
-            "redirect-to-ip 192.0.2.9 has no effect: redirect 65001:100 decides",
+            "redirect 65001:100, redirect-to-ip 192.0.2.9",
+            "",
         ),
         (
             "a redirect and a copy, a mark and a sample",

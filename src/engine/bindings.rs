@@ -7,11 +7,11 @@ use std::sync::Arc;
 
 use dataplane::backend::Unsupported;
 use dataplane::desired::InterfacePattern;
-use dataplane::rule::{Family, Route};
+use dataplane::rule::{Family, Route, RoutingInstance};
 
 use crate::flowspec::action::{InterfaceGroup, InterfaceSet, RouteTarget, TrafficFilteringActions};
 
-/// Routes for route targets, and interfaces for groups. The default knows none.
+/// Routing instances for route targets, and interfaces for groups. The default knows none.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Bindings {
     by_route_target: BTreeMap<RouteTarget, Arc<Route>>,
@@ -19,12 +19,12 @@ pub struct Bindings {
 }
 
 impl Bindings {
-    /// Knows these route targets. Of two routes for one the last counts.
-    pub fn new(routes: impl IntoIterator<Item = (RouteTarget, Route)>) -> Self {
-        let routes = routes.into_iter();
+    /// Knows these route targets. Of two instances for one the last counts.
+    pub fn new(instances: impl IntoIterator<Item = (RouteTarget, RoutingInstance)>) -> Self {
+        let instances = instances.into_iter();
         Self {
-            by_route_target: routes
-                .map(|(target, route)| (target, Arc::new(route)))
+            by_route_target: instances
+                .map(|(target, instance)| (target, Arc::new(Route::Instance(instance))))
                 .collect(),
             groups: BTreeMap::new(),
         }
@@ -90,34 +90,29 @@ impl Bindings {
         Ok(Some(interfaces.into()))
     }
 
-    /// Where the packets of a family go that pass; `None`: where they are destined to. An rt-redirect comes before a
-    /// redirect-to-ip, which is then noted to be without effect.
+    /// Where the packets of a family go that pass; `None`: where they are destined to. With an rt-redirect and a
+    /// redirect-to-ip the next hop is one of the instance that the route target leads to.
     ///
     /// Fails when they cannot be sent where the actions say.
     pub fn route(
         &self,
         actions: &TrafficFilteringActions,
         family: Family,
-        notes: &mut Vec<String>,
     ) -> Result<Option<Arc<Route>>, Unsupported> {
-        if let Some(target) = actions.redirect_route_target {
-            let route = self.by_route_target.get(&target).ok_or_else(|| {
+        let by_target = actions.redirect_route_target.map(|target| {
+            self.by_route_target.get(&target).ok_or_else(|| {
                 Unsupported(format!(
-                    "redirect {target}: no [[redirect]] names this route target"
+                    "redirect {target}: no [[redirect]] or [[vrf]] names this route target"
                 ))
-            })?;
-            if let Some(address) = actions.redirect_next_hop {
-                notes.push(format!(
-                    "redirect-to-ip {address} has no effect: redirect {target} decides"
-                ));
-            }
-            return Ok(Some(route.clone()));
-        }
+            })
+        });
+        let by_target = by_target.transpose()?;
         let Some(address) = actions.redirect_next_hop else {
-            return Ok(None);
+            return Ok(by_target.cloned());
         };
         check_next_hop("redirect-to-ip", address, family)?;
-        Ok(Some(Arc::new(Route::NextHop(address))))
+        let instance = by_target.and_then(|route| route.instance().cloned());
+        Ok(Some(Arc::new(Route::NextHop(address, instance))))
     }
 }
 

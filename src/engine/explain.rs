@@ -161,13 +161,9 @@ fn taken(rules: &[(&Nlri, &Path)], verdict: &Verdict) -> Vec<String> {
         words.extend(verdict.marked_dscp.map(|dscp| format!("mark {dscp}")));
     }
     if let Some(rule) = verdict.redirected_by {
-        // A route target comes before an address.
         words.extend(part(rule, |actions| TrafficFilteringActions {
             redirect_route_target: actions.redirect_route_target,
-            redirect_next_hop: match actions.redirect_route_target {
-                Some(_) => None,
-                None => actions.redirect_next_hop,
-            },
+            redirect_next_hop: actions.redirect_next_hop,
             ..TrafficFilteringActions::default()
         }));
     }

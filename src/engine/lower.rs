@@ -136,7 +136,7 @@ fn lower_actions(
             )));
         }
         rare.source_limits = source_limits(&actions.rates_per_source, family)?;
-        rare.redirect = bindings.route(actions, family, notes)?;
+        rare.redirect = bindings.route(actions, family)?;
         rare.copy_to = copy_to(actions, family)?;
     }
     Ok(Action {

@@ -5,7 +5,7 @@ use crate::flowspec::matches::matches;
 use crate::flowspec::testing::{aimed_at, arbitrary_actions, arbitrary_nlri, arbitrary_packet};
 use crate::flowspec::text::parse_flows;
 use crate::wire::iana::FlowFamily;
-use dataplane::rule::{Limit, LimitUnit, Route};
+use dataplane::rule::{Limit, LimitUnit, Route, RoutingInstance};
 use dataplane::tcam::expand;
 use dataplane::tcam::profile::CUMULUS;
 use proptest::prelude::*;
@@ -29,7 +29,7 @@ fn routes_that_no_rule_can_enforce_are_unsupported_with_a_reason() {
         ),
         (
             "match { port 80; } then { redirect 65001:100; }",
-            "redirect 65001:100: no [[redirect]] names this route target",
+            "redirect 65001:100: no [[redirect]] or [[vrf]] names this route target",
         ),
         (
             "match { port 80; } then { rate-limit 9600; redirect 2001:db8::1; }",
@@ -129,46 +129,77 @@ fn rates_for_each_source() {
 #[test]
 fn route_targets_lead_where_the_configuration_says() {
     let redirects = Bindings::new([
-        (RouteTarget::TwoOctetAs(65001, 100), Route::Table(100)),
+        (
+            RouteTarget::TwoOctetAs(65001, 100),
+            RoutingInstance::Table(100),
+        ),
         (
             RouteTarget::Ipv4([192, 0, 2, 1].into(), 7),
-            Route::Vrf("scrub".into()),
+            RoutingInstance::Vrf("scrub".into()),
         ),
-        (RouteTarget::FourOctetAs(65001, 100), Route::Table(104)),
+        (
+            RouteTarget::FourOctetAs(65001, 100),
+            RoutingInstance::Table(104),
+        ),
         (
             RouteTarget::Ipv6("2001:db8::1".parse().unwrap(), 9),
-            Route::Table(106),
+            RoutingInstance::Table(106),
         ),
     ]);
-    let next_hop = Route::NextHop([192, 0, 2, 9].into());
+    let instance = |instance| Some(Route::Instance(instance));
+    let next_hop = |instance| Some(Route::NextHop([192, 0, 2, 9].into(), instance));
+    let table = RoutingInstance::Table;
+    let vrf = RoutingInstance::Vrf("scrub".into());
     let rows = [
-        ("redirect 65001:100;", Some(Route::Table(100)), ""),
-        ("redirect 65001L:100;", Some(Route::Table(104)), ""),
-        (
-            "redirect 192.0.2.1:7;",
-            Some(Route::Vrf("scrub".into())),
-            "",
-        ),
-        ("redirect [2001:db8::1]:9;", Some(Route::Table(106)), ""),
-        ("redirect 192.0.2.9;", Some(next_hop), ""),
+        ("redirect 65001:100;", instance(table(100))),
+        ("redirect 65001L:100;", instance(table(104))),
+        ("redirect 192.0.2.1:7;", instance(vrf.clone())),
+        ("redirect [2001:db8::1]:9;", instance(table(106))),
+        ("redirect 192.0.2.9;", next_hop(None)),
         (
             "redirect 65001:100; redirect 192.0.2.9;",
-            Some(Route::Table(100)),
-            "redirect-to-ip 192.0.2.9 has no effect: redirect 65001:100 decides",
+            next_hop(Some(table(100))),
         ),
-        ("mark 5;", None, ""),
+        (
+            "redirect 192.0.2.9; redirect 192.0.2.1:7;",
+            next_hop(Some(vrf)),
+        ),
+        ("mark 5;", None),
     ];
-    for (then, route, note) in rows {
-        let text = format!("flow route {{ match {{ port 80; }} then {{ {then} }} }}");
-        let flow = parse_flows(&text).unwrap().remove(0);
-        let lowered = lower(&flow.nlri, &flow.actions.into(), RuleId(7), &redirects).unwrap();
+    for (then, route) in rows {
+        let lowered = lower_port_80(then, &redirects).unwrap();
         assert_eq!(
             lowered.rule.action.rare.redirect.as_deref(),
             route.as_ref(),
             "{then}"
         );
-        assert_eq!(lowered.notes.join(""), note, "{then}");
+        assert_eq!(lowered.notes, [""; 0], "{then}");
     }
+    let rows = [
+        (
+            "redirect 65001:9; redirect 192.0.2.9;",
+            "redirect 65001:9: no [[redirect]] or [[vrf]] names this route target",
+        ),
+        (
+            "redirect 65001:100; redirect 2001:db8::9;",
+            "redirect-to-ip 2001:db8::9: ipv4 packets have no next hop of the other family",
+        ),
+        (
+            "redirect 65001:100; redirect 224.0.0.1;",
+            "redirect-to-ip 224.0.0.1: it is not the address of a next hop",
+        ),
+    ];
+    for (then, reason) in rows {
+        let refused = lower_port_80(then, &redirects).unwrap_err();
+        assert_eq!(refused.0, reason, "{then}");
+    }
+}
+
+/// Compiles a route for port 80 with these actions.
+fn lower_port_80(then: &str, bindings: &Bindings) -> Result<Lowered, Unsupported> {
+    let text = format!("flow route {{ match {{ port 80; }} then {{ {then} }} }}");
+    let flow = parse_flows(&text).unwrap().remove(0);
+    lower(&flow.nlri, &flow.actions.into(), RuleId(7), bindings)
 }
 
 #[test]

@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use dataplane::desired::Settings;
 use dataplane::guard::Guard;
 use dataplane::interval::IntervalSet;
-use dataplane::rule::{AddressPattern, Family, Match, left_aligned};
+use dataplane::rule::{AddressPattern, Family, Match, RoutingInstance, left_aligned};
 use ipnetwork::IpNetwork;
 
 use crate::config::{Config, Neighbor, Protect};
@@ -40,9 +40,15 @@ pub(crate) fn settings(config: &Config, suspended: bool) -> Settings {
 
 /// What names in communities stand for.
 pub(crate) fn bindings(config: &Config) -> Bindings {
+    // The last one for a route target counts: its [[redirect]], or the first VRF that imports it.
+    let imports = config.vrfs.iter().rev().flat_map(|vrf| {
+        let targets = vrf.import_route_targets.iter();
+        targets.map(|target| (*target, RoutingInstance::Vrf(vrf.name.clone())))
+    });
     let redirects = config.redirects.iter();
+    let redirects = redirects.map(|redirect| (redirect.route_target, redirect.instance.clone()));
     let sets = config.interface_sets.iter();
-    Bindings::new(redirects.map(|redirect| (redirect.route_target, redirect.route.clone())))
+    Bindings::new(imports.chain(redirects))
         .with_groups(sets.map(|set| (set.group, set.interfaces.clone())))
 }
 
@@ -134,7 +140,10 @@ fn pattern(prefix: IpNetwork) -> (Family, AddressPattern) {
 
 #[cfg(test)]
 mod tests {
+    use dataplane::rule::Route;
+
     use super::*;
+    use crate::flowspec::action::TrafficFilteringActions;
 
     #[test]
     fn every_table_becomes_guards() {
@@ -174,6 +183,38 @@ mod tests {
                 "{name}: {:?}",
                 settings.guards
             );
+        }
+    }
+
+    #[test]
+    fn a_route_target_leads_to_its_redirect_or_to_the_first_vrf_that_imports_it() {
+        let vrf = |name: &str, targets: &str| {
+            format!("[[vrf]]\nname = \"{name}\"\nimport_route_targets = [{targets}]\n")
+        };
+        let text = format!(
+            "[bgp]\nlocal_as = 65140\nrouter_id = \"192.0.2.2\"\n{}{}\
+             [[redirect]]\nroute_target = \"65001:3\"\ntable = 300\n",
+            vrf("blue", "\"65001:1\", \"192.0.2.1:2\", \"65001:3\""),
+            vrf("red", "\"65001:1\", \"[2001:db8::1]:4\""),
+        );
+        let config = Config::parse(&text).unwrap();
+        let vrf = |name: &str| RoutingInstance::Vrf(name.into());
+        let rows = [
+            ("65001:1", Some(vrf("blue"))),
+            ("192.0.2.1:2", Some(vrf("blue"))),
+            ("65001:3", Some(RoutingInstance::Table(300))),
+            ("[2001:db8::1]:4", Some(vrf("red"))),
+            ("65001L:1", None),
+        ];
+        for (target, instance) in rows {
+            let actions = TrafficFilteringActions {
+                redirect_route_target: Some(target.parse().unwrap()),
+                ..TrafficFilteringActions::default()
+            };
+            let route = bindings(&config).route(&actions, Family::Ipv4);
+            let found = route.ok().flatten();
+            let found = found.as_deref().and_then(Route::instance);
+            assert_eq!(found, instance.as_ref(), "{target}");
         }
     }
 }

@@ -92,8 +92,11 @@ fn interface_sets(random: &mut StdRng) -> Vec<InterfaceSet> {
 pub fn bindings() -> &'static Bindings {
     static BINDINGS: LazyLock<Bindings> = LazyLock::new(|| {
         Bindings::new([
-            (NOWHERE, dataplane::rule::Route::Vrf("nowhere".into())),
-            (ELSEWHERE, dataplane::rule::Route::Table(254)),
+            (
+                NOWHERE,
+                dataplane::rule::RoutingInstance::Vrf("nowhere".into()),
+            ),
+            (ELSEWHERE, dataplane::rule::RoutingInstance::Table(254)),
         ])
         .with_groups(GROUPS.map(|(group, names)| {
             let names = names

@@ -137,7 +137,7 @@ fn redirects_outlive_a_daemon_and_leave_nothing() {
     bench.wait_for_rule(
         7,
         "reason",
-        "redirect 65001:9: no [[redirect]] names this route target",
+        "redirect 65001:9: no [[redirect]] or [[vrf]] names this route target",
     );
 
     let explained = Command::new(env!("CARGO_BIN_EXE_flowacl"))

@@ -10,7 +10,7 @@ use dataplane::backend::{Backend, Counter};
 use dataplane::desired::{Changes, InterfacePattern, Link, Redirects, Settings, Unreachable};
 use dataplane::nft::Nftables;
 use dataplane::packet::Packet;
-use dataplane::rule::{Family, OrderKey, Route, Rule, RuleId};
+use dataplane::rule::{Family, OrderKey, Route, RoutingInstance, Rule, RuleId};
 use dataplane::sim::Sim;
 use flowacl::lab::packet::checksum;
 use flowacl::lab::{Lab, Passed, UPSTREAM};
@@ -127,7 +127,8 @@ impl Trial {
             let length = packet.packet_length.unwrap_or(sent.len() as u32);
             let verdict = self.sim.forward(self.clock, &packet, length);
             // The only VRF of these tests is not there, and packets for it are discarded.
-            let nowhere = matches!(verdict.redirect.as_deref(), Some(Route::Vrf(_)));
+            let instance = verdict.redirect.as_deref().and_then(Route::instance);
+            let nowhere = matches!(instance, Some(RoutingInstance::Vrf(_)));
             outcome.sim.push(match verdict.passed && !nowhere {
                 true => Fate::Passed(verdict.dscp),
                 false => Fate::Dropped,

@@ -9,6 +9,7 @@ mod machine;
 mod scene;
 mod actions;
 mod copies;
+mod instances;
 mod next_hop;
 mod remains;
 mod vrf;

@@ -8,7 +8,7 @@ use dataplane::backend::{Backend, BackendError};
 use dataplane::desired::{Changes, InterfacePattern, Redirects as Means, Settings, Unreachable};
 use dataplane::nft::Nftables;
 use dataplane::packet::Packet;
-use dataplane::rule::{Route, Rule, RuleId};
+use dataplane::rule::{RoutingInstance, Rule, RuleId};
 use flowacl::engine::bindings::Bindings;
 use flowacl::engine::lower::lower;
 use flowacl::flowspec::action::RouteTarget;
@@ -57,7 +57,7 @@ pub fn settings(unreachable: Unreachable) -> Settings {
 
 /// Where route targets lead.
 pub fn redirects() -> Bindings {
-    let to_table = |target, table| (target, Route::Table(table));
+    let to_table = |target, table| (target, RoutingInstance::Table(table));
     Bindings::new([
         to_table(RouteTarget::TwoOctetAs(65001, 100), 100),
         to_table(RouteTarget::Ipv4([192, 0, 2, 1].into(), 100), 100),
@@ -66,7 +66,7 @@ pub fn redirects() -> Bindings {
         to_table(RouteTarget::TwoOctetAs(65001, 999), 999),
         (
             RouteTarget::TwoOctetAs(65001, 7),
-            Route::Vrf("scrub".into()),
+            RoutingInstance::Vrf("scrub".into()),
         ),
     ])
 }

@@ -69,8 +69,62 @@ fn packets_are_routed_in_a_vrf() {
         scene.kernel.audit().unwrap();
         assert_eq!(scene.kernel.impaired().len(), 2);
     }
+    next_hops_are_those_of_the_vrf(&mut scene);
     scene.install(&[]).unwrap();
     assert_eq!(scene.entries(), [""; 0]);
+}
+
+/// Both scrubbers are in the VRF: its default route leads to the first, and that to the next hop to the second.
+fn next_hops_are_those_of_the_vrf(scene: &mut Scene) {
+    let flows = [
+        ("destination 203.0.113.5/32;", "redirect 65001:7;"),
+        ("destination 2001:db8::5/128;", "redirect 65001:7;"),
+        (
+            "destination 203.0.113.6/32;",
+            "redirect 65001:7; redirect 198.51.100.7;",
+        ),
+        (
+            "destination 2001:db8::6/128;",
+            "redirect 65001:7; redirect 2001:db8:ff::7;",
+        ),
+    ];
+    scene.install(&rules(1, &flows)).unwrap();
+    let impaired = scene.kernel.impaired();
+    assert_eq!(impaired.len(), 4, "{impaired:?}");
+    assert!(
+        impaired
+            .iter()
+            .all(|(_, reason)| reason.contains("there is no VRF scrub")),
+        "{impaired:?}"
+    );
+    ip(&scene.lab.router, "link add scrub type vrf table 1001");
+    ip(&scene.lab.router, "link set scrub up");
+    join(scene, "scrub", 1);
+    ip(&scene.lab.router, "link set scrub2 master scrub");
+    let address = "addr replace fd00:9:2::1/64 dev scrub2 nodad";
+    ip(&scene.lab.router, address);
+    for route in [
+        "198.51.100.0/24 via 10.9.2.2",
+        "2001:db8:ff::/64 via fd00:9:2::2",
+    ] {
+        ip(&scene.lab.router, &format!("route add {route} vrf scrub"));
+    }
+    eventually("packets to next hops in the VRF", || {
+        scene.kernel.audit().unwrap();
+        for (host, scrubber) in [(5, 1), (6, 2)] {
+            for packet in [
+                format!("udp 192.0.2.1:9 > 203.0.113.{host}:53 len 100"),
+                format!("udp [2001:db8::1]:9 > [2001:db8::{host}]:53 len 100"),
+            ] {
+                let found = scene.send(&packet, true);
+                if found != Fate::Scrubber(scrubber, 0) {
+                    return Err(format!("{packet}: {found:?}"));
+                }
+            }
+        }
+        Ok(())
+    });
+    assert_eq!(scene.kernel.impaired(), []);
 }
 
 #[test]

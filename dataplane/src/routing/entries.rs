@@ -80,7 +80,7 @@ pub(super) fn entries(
     let mut entries = Entries::default();
     let table = own_table(settings, number);
     let (families, lookup, discards) = match (route, way) {
-        (Route::NextHop(address), way) => {
+        (Route::NextHop(address, _), way) => {
             let family = family_of(*address);
             if let Some(Way::Hop(hop)) = way {
                 entries.defaults.insert((family, table), *hop);
@@ -89,10 +89,8 @@ pub(super) fn entries(
             let discards = settings.unreachable == Unreachable::Discard;
             (vec![family], Some(table), discards)
         }
-        (Route::Table(_) | Route::Vrf(_), Some(Way::Table(table))) => {
-            (Family::ALL.to_vec(), Some(*table), true)
-        }
-        (Route::Table(_) | Route::Vrf(_), Some(Way::Hop(_)) | None) => {
+        (Route::Instance(_), Some(Way::Table(table))) => (Family::ALL.to_vec(), Some(*table), true),
+        (Route::Instance(_), Some(Way::Hop(_)) | None) => {
             let discards = settings.unreachable == Unreachable::Discard;
             (Family::ALL.to_vec(), None, discards)
         }
@@ -146,6 +144,7 @@ impl Entries {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::rule::RoutingInstance;
 
     /// Families, verdicts and default routes that a route needs.
     fn needed(
@@ -175,8 +174,10 @@ mod tests {
         let gateway = IpAddr::from([192, 0, 2, 9]);
         let hop = Way::Hop(Hop { gateway, link: 2 });
         let table = Way::Table(100);
-        let next_hop = Route::NextHop(gateway);
-        let vrf = Route::Vrf("scrub".into());
+        let vrf = RoutingInstance::Vrf("scrub".into());
+        let next_hop = Route::NextHop(gateway, None);
+        let next_hop_in_vrf = Route::NextHop(gateway, Some(vrf.clone()));
+        let vrf = Route::Instance(vrf);
         let lookup = |table| Verdict::Lookup(table);
         let both = |first: Option<Verdict>, second: Option<Verdict>| {
             let of = |family| {
@@ -192,7 +193,7 @@ mod tests {
             (
                 "a table",
                 Pass,
-                &Route::Table(100),
+                &Route::Instance(RoutingInstance::Table(100)),
                 Some(&table),
                 in_table.clone(),
                 0,
@@ -211,6 +212,14 @@ mod tests {
                 "a next hop",
                 Pass,
                 &next_hop,
+                Some(&hop),
+                vec![(Ipv4, 900, lookup(52003))],
+                1,
+            ),
+            (
+                "a next hop in a VRF",
+                Pass,
+                &next_hop_in_vrf,
                 Some(&hop),
                 vec![(Ipv4, 900, lookup(52003))],
                 1,

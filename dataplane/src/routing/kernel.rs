@@ -179,8 +179,8 @@ impl Kernel {
         )
     }
 
-    /// How the machine reaches an address.
-    pub(super) fn lookup(&mut self, address: IpAddr) -> io::Result<Lookup> {
+    /// How the machine reaches an address, with a packet of this mark or of none.
+    pub(super) fn lookup(&mut self, address: IpAddr, mark: Option<Mark>) -> io::Result<Lookup> {
         let family = family_of(address);
         let mut request = RouteMessage::default();
         request.header.address_family = address_family(family);
@@ -188,6 +188,8 @@ impl Kernel {
         request
             .attributes
             .push(RouteAttribute::Destination(address.into()));
+        let mark = mark.map(|mark| RouteAttribute::Mark(mark.value));
+        request.attributes.extend(mark);
         let route = match self.get(RouteNetlinkMessage::GetRoute(request)) {
             Ok(Some(RouteNetlinkMessage::NewRoute(route))) => route,
             Ok(_) => return Ok(Lookup::None),

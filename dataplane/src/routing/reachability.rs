@@ -9,7 +9,8 @@ use netlink_packet_route::neighbour::NeighbourState;
 
 use super::entries::{Hop, Way};
 use super::kernel::{Kernel, Lookup};
-use crate::rule::Route;
+use super::marks::{Mark, Marks};
+use crate::rule::{Route, RoutingInstance};
 
 /// What is remembered from one look to the next.
 #[derive(Clone, Debug, Default)]
@@ -20,36 +21,44 @@ pub(super) struct Reachability {
 
 impl Reachability {
     /// Looks how a route can be followed now. The inner error: why it cannot, in the operator's words.
+    ///
+    /// `marks`: those for which the kernel has policy rules. The instance that a next hop is in must be among them.
     pub(super) fn look(
         &mut self,
         kernel: &mut Kernel,
+        marks: &Marks,
         route: &Route,
     ) -> io::Result<Result<Way, String>> {
-        match route {
-            Route::Table(table) => Ok(Ok(Way::Table(*table))),
-            Route::Vrf(name) => {
-                let table = kernel.vrf_table(name)?;
-                Ok(table
-                    .map(Way::Table)
-                    .ok_or_else(|| format!("there is no VRF {name}")))
-            }
-            Route::NextHop(address) => self.next_hop(kernel, *address),
+        let (address, instance) = match route {
+            Route::Instance(instance) => return table_of(kernel, instance),
+            Route::NextHop(address, instance) => (*address, instance),
+        };
+        let Some(instance) = instance else {
+            return self.next_hop(kernel, address, None, "");
+        };
+        if let Err(reason) = table_of(kernel, instance)? {
+            return Ok(Err(reason));
         }
+        let mark = marks.get(&Route::Instance(instance.clone()));
+        self.next_hop(kernel, address, mark, &format!(" in {instance}"))
     }
 
-    /// The neighbor by which an address is reached.
+    /// The neighbor by which an address is reached, for packets with this mark. `place`: words that say where.
     fn next_hop(
         &mut self,
         kernel: &mut Kernel,
         address: IpAddr,
+        mark: Option<Mark>,
+        place: &str,
     ) -> io::Result<Result<Way, String>> {
-        let hop = match kernel.lookup(address)? {
+        let no_route = || Ok(Err(format!("there is no route to {address}{place}")));
+        let hop = match kernel.lookup(address, mark)? {
             Lookup::Found(hop) => hop,
             Lookup::Local => return Ok(Err(format!("{address} is an address of this machine"))),
-            Lookup::None => return Ok(Err(format!("there is no route to {address}"))),
+            Lookup::None => return no_route(),
         };
         let Some((name, flags)) = kernel.link(hop.link)? else {
-            return Ok(Err(format!("there is no route to {address}")));
+            return no_route();
         };
         if !flags.contains(LinkFlags::Up | LinkFlags::LowerUp) {
             return Ok(Err(format!("{address} is behind {name}, which is down")));
@@ -79,4 +88,15 @@ impl Reachability {
         let _ = kernel.probe(hop);
         Ok(!self.silent.contains(hop))
     }
+}
+
+/// The table of an instance. The inner error: why there is none.
+fn table_of(kernel: &mut Kernel, instance: &RoutingInstance) -> io::Result<Result<Way, String>> {
+    let table = match instance {
+        RoutingInstance::Table(table) => Some(*table),
+        RoutingInstance::Vrf(name) => kernel.vrf_table(name)?,
+    };
+    Ok(table
+        .map(Way::Table)
+        .ok_or_else(|| format!("there is no {instance}")))
 }

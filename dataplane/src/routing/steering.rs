@@ -75,15 +75,17 @@ impl Steering {
             let Some(route) = rule.action.route() else {
                 continue;
             };
-            if self.marks.get(route).is_some() {
-                continue;
+            for needed in needed(route) {
+                if self.marks.get(&needed).is_some() {
+                    continue;
+                }
+                let taken = self.take(&needed);
+                let added = taken.and_then(|()| self.add_missing());
+                added.map_err(|error| BackendError::Refused {
+                    rule: Some(rule.id),
+                    reason: format!("redirect to {route}: {error}"),
+                })?;
             }
-            let taken = self.take(route);
-            let added = taken.and_then(|()| self.add_missing());
-            added.map_err(|error| BackendError::Refused {
-                rule: Some(rule.id),
-                reason: format!("redirect to {route}: {error}"),
-            })?;
         }
         Ok(())
     }
@@ -107,8 +109,16 @@ impl Steering {
             return Ok(());
         }
         let look = |own: &mut Self| {
+            let mut instances_are_right = false;
+            // Instances come first.
             for (route, _) in own.marks.clone().iter() {
-                let way = own.reachability.look(&mut own.kernel, route)?;
+                // The kernel looks for such a next hop by the policy rules of its instance.
+                let by_instance = matches!(**route, Route::NextHop(_, Some(_)));
+                if by_instance && !instances_are_right {
+                    own.reconcile()?;
+                    instances_are_right = true;
+                }
+                let way = own.reachability.look(&mut own.kernel, &own.marks, route)?;
                 own.ways.insert(route.clone(), way);
             }
             own.reconcile()
@@ -136,8 +146,10 @@ impl Steering {
 
     /// Looks whether an address can be reached at the moment. The inner error: why it cannot, in the operator's words.
     pub(crate) fn look(&mut self, address: IpAddr) -> Result<Result<(), String>, BackendError> {
-        let route = Route::NextHop(address);
-        let way = self.reachability.look(&mut self.kernel, &route);
+        let route = Route::NextHop(address, None);
+        let way = self
+            .reachability
+            .look(&mut self.kernel, &self.marks, &route);
         way.map(|way| way.map(drop))
             .map_err(|error| unavailable(&error))
     }
@@ -154,7 +166,9 @@ impl Steering {
 
     /// Gives a route a number: one that an earlier process used for the same, else one that is free.
     fn take(&mut self, route: &Arc<Route>) -> io::Result<()> {
-        let way = self.reachability.look(&mut self.kernel, route)?;
+        let way = self
+            .reachability
+            .look(&mut self.kernel, &self.marks, route)?;
         let is_free = |number: &u32| !self.marks.is_taken(*number);
         let left_over: BTreeSet<u32> = self
             .present
@@ -245,7 +259,7 @@ impl Steering {
 
     /// Forgets routes that no rule redirects to, and removes all that is not needed.
     fn release(&mut self) {
-        let used = self.usage.used();
+        let used: BTreeSet<Arc<Route>> = self.usage.used().into_iter().flat_map(needed).collect();
         if self.marks.iter().any(|(route, _)| !used.contains(route)) {
             Arc::make_mut(&mut self.marks).retain(|route| used.contains(route));
         }
@@ -275,6 +289,15 @@ impl Steering {
         self.add_missing()?;
         self.remove_surplus()
     }
+}
+
+/// What must be there for a route, in this order: the instance that a next hop is looked for in, and the route itself.
+fn needed(route: &Arc<Route>) -> impl Iterator<Item = Arc<Route>> + use<> {
+    let instance = match &**route {
+        Route::NextHop(_, Some(instance)) => Some(Arc::new(Route::Instance(instance.clone()))),
+        Route::NextHop(_, None) | Route::Instance(_) => None,
+    };
+    instance.into_iter().chain([route.clone()])
 }
 
 /// The kernel's routing does not answer as it should.

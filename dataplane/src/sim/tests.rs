@@ -1,6 +1,6 @@
 use super::*;
 use crate::interval::IntervalSet;
-use crate::rule::{AddressPattern, Limit, LimitUnit, Match};
+use crate::rule::{AddressPattern, Limit, LimitUnit, Match, RoutingInstance};
 use crate::rule::{RareActions, SourceLimit};
 
 /// A rule at the place `order` whose id is the place.
@@ -301,7 +301,7 @@ fn render_is_one_line_for_each_rule_in_order() {
 fn the_first_redirect_wins_unless_the_packet_is_dropped() {
     let to = |table| Action {
         rare: RareActions {
-            redirect: Some(Route::Table(table).into()),
+            redirect: Some(Route::Instance(RoutingInstance::Table(table)).into()),
             ..RareActions::default()
         }
         .into(),
@@ -318,7 +318,7 @@ fn the_first_redirect_wins_unless_the_packet_is_dropped() {
     for (name, first, second, table) in rows {
         let mut sim = started(vec![rule(1, TO_53, first), rule(2, TO_53, second)]);
         let verdict = sim.forward(Duration::ZERO, &to_port(53), 100);
-        let expected = table.map(|table| Arc::new(Route::Table(table)));
+        let expected = table.map(|table| Arc::new(Route::Instance(RoutingInstance::Table(table))));
         assert_eq!(verdict.redirect, expected, "{name}");
     }
 }
