@@ -5,6 +5,11 @@ use std::sync::Arc;
 
 /// What the upper half knows of a rule and the data plane does not: it displays the line that operators read.
 pub trait Background: fmt::Display + Send + Sync {
+    /// The part of the line that holds as long as the rule is there, whatever it comes to do: what it is about.
+    fn subject(&self) -> String {
+        self.to_string()
+    }
+
     /// What a later process wants to be told of the rule, see [`Rule::memo`](crate::rule::Rule::memo).
     fn memo(&self) -> Vec<u8> {
         Vec::new()
@@ -29,6 +34,11 @@ impl Label {
     /// What `background` says, which others hold, too.
     pub fn shared(background: Arc<impl Background + 'static>) -> Self {
         Self(background)
+    }
+
+    /// What operators read beside something that outlives a change of what the rule does.
+    pub fn subject(&self) -> String {
+        self.0.subject()
     }
 
     /// The memo.

@@ -99,7 +99,11 @@ struct Text {
     actions: Arc<TrafficFilteringActions>,
 }
 
-impl Background for Text {}
+impl Background for Text {
+    fn subject(&self) -> String {
+        format_match(&self.nlri)
+    }
+}
 
 impl fmt::Display for Text {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

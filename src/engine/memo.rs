@@ -21,6 +21,7 @@ use dataplane::rule::Background;
 
 use super::lower::write_label;
 use crate::flowspec::action::{ActionError, TrafficFilteringActions};
+use crate::flowspec::text::format_match;
 use crate::rib::{Peer, Route};
 use crate::wire::attribute::{Attributes, Origin};
 use crate::wire::community::{LLGR_STALE, NO_LLGR};
@@ -106,6 +107,10 @@ impl fmt::Display for Route {
 }
 
 impl Background for Route {
+    fn subject(&self) -> String {
+        format_match(&self.nlri)
+    }
+
     fn memo(&self) -> Vec<u8> {
         encode(self)
     }

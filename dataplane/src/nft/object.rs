@@ -272,7 +272,8 @@ impl NamedObject {
         };
         let mut userdata = match self.body {
             ObjectBody::Memo(_) => Vec::new(),
-            ObjectBody::Counter | ObjectBody::Limit(_) => comment_userdata(&rule.label.to_string()),
+            // The kernel keeps it as long as the object, also when the rule comes to do something else.
+            ObjectBody::Counter | ObjectBody::Limit(_) => comment_userdata(&rule.label.subject()),
         };
         if !memo.is_empty() {
             userdata.push(USERDATA_MEMO);

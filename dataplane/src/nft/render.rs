@@ -79,7 +79,7 @@ pub(super) fn text(settings: &Settings, links: &[Link], layout: &Layout) -> Stri
     let coverage = Coverage::of(settings, links);
     let mut out = String::from("table inet flowacl {\n");
     for (object, rule) in layout.objects() {
-        let comment = comment_text(&rule.label.to_string());
+        let comment = comment_text(&rule.label.subject());
         // Writing to a string cannot fail.
         let _ = match &object.body {
             ObjectBody::Counter => {

@@ -10,7 +10,7 @@ use dataplane::rule::*;
 use crate::cases::limit;
 use crate::commit;
 use crate::commits::{counter, counting, loopback, send};
-use crate::namespace::{in_namespace, run};
+use crate::namespace::{in_namespace, listing, run};
 use crate::rules::set;
 
 /// Creates a table that counts datagrams to port 1001 behind ours: all, and those with these
@@ -131,5 +131,72 @@ fn a_rule_that_decides_hides_later_ones_and_discard_drops() {
         backend.stop().unwrap();
         send(1001, 4);
         assert_eq!(probed(), [8]);
+    });
+}
+
+/// What operators read beside a rule of this number.
+struct Line(u64, &'static str);
+
+impl std::fmt::Display for Line {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "flow {} then {}", self.0, self.1)
+    }
+}
+
+impl Background for Line {
+    fn subject(&self) -> String {
+        format!("flow {}", self.0)
+    }
+}
+
+#[test]
+fn comments_say_what_a_rule_does_now_and_counts_go_on() {
+    in_namespace(|| {
+        let mut backend = Nftables::new();
+        backend.start(&loopback(), &[]).unwrap();
+        let unlimited = limit(LimitUnit::Packets, 1e6);
+        let slow = limit(LimitUnit::Packets, 1e3);
+        let limited = |limit: &Limit, mark_dscp| Action {
+            limits: vec![*limit],
+            mark_dscp,
+            ..Action::default()
+        };
+        let rows = [
+            ("accept", Action::default()),
+            ("rate-limit 1e6", limited(&unlimited, None)),
+            ("rate-limit 1e6, mark 10", limited(&unlimited, Some(10))),
+            ("rate-limit 1e3, mark 10", limited(&slow, Some(10))),
+            ("accept again", Action::default()),
+        ];
+        for (number, (words, action)) in (1..).zip(rows) {
+            // One rule is found by hash, the other stands in a list.
+            let hashed = Rule {
+                label: Label::new(Line(1, words)),
+                ..Rule::clone(&acting(1, action.clone()))
+            };
+            let mut listed = Rule {
+                label: Label::new(Line(2, words)),
+                ..Rule::clone(&acting(2, action))
+            };
+            listed.matches.destination_port = set("1002-1003");
+            commit(&mut backend, &[Arc::new(hashed), Arc::new(listed)]);
+            send(1001, 2);
+            send(1002, 2);
+            let counts = [1, 2].map(|id| counter(&mut backend, id).unwrap().packets);
+            assert_eq!(counts, [2 * number; 2], "{words}");
+
+            let listing = listing();
+            let comments = listing.split("comment \"").skip(1);
+            let comments: Vec<&str> = comments.filter_map(|rest| rest.split('"').next()).collect();
+            for id in [1, 2] {
+                let now = Line(id, words).to_string();
+                let subject = format!("flow {id}");
+                let of_rule = comments.iter().filter(|text| text.starts_with(&subject));
+                let (subjects, lines): (Vec<&str>, Vec<&str>) =
+                    of_rule.partition(|text| **text == subject);
+                assert!(!subjects.is_empty() && !lines.is_empty(), "{listing}");
+                assert!(lines.iter().all(|line| *line == now), "{now}: {lines:?}");
+            }
+        }
     });
 }
