@@ -4,6 +4,7 @@
 
 #[path = "../network/available.rs"]
 mod available;
+mod communities;
 mod controller;
 mod flaps;
 mod kills;

@@ -74,14 +74,40 @@ fn rates_beyond_what_the_kernel_counts() {
             500,
         ),
         ("infinite", "extended-community 0x800600007f800000;", 500),
-        ("denormal", "rate-limit 9.2557e-41;", 0),
+        (
+            "infinite packets",
+            "extended-community 0x800c00007f800000;",
+            500,
+        ),
+        ("subnormal", "rate-limit 9.2557e-41;", 0),
+        ("subnormal packets", "rate-limit 9.2557e-41 packets;", 0),
+        (
+            "the least rate",
+            "extended-community 0x8006000000000001;",
+            0,
+        ),
         ("negative", "extended-community 0x80060000c2c80000;", 0),
+        (
+            "negative packets",
+            "extended-community 0x800c0000bf800000;",
+            0,
+        ),
         (
             "minus infinite",
             "extended-community 0x80060000ff800000;",
             0,
         ),
-        ("minus zero", "extended-community 0x800c000080000000;", 0),
+        (
+            "minus infinite packets",
+            "extended-community 0x800c0000ff800000;",
+            0,
+        ),
+        ("minus zero", "extended-community 0x8006000080000000;", 0),
+        (
+            "minus zero packets",
+            "extended-community 0x800c000080000000;",
+            0,
+        ),
     ];
     for (name, then, expected) in rows {
         for (matches, text) in [(HOST, V4), (HOST_V6, V6)] {
