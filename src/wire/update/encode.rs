@@ -26,17 +26,21 @@ impl Update {
         let mut messages = Vec::new();
         let mut left_out = Vec::new();
         let attributes = encode(&self.attributes, context);
+        // Its length is one octet.
+        let next_hop = &self.attributes.mp_next_hop;
+        let next_hop = &next_hop[..next_hop.len().min(usize::from(u8::MAX))];
+        let reach = next_hop.len() + attributes.len();
         for family in FlowFamily::ALL {
             let path_ids = context.has_path_ids(family.afi_safi());
-            for (routes, rest) in [
-                (&self.withdrawn, None),
-                (&self.announced, Some(&attributes)),
+            for (routes, more, rest) in [
+                (&self.withdrawn, 0, None),
+                (&self.announced, reach, Some((next_hop, &attributes[..]))),
             ] {
-                let fixed = HEADER_LENGTH + BODY_OVERHEAD + MP_OVERHEAD + rest.map_or(0, Vec::len);
+                let fixed = HEADER_LENGTH + BODY_OVERHEAD + MP_OVERHEAD + more;
                 let room = max_length.saturating_sub(fixed);
                 let of_family = routes.iter().filter(|path| path.route.family() == family);
                 for nlri in pack(of_family, path_ids, room, &mut left_out) {
-                    messages.push(message(family.afi_safi(), &nlri, rest.map(Vec::as_slice)));
+                    messages.push(message(family.afi_safi(), &nlri, rest));
                 }
             }
         }
@@ -80,15 +84,17 @@ fn pack<'a>(
     portions
 }
 
-/// One UPDATE: an announcement when there are attributes, else a withdrawal.
-fn message(afi_safi: AfiSafi, nlri: &[u8], attributes: Option<&[u8]>) -> Vec<u8> {
+/// One UPDATE: an announcement when there are a next hop, at most 255 octets, and attributes, else a withdrawal.
+fn message(afi_safi: AfiSafi, nlri: &[u8], rest: Option<(&[u8], &[u8])>) -> Vec<u8> {
     let mut value = afi_safi.afi.to_be_bytes().to_vec();
     value.push(afi_safi.safi);
     let mut octets = Vec::new();
-    match attributes {
-        Some(attributes) => {
-            // RFC 8955 §4: no next hop; then the reserved octet.
-            value.extend([0, 0]);
+    match rest {
+        Some((next_hop, attributes)) => {
+            value.push(next_hop.len() as u8);
+            value.extend_from_slice(next_hop);
+            // Reserved.
+            value.push(0);
             value.extend_from_slice(nlri);
             write_attribute(OPTIONAL, MP_REACH_NLRI, &value, &mut octets);
             octets.extend_from_slice(attributes);

@@ -793,6 +793,7 @@ fn arbitrary_attributes() -> impl Strategy<Value = Attributes> {
             any::<bool>(),
             any::<Option<(u32, [u8; 4])>>(),
             option_of_unknown(),
+            vec(any::<u8>(), 0..=255),
         ),
     )
         .prop_map(
@@ -806,7 +807,7 @@ fn arbitrary_attributes() -> impl Strategy<Value = Attributes> {
                 extended,
                 ipv6,
                 large,
-                (atomic_aggregate, aggregator, unknown),
+                (atomic_aggregate, aggregator, unknown, mp_next_hop),
             )| {
                 Attributes {
                     atomic_aggregate,
@@ -825,7 +826,7 @@ fn arbitrary_attributes() -> impl Strategy<Value = Attributes> {
                         .map(Ipv6ExtendedCommunity)
                         .collect(),
                     large_communities: large,
-                    ..Attributes::default()
+                    mp_next_hop,
                 }
             },
         )
