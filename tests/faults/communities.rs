@@ -1,6 +1,7 @@
 //! Communities as other implementations may send them: several of a kind, such that contradict each other, unknown ones,
 //! and values that are no number. What `show rules` says, where real packets go, and that nothing remains.
 
+use std::net::IpAddr;
 use std::process::Command;
 use std::time::{Duration, Instant};
 
@@ -18,7 +19,7 @@ use crate::router::{Router, eventually};
 const ON_ITS_WAY: Duration = Duration::from_millis(30);
 
 /// Where route targets and groups lead.
-const BINDINGS: &str = "[[redirect]]\nroute_target = \"65001:100\"\ntable = 100\n\
+const BINDINGS: &str = "\n[[redirect]]\nroute_target = \"65001:100\"\ntable = 100\n\
     [[redirect]]\nroute_target = \"[2001:db8::1]:101\"\ntable = 101\n\
     [[vrf]]\nname = \"blue\"\nimport_route_targets = [\"65001:100\", \"65001:102\"]\n\
     [[interface_set]]\ngroup = \"65001:7\"\ninterfaces = [\"upstream\"]\n[control]";
@@ -30,8 +31,8 @@ struct Family {
     source: &'static str,
     destination: &'static str,
     /// Stand in the place of `TO1`, `TO2`, `TO3` and `COPY2` in communities: redirect to an address of the first scrubber, of
-    /// the second, and to one that table 100 reaches by the second, all others by the first.
-    communities: [(&'static str, &'static str); 4],
+    /// the second, and to one that table 100 reaches by the second, all others by the first. `OLD` is before the standard.
+    communities: [(&'static str, &'static str); 6],
     /// Stand in the place of `<1>`, `<2>` and `<3>` in words.
     addresses: [&'static str; 3],
 }
@@ -47,6 +48,8 @@ const FAMILIES: [Family; 2] = [
             ("TO2", "010c 0a090202 0000"),
             ("TO3", "010c c6336407 0000"),
             ("COPY2", "010c 0a090202 0001"),
+            ("OLD TO2", "0800 0a090202 0000"),
+            ("OLD COPY2", "0800 0a090202 0001"),
         ],
         addresses: ["10.9.1.2", "10.9.2.2", "198.51.100.7"],
     },
@@ -60,6 +63,8 @@ const FAMILIES: [Family; 2] = [
             ("TO2", "000c fd000009000200000000000000000002 0000"),
             ("TO3", "000c 20010db800ff00000000000000000007 0000"),
             ("COPY2", "000c fd000009000200000000000000000002 0001"),
+            ("OLD TO2", "0800 fd000009000200000000000000000002 0000"),
+            ("OLD COPY2", "0800 fd000009000200000000000000000002 0001"),
         ],
         addresses: ["fd00:9:1::2", "fd00:9:2::2", "2001:db8:ff::7"],
     },
@@ -107,10 +112,10 @@ struct Bench {
 }
 
 impl Bench {
-    /// Builds it; `None` where that is not possible.
-    fn start() -> Option<Self> {
+    /// Builds it, with more in the configuration; `None` where that is not possible.
+    fn start(import: &str) -> Option<Self> {
         let mut router = Router::start(true)?;
-        router.configure("[control]", BINDINGS);
+        router.configure("[control]", &format!("{import}{BINDINGS}"));
         let scrubbers = [("scrub1", 1), ("scrub2", 2)].map(|(name, number)| {
             let address = |host| [10, 9, number, host].into();
             let scrubber = router.attach(name, address(1), address(2), 24);
@@ -207,8 +212,9 @@ impl Bench {
         }
     }
 
-    /// Announces routes with the communities of a row, looks what comes of them, and withdraws them.
-    fn try_row(&mut self, row: &Row) {
+    /// Announces routes with the communities of a row, looks what comes of them, and withdraws them. `next_hop`: their next
+    /// hop is the first scrubber, else they have none.
+    fn try_row(&mut self, row: &Row, next_hop: bool) {
         let flows: Vec<Flow> = FAMILIES
             .iter()
             .map(|family| {
@@ -220,7 +226,16 @@ impl Bench {
             })
             .collect();
         let behind = FAMILIES.map(|family| flow(family.net, "discard;"));
-        for flow in flows.iter().chain(&behind) {
+        for (family, flow) in FAMILIES.iter().zip(&flows) {
+            let octets = match family.addresses[0].parse().unwrap() {
+                IpAddr::V4(address) => address.octets().to_vec(),
+                IpAddr::V6(address) => address.octets().to_vec(),
+            };
+            let next_hop = if next_hop { octets } else { Vec::new() };
+            let flow = std::slice::from_ref(flow);
+            self.controller.announce_by(flow, next_hop).unwrap();
+        }
+        for flow in &behind {
             let flow = std::slice::from_ref(flow);
             self.controller.announce(flow).unwrap();
         }
@@ -666,15 +681,83 @@ const ODD_RATES: &[Row] = &[
     ),
 ];
 
+/// Forms from before the standard. The next hop of these routes is the first scrubber.
+const LEGACY: &[Row] = &[
+    row(
+        "draft-simpson: the next hop of the route",
+        &["0800 00000000 0000"],
+        "redirect-to-ip <1>",
+        "redirect in the form 0x0800 leads to <1>",
+        "scrub1 5",
+    ),
+    row(
+        "Junos: the next hop of the route",
+        &["800b 00000000 0000", "8009 0000 0000002e"],
+        "mark 46, redirect-to-ip <1>",
+        "redirect in the form 0x800b leads to <1>",
+        "scrub1 46",
+    ),
+    row(
+        "an address in the community",
+        &["OLD TO2"],
+        "redirect-to-ip <2>",
+        "redirect in the form 0x0800 leads to <2>",
+        "scrub2 5",
+    ),
+    row(
+        "a copy",
+        &["OLD COPY2"],
+        "copy-to-ip <2>",
+        "copy in the form 0x0800 leads to <2>",
+        "victim 5, scrub2 5",
+    ),
+    row(
+        "a route target under the code of an old draft",
+        &["800b 20010db8000000000000000000000001 0065"],
+        "redirect [2001:db8::1]:101",
+        "",
+        "scrub2 5",
+    ),
+    row(
+        "beside a standard one",
+        &["0800 00000000 0000", "TO2"],
+        "redirect-to-ip <2>",
+        "redirect in the form 0x0800 leads to <1>, \
+         redirect-to-ip <1> has no effect: the earlier <2> applies",
+        "scrub2 5",
+    ),
+];
+
+/// The next hop of a route that has none.
+const LEGACY_TO_NOWHERE: Row = row(
+    "no next hop",
+    &["0800 00000000 0000"],
+    "redirect in the form 0x0800",
+    "unsupported: redirect in the form 0x0800 is not followed: \
+     that takes import.legacy_redirects and a next hop",
+    "nowhere",
+);
+
 #[test]
 fn communities_that_interfere_come_to_what_is_documented() {
-    let Some(mut bench) = Bench::start() else {
+    let Some(mut bench) = Bench::start("") else {
         return;
     };
     for row in INTERFERENCE.iter().chain(UNKNOWN).chain(ODD_RATES) {
-        bench.try_row(row);
+        bench.try_row(row, false);
     }
     bench.a_rate_that_is_no_number_withdraws_the_route();
+}
+
+#[test]
+fn legacy_redirects_are_followed_where_that_is_allowed() {
+    let Some(mut bench) = Bench::start("[import]\nlegacy_redirects = true\n") else {
+        return;
+    };
+    for row in LEGACY {
+        bench.try_row(row, true);
+    }
+    bench.try_row(&LEGACY_TO_NOWHERE, false);
 }
 
 impl Bench {

@@ -106,6 +106,11 @@ impl Controller {
 
     /// Announces flows with the actions of the first, as few messages as possible.
     pub fn announce(&mut self, flows: &[Flow]) -> io::Result<()> {
+        self.announce_by(flows, Vec::new())
+    }
+
+    /// The same with a next hop, as MP_REACH_NLRI has it.
+    pub fn announce_by(&mut self, flows: &[Flow], next_hop: Vec<u8>) -> io::Result<()> {
         let Some(first) = flows.first() else {
             return Ok(());
         };
@@ -117,6 +122,7 @@ impl Controller {
                     kind: AsPathSegmentKind::Sequence,
                     asns: vec![CONTROLLER_AS],
                 }],
+                mp_next_hop: next_hop,
                 extended_communities: first.extended_communities.clone(),
                 ipv6_extended_communities: first.ipv6_extended_communities.clone(),
                 ..Attributes::default()
