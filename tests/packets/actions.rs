@@ -203,6 +203,18 @@ fn limits_hold_in_the_long_run() {
             300.0,
         ),
         (
+            "octets, in IPv6",
+            "destination 2001:db8::5/128;",
+            "rate-limit 200000;",
+            200.0,
+        ),
+        (
+            "packets, in IPv6",
+            "destination 2001:db8::5/128;",
+            "rate-limit 300 packets;",
+            300.0,
+        ),
+        (
             "packets, a fraction",
             "destination 203.0.113.5/32;",
             "rate-limit 250.5 packets;",
@@ -223,9 +235,13 @@ fn limits_hold_in_the_long_run() {
     ];
     for (name, matches, then, expected) in rows {
         trial.install(&rules_of(&[(matches, then)]));
-        let text = |number: u16| both_ports[usize::from(number) % 2];
+        let text = |number: u16| match matches.contains("2001:db8") {
+            // IPv6 packets have no identification.
+            true => format!("udp [2001:db8::1]:{number} > [2001:db8::5]:53 len 1000"),
+            false => both_ports[usize::from(number) % 2].to_owned(),
+        };
         let packets: Vec<_> = (0..100)
-            .map(|number| packet(text(number), number))
+            .map(|number| packet(&text(number), number))
             .collect();
         // A busy machine may not offer enough, never too much may pass.
         let mut too_low = Vec::new();

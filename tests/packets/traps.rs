@@ -3,13 +3,15 @@
 use std::io::ErrorKind;
 use std::process::{Command, Stdio};
 
-use dataplane::desired::Link;
+use dataplane::backend::{Backend, BackendError};
+use dataplane::desired::{Changes, Link};
 use dataplane::packet::Packet;
 use flowacl::flowspec::matches::evaluate;
+use flowacl::lab::packet::PacketBuilder;
 use flowacl::lab::{Lab, UPSTREAM};
 
 use crate::corpus::{Sample, samples};
-use crate::flows::{flow, rules};
+use crate::flows::{flow, rules, rules_of};
 use crate::network::{Fate, Trial, available, settings};
 
 /// Flow Specifications that the garbage of the corpus would match if it were read as a header.
@@ -89,6 +91,15 @@ fn bridge_ports_are_filtered_as_routed_ones() {
         packet.protocol.is_some() || !packet.fragment.is_later()
     };
     let samples: Vec<_> = samples().into_iter().filter(passes).collect();
+    garbage_is_not_read(
+        &mut Trial::start(lab, settings(), &bridge_and_ports()),
+        "bridged",
+        &samples,
+    );
+}
+
+/// The links of a router that is a switch.
+fn bridge_and_ports() -> [Link; 4] {
     let link = |index, name: &str, kind: &str, master| Link {
         index,
         name: name.into(),
@@ -98,17 +109,51 @@ fn bridge_ports_are_filtered_as_routed_ones() {
         addresses: Vec::new(),
         merges_packets: false,
     };
-    let links = [
+    [
         link(1, "bridge", "bridge", None),
         link(2, UPSTREAM, "veth", Some(1)),
         link(3, "customer", "veth", Some(1)),
         link(4, "fence", "veth", Some(1)),
+    ]
+}
+
+#[test]
+fn redirects_and_copies_at_bridge_ports_are_refused() {
+    let Some(lab) = available(Lab::bridged) else {
+        return;
+    };
+    let mut trial = Trial::start(lab, settings(), &bridge_and_ports());
+    const HOST: &str = "destination 203.0.113.5/32;";
+    let rows = [
+        (HOST, "redirect 10.9.1.2;", "redirect"),
+        (HOST, "copy 10.9.1.2;", "copy"),
+        (
+            "destination 2001:db8::5/128;",
+            "redirect fd00:9:1::2;",
+            "redirect",
+        ),
     ];
-    garbage_is_not_read(
-        &mut Trial::start(lab, settings(), &links),
-        "bridged",
-        &samples,
-    );
+    for (matches, then, verb) in rows {
+        let changes = Changes {
+            put: rules_of(&[(matches, then)]),
+            remove: Vec::new(),
+        };
+        let Err(BackendError::Refused { rule, reason }) = trial.kernel.commit(&changes) else {
+            panic!("{then}: not refused");
+        };
+        assert_eq!(rule, Some(changes.put[0].id), "{then}");
+        let why = format!("{verb}: {UPSTREAM} is a port of a bridge");
+        assert!(reason.starts_with(&why), "{then}: {reason}");
+    }
+    // The port is filtered all the same.
+    trial.install(&rules_of(&[(HOST, "discard;")]));
+    let build = |host| {
+        let text = format!("udp 192.0.2.1:9 > 203.0.113.{host}:53 len 100");
+        let packet = Packet::from_text(&text).unwrap();
+        PacketBuilder::of(&packet).unwrap().build()
+    };
+    let outcome = trial.send(&[build(5), build(6)]);
+    assert_eq!(outcome.kernel, [Fate::Dropped, Fate::Passed(0)]);
 }
 
 #[test]

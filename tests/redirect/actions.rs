@@ -1,5 +1,6 @@
 //! Every form of redirect, and how it works together with other actions and other rules.
 
+use dataplane::backend::Backend;
 use dataplane::desired::Unreachable;
 
 use crate::scene::{Fate, Scene, rules};
@@ -233,5 +234,62 @@ fn packets_go_where_the_rules_say() {
     ] {
         let packet = format!("udp 192.0.2.1:9 > 203.0.113.{host}:53 len 60");
         assert_eq!(scene.send(&packet, host != 5), fate, "host {host}");
+    }
+}
+
+#[test]
+fn each_packet_goes_to_one_place_and_is_counted_once() {
+    let Some(mut scene) = Scene::new(Unreachable::Pass) else {
+        return;
+    };
+    let count = 20;
+    let all = usize::from(count);
+    // To the victim, and to each scrubber.
+    let rows = [
+        ("by a table", HOST, "redirect 65001:100;", V4, (0, [all, 0])),
+        (
+            "… in IPv6",
+            HOST_V6,
+            "redirect 65001:100;",
+            V6,
+            (0, [all, 0]),
+        ),
+        (
+            "by a next hop",
+            HOST,
+            "redirect 10.9.2.2;",
+            V4,
+            (0, [0, all]),
+        ),
+        (
+            "… in IPv6",
+            HOST_V6,
+            "mark 46; redirect fd00:9:2::2;",
+            V6,
+            (0, [0, all]),
+        ),
+        (
+            "by a next hop of a table",
+            HOST,
+            "redirect 70000:101; redirect 10.9.1.2;",
+            V4,
+            (0, [0, all]),
+        ),
+        (
+            "with a sample and a rate",
+            HOST,
+            "rate-limit 1e9; action sample; redirect 65001:100;",
+            V4,
+            (0, [all, 0]),
+        ),
+        ("nowhere", HOST, "redirect 65001:999;", V4, (0, [0, 0])),
+        ("not at all", HOST, "mark 46;", V4, (all, [0, 0])),
+    ];
+    for (name, matches, then, packet, expected) in rows {
+        scene.install(&rules(1, &[(matches, then)])).unwrap();
+        let before = scene.kernel.counters().unwrap()[0].1.packets;
+        assert_eq!(scene.spread(packet, count, expected.1), expected, "{name}");
+        let after = scene.kernel.counters().unwrap()[0].1.packets;
+        assert_eq!(after - before, u64::from(count), "{name}");
     }
 }
