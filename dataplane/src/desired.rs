@@ -58,6 +58,8 @@ pub struct Settings {
     pub redirect: Redirects,
     /// No rule is evaluated; all stay where they are, with their counters and limiters, for when this ends.
     pub suspended: bool,
+    /// How many sources all rules that limit each source by itself may have together. Holds for rules that come later.
+    pub max_sources: u32,
     /// Where the packet filter can, nobody else may change what is ours. Holds from the next start that finds
     /// nothing of an earlier process.
     pub own_table: bool,
@@ -72,6 +74,7 @@ impl Default for Settings {
             scratch_mark: 0x7f00_0000,
             redirect: Redirects::default(),
             suspended: false,
+            max_sources: 262_144,
             own_table: false,
         }
     }

@@ -1,5 +1,6 @@
 //! [`Nftables`]: the packet filter of the kernel as a [`Backend`].
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use super::NftablesCapability;
@@ -7,6 +8,7 @@ use super::copier::Copier;
 use super::frame::delete_messages;
 use super::object::PRIORITY;
 use super::readback;
+use super::sources::without_room;
 use super::table::Table;
 use super::transport::Transport;
 use crate::backend::{Backend, BackendError, Capability, Counter, Culprit, Recovered};
@@ -69,9 +71,11 @@ impl Table {
     /// A warning when installed rules depend on the size or number of packets and interfaces merge them.
     pub(super) fn merged_packets(&self) -> Option<String> {
         let depends = |rule: &&Arc<Rule>| {
-            let limits = &rule.action.limits;
+            let each = rule.action.source_limits().iter();
+            let each = each.map(|of_source| &of_source.limit);
+            let mut limits = rule.action.limits.iter().chain(each);
             rule.matches.rare.packet_length.is_some()
-                || limits.iter().any(|limit| limit.unit == LimitUnit::Packets)
+                || limits.any(|limit| limit.unit == LimitUnit::Packets)
         };
         let rules = self.layout.rules().filter(depends).count();
         let covered = [&self.coverage.prerouting, &self.coverage.ingress];
@@ -154,6 +158,12 @@ impl Backend for Nftables {
                 reason: format!("{verb}: {port} {BRIDGED}"),
             });
         }
+        let running = self.running()?;
+        let max_sources = running.settings.max_sources;
+        let refused = without_room(running.layout.sources(), changes, max_sources);
+        if !refused.is_empty() {
+            return Err(BackendError::NoRoom(refused));
+        }
         let outcome = self.commit_prepared(changes);
         if let (Some(running), Some(steering), Some(copier)) =
             (&mut self.running, &mut self.steering, &mut self.copier)
@@ -219,6 +229,14 @@ impl Backend for Nftables {
         super::render(settings, links, rules)
     }
 
+    fn without_room(&self, settings: &Settings, rules: &[Arc<Rule>]) -> Vec<(RuleId, String)> {
+        let all = Changes {
+            put: rules.to_vec(),
+            remove: Vec::new(),
+        };
+        without_room(&BTreeMap::new(), &all, settings.max_sources)
+    }
+
     fn describe(&mut self) -> Result<Vec<(String, String)>, BackendError> {
         let running = self.running()?;
         let kernel = std::fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default();
@@ -226,6 +244,12 @@ impl Backend for Nftables {
             [] => "none".to_string(),
             names => names.join(", "),
         };
+        let of_rules = running.layout.sources().values();
+        let sources = format!(
+            "up to {} of {}",
+            of_rules.map(|(_, sources)| sources).sum::<u64>(),
+            running.settings.max_sources
+        );
         let facts = [
             ("table", "inet flowacl".to_string()),
             ("open to changes by others", yes_or_no(!running.is_owned())),
@@ -241,6 +265,7 @@ impl Backend for Nftables {
                 running.layout.listed_len().to_string(),
             ),
             ("maps of rules", running.layout.unit_count().to_string()),
+            ("sources limited by themselves", sources),
             ("interfaces", list(&running.coverage.prerouting)),
             ("bridge ports at ingress", list(&running.coverage.ingress)),
             (

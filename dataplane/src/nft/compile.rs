@@ -1,14 +1,17 @@
 //! From a [`Rule`] to nft rules: its conditions, and what happens to packets that fulfil them. Pure.
 
+use std::collections::BTreeSet;
+
 use super::condition::{Known, alternatives};
 use super::expression::Verdict;
 use super::key::Key;
 use super::limit::{Bucket, Enforcement};
 use super::object::NftRule;
+use super::sources::SourceLimiter;
 use super::statement::{ScratchMark, Statement, implies_family};
 use crate::desired::Sample;
 use crate::routing::Mark;
-use crate::rule::{Action, Family, LimitUnit, Rule};
+use crate::rule::{Action, Family, LimitUnit, Rule, SourceLimit};
 
 /// The chain that applies the chosen DSCP at the end of evaluation.
 pub(super) const FINISH_CHAIN: &str = "finish";
@@ -30,6 +33,8 @@ pub(super) struct RareTail {
     pub(super) redirect: Option<Mark>,
     /// What sends a copy elsewhere behind this table.
     pub(super) copy: Option<Mark>,
+    /// Limits for each source, in the order in which they are charged.
+    pub(super) sources: Vec<SourceLimiter>,
 }
 
 /// How nft rules find the counter and the limits of a rule.
@@ -81,13 +86,23 @@ impl Objects {
         match self {
             Self::Named { limits, .. } => limits
                 .iter()
-                .map(|limit| Statement::OverLimit(limit.clone()))
+                .map(|limit| Statement::Limit(limit.clone()))
                 .collect(),
             Self::Mapped { key, limits, .. } | Self::Chosen { key, limits, .. } => limits
                 .iter()
                 .map(|limits| Statement::OverLimitIn(key.clone(), limits.clone()))
                 .collect(),
         }
+    }
+
+    /// Drops what is over a limit of its source, for each such limit.
+    fn source_limits(&self) -> Vec<Statement> {
+        let Self::Named { rare, .. } = self else {
+            return Vec::new();
+        };
+        let jump = |limiter: &SourceLimiter| Verdict::Jump(limiter.name.clone());
+        let jumps = rare.sources.iter().map(jump);
+        jumps.map(Statement::Verdict).collect()
     }
 
     /// The marks that copy packets and redirect them, each unless an earlier rule has done it.
@@ -119,9 +134,14 @@ impl Objects {
     }
 }
 
-/// The token buckets that a rule needs; `None` when it drops everything.
+/// The token buckets that all packets of a rule share; `None` when it drops everything.
 pub(super) fn buckets(action: &Action) -> Option<Vec<Bucket>> {
     if action.discard {
+        return None;
+    }
+    let of_sources = action.source_limits().iter();
+    let mut of_sources = of_sources.map(|of_source| Enforcement::of(&of_source.limit));
+    if of_sources.any(|enforcement| enforcement == Enforcement::Nothing) {
         return None;
     }
     let mut buckets = Vec::new();
@@ -249,6 +269,10 @@ fn tails(
         tails.push(tail);
         return tails;
     }
+    for limit in objects.source_limits() {
+        tail.push(limit);
+        tails.push(std::mem::take(&mut tail));
+    }
     for over_limit in objects.over_limits() {
         tail.push(over_limit);
         tail.push(Statement::Verdict(Verdict::Drop));
@@ -299,10 +323,9 @@ pub(super) fn check(rule: &Rule) -> Result<(), String> {
             "DSCP {dscp} does not fit the six bits of the field"
         ));
     }
-    if !rule.action.source_limits().is_empty() {
-        return Err("rate-limit for each source: rules limit all their packets together".into());
-    }
-    for limit in &rule.action.limits {
+    let of_sources = rule.action.source_limits();
+    let each = of_sources.iter().map(|of_source| &of_source.limit);
+    for limit in rule.action.limits.iter().chain(each) {
         if !limit.rate_per_sec.is_finite() || limit.rate_per_sec <= 0.0 {
             return Err(format!(
                 "a rate of {} cannot be limited to",
@@ -320,6 +343,22 @@ pub(super) fn check(rule: &Rule) -> Result<(), String> {
             > 1
         {
             return Err("a rule can have one limit of each unit".into());
+        }
+    }
+    let mut seen = BTreeSet::new();
+    for SourceLimit {
+        limit,
+        prefix_length,
+        max_sources,
+    } in of_sources
+    {
+        if *prefix_length > rule.family.address_bits() || *max_sources == 0 {
+            return Err(format!(
+                "{max_sources} sources with a prefix length of {prefix_length} cannot be told apart"
+            ));
+        }
+        if !seen.insert((limit.unit, prefix_length)) {
+            return Err("a rule can have one limit of each unit for sources of a length".into());
         }
     }
     Ok(())

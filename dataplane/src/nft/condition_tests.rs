@@ -98,6 +98,8 @@ impl Received {
                 | Expression::Behind(..)
                 | Expression::Log { .. }
                 | Expression::Random(_)
+                | Expression::Absent(_)
+                | Expression::Update(_)
                 | Expression::DestinationType => panic!("no condition: {expression:?}"),
             };
             match loaded {

@@ -139,8 +139,13 @@ pub(super) enum Expression {
     Compare(Comparison, Vec<u8>),
     /// Goes on only if the register is outside these inclusive bounds.
     Outside(Vec<u8>, Vec<u8>),
-    /// Goes on only if the register is in the set.
+    /// Goes on only if the register is in the set, and what the set says of its elements does.
     Lookup(SetReference),
+    /// Goes on only if the register is not in the set or map of this name.
+    Absent(String),
+    /// Adds the register to a set that has none like it, and goes on if what the set says of each element does. Stops when
+    /// there is no room.
+    Update(String),
     /// Goes on with the chain that a map has for the register, if it has one.
     GoOnIn(String),
     /// Loads what a map has for the register; goes on only if there is something.
@@ -238,6 +243,10 @@ impl Expression {
                     .string(1, &anonymous_set_name(set_id))
                     .u32(4, set_id),
             ),
+            // NFT_LOOKUP_F_INV
+            Self::Absent(set) => ("lookup", list.string(1, set).u32(2, REGISTER).u32(5, 1)),
+            // NFT_DYNSET_OP_UPDATE
+            Self::Update(set) => ("dynset", list.string(1, set).u32(3, 1).u32(4, REGISTER)),
             Self::GoOnIn(map) => {
                 let list = list.u32(2, REGISTER).u32(3, VERDICT_REGISTER);
                 ("lookup", list.string(1, map))

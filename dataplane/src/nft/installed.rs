@@ -8,6 +8,7 @@ use super::condition::{Class, Known, can_match};
 use super::key::KeyValue;
 use super::limit::Bucket;
 use super::object::{MEMO_IN_COUNTER, MEMO_PIECE, NamedObject, NftRule, ObjectBody};
+use super::sources::{SourceLimiter, SourceTable, source_tables};
 use crate::routing::MarksInUse;
 use crate::rule::{LimitUnit, Rule, RuleId};
 
@@ -45,35 +46,38 @@ impl Installed {
     /// Names the objects of a rule, in the place of one with the same id. What did not change keeps
     /// its name, and so its state. `known`: objects that an earlier process left.
     pub(super) fn new(rule: Arc<Rule>, previous: Option<&Self>, known: &KnownObjects) -> Self {
-        let wanted = buckets(&rule.action).unwrap_or_default();
         let kept = |bucket: &Bucket| match previous {
-            Some(previous) => previous
-                .limits
-                .iter()
-                .find(|(kept, _)| kept == bucket)
-                .copied(),
-            None => known_limit(&rule, bucket, known).map(|version| (*bucket, version)),
+            Some(previous) => previous.version_of(bucket),
+            None => known_limit(&rule, bucket, known),
         };
-        let newest = wanted
-            .iter()
-            .filter_map(kept)
-            .map(|(_, version)| version)
-            .max();
-        let is_new = wanted.iter().any(|bucket| kept(bucket).is_none());
-        let limit_version = previous
-            .map_or(0, |previous| previous.limit_version)
-            .max(newest.unwrap_or(0))
-            + u32::from(is_new);
+        let kept_table = |table: &SourceTable| match previous {
+            Some(previous) => previous.version_of_table(table),
+            None => known_table(&rule, table, known),
+        };
+        let wanted = buckets(&rule.action).unwrap_or_default();
+        let wanted: Vec<_> = wanted.into_iter().map(|it| (kept(&it), it)).collect();
+        let tables = source_tables(&rule).into_iter();
+        let tables: Vec<_> = tables.map(|it| (kept_table(&it), it)).collect();
+        let versions = wanted.iter().map(|(version, _)| *version);
+        let versions = versions.chain(tables.iter().map(|(version, _)| *version));
+        let is_new = versions.clone().any(|version| version.is_none());
+        let newest = versions.flatten().max().unwrap_or(0);
+        let before = previous.map_or(0, |previous| previous.limit_version);
+        let limit_version = before.max(newest) + u32::from(is_new);
         let limits = wanted
-            .iter()
-            .map(|bucket| kept(bucket).unwrap_or((*bucket, limit_version)));
-        let limits = limits.collect();
+            .into_iter()
+            .map(|(version, bucket)| (bucket, version.unwrap_or(limit_version)))
+            .collect();
+        let sources = tables.into_iter().map(|(version, table)| {
+            SourceLimiter::new(rule.id, table, version.unwrap_or(limit_version))
+        });
         let memo_version = match previous {
             Some(previous) if previous.rule.memo() == rule.memo() => previous.memo_version,
             Some(previous) => previous.memo_version + 1,
             None => known_memo(&rule, known),
         };
         let rare = RareTail {
+            sources: sources.collect(),
             redirect: rule.action.route().map(|route| {
                 let mark = known.marks.routes.get(route);
                 mark.expect("routes get their marks before the rules that use them")
@@ -94,6 +98,36 @@ impl Installed {
         }
     }
 
+    /// The version in the name of a limit that it has.
+    fn version_of(&self, bucket: &Bucket) -> Option<u32> {
+        let limit = self.limits.iter().find(|(kept, _)| kept == bucket);
+        limit.map(|(_, version)| *version)
+    }
+
+    /// The version in the name of a table that it has.
+    fn version_of_table(&self, table: &SourceTable) -> Option<u32> {
+        let mut limiters = self.source_limiters().iter();
+        let limiter = limiters.find(|limiter| limiter.table == *table);
+        limiter.map(|limiter| limiter.version)
+    }
+
+    /// Its tables of limits for each source.
+    fn source_limiters(&self) -> &[SourceLimiter] {
+        self.rare.as_deref().map_or(&[], |rare| &rare.sources)
+    }
+
+    /// How many sources its tables may hold.
+    pub(super) fn sources(&self) -> u64 {
+        let tables = self.source_limiters().iter();
+        tables.map(|limiter| u64::from(limiter.table.size)).sum()
+    }
+
+    /// The chains that limit packets by their sources, by name.
+    pub(super) fn source_chains(&self) -> impl Iterator<Item = (&str, Vec<NftRule>)> {
+        let limiters = self.source_limiters().iter();
+        limiters.map(|limiter| (limiter.name.as_str(), limiter.chain(&self.rule)))
+    }
+
     /// Whether any packet of a class can match.
     pub(super) fn is_in(&self, class: Class) -> bool {
         self.classes[class as usize]
@@ -104,7 +138,7 @@ impl Installed {
         self.classes != [false; 4]
     }
 
-    /// Whether it does more to packets than maps can say: sends them, or copies, elsewhere.
+    /// Whether it does more to packets than maps can say: limits each source, sends them or copies elsewhere.
     pub(super) fn wants_a_list(&self) -> bool {
         self.rare.is_some() && buckets(&self.rule.action).is_some()
     }
@@ -127,6 +161,8 @@ impl Installed {
         for (name, (bucket, _)) in self.limits().into_iter().zip(&self.limits) {
             objects.push(object(name, ObjectBody::Limit(*bucket)));
         }
+        let limiters = self.source_limiters().iter();
+        objects.extend(limiters.flat_map(SourceLimiter::objects));
         if self.memo_version > 0 {
             let pieces = self.rule.memo().len().div_ceil(MEMO_PIECE).max(1);
             for piece in 0..pieces {
@@ -158,7 +194,8 @@ impl Installed {
 
     /// True when packets that match meet several nft rules, whatever else is installed.
     pub(super) fn does_several_things(&self) -> bool {
-        buckets(&self.rule.action).is_some_and(|buckets| !buckets.is_empty())
+        !self.source_limiters().is_empty()
+            || buckets(&self.rule.action).is_some_and(|buckets| !buckets.is_empty())
     }
 
     /// The nft rules that send packets to a chain of this name, and those of the chain.
@@ -186,7 +223,23 @@ fn limit_name(rule: &Rule, bucket: &Bucket, version: u32) -> String {
 
 /// The version of a limit of the kernel that is this bucket of the rule.
 fn known_limit(rule: &Rule, bucket: &Bucket, known: &KnownObjects) -> Option<u32> {
-    let first = limit_name(rule, bucket, 1);
+    let name = |version| limit_name(rule, bucket, version);
+    known_version(name, ObjectBody::Limit(*bucket), known)
+}
+
+/// The version of a set of the kernel that is this table of the rule.
+fn known_table(rule: &Rule, table: &SourceTable, known: &KnownObjects) -> Option<u32> {
+    let name = |version| table.name(rule.id, version);
+    known_version(name, ObjectBody::Sources(*table), known)
+}
+
+/// The version of what the kernel has with this body, and a name that is made of a version.
+fn known_version(
+    name_of: impl Fn(u32) -> String,
+    wanted: ObjectBody,
+    known: &KnownObjects,
+) -> Option<u32> {
+    let first = name_of(1);
     let same_beginning = known
         .bodies
         .range(first.clone()..)
@@ -196,9 +249,7 @@ fn known_limit(rule: &Rule, bucket: &Bucket, known: &KnownObjects) -> Option<u32
             None => 1,
             Some(version) => version.parse().ok()?,
         };
-        let is_it =
-            *body == ObjectBody::Limit(*bucket) && *name == limit_name(rule, bucket, version);
-        is_it.then_some(version)
+        (*body == wanted && *name == name_of(version)).then_some(version)
     });
     matching.next()
 }

@@ -123,11 +123,12 @@ impl fmt::Display for KeyValue {
 }
 
 impl Key {
-    /// The leading bits of addresses.
+    /// The leading bits of addresses; of length 0 none.
     pub(super) fn prefixes(prefixes: &[(Field, u8)]) -> Self {
         let leading = |&(field, length): &(Field, u8)| {
             let unused = field.bits() - u32::from(length);
-            (field, all_bits(field) >> unused << unused)
+            let bits = all_bits(field).checked_shr(unused);
+            (field, bits.map_or(0, |bits| bits << unused))
         };
         Self(prefixes.iter().map(leading).collect())
     }

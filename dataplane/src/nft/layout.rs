@@ -78,6 +78,8 @@ pub(super) struct Layout {
     chains: Journal<String, Arc<Vec<NftRule>>>,
     /// Rules that collect this mark.
     marks: Journal<(Family, u8), usize>,
+    /// Rules that limit each source, and how many sources they may have.
+    sources: Journal<(Family, OrderKey), (RuleId, u64)>,
     /// Rules for whose sake marks are collected.
     collecting: Journal<(), usize>,
     settings: Journal<(), (Sample, ScratchMark)>,
@@ -169,6 +171,7 @@ impl Layout {
             retired: Journal::default(),
             chains: Journal::default(),
             marks: Journal::default(),
+            sources: Journal::default(),
             collecting: Journal::default(),
             settings: Journal::default(),
             numbers,
@@ -196,7 +199,7 @@ impl Layout {
     }
 
     fn each_journal(&mut self, act: impl Fn(&mut dyn Provisional)) {
-        let journals: [&mut dyn Provisional; 14] = [
+        let journals: [&mut dyn Provisional; 15] = [
             &mut self.rules,
             &mut self.owners,
             &mut self.nodes,
@@ -209,6 +212,7 @@ impl Layout {
             &mut self.retired,
             &mut self.chains,
             &mut self.marks,
+            &mut self.sources,
             &mut self.collecting,
             &mut self.settings,
         ];
@@ -235,6 +239,11 @@ impl Layout {
     /// Number of rules that are in ordered lists.
     pub(super) fn listed_len(&self) -> usize {
         self.listed.map().len()
+    }
+
+    /// How many sources rules may have that limit each by itself, for each such rule.
+    pub(super) fn sources(&self) -> &BTreeMap<(Family, OrderKey), (RuleId, u64)> {
+        self.sources.map()
     }
 
     /// Number of units.
@@ -291,6 +300,7 @@ impl Layout {
             let new = edit.new.as_ref().expect("every edit here has one");
             let key = (new.rule.family, new.rule.order.clone());
             self.owners.set(new.rule.id, Some(key.clone()));
+            self.count_sources(&key, Some(new));
             self.rules.set(key, Some(new.clone()));
             self.count_marks(new, 1);
         }
@@ -372,7 +382,15 @@ impl Layout {
         let lists = self.lists.map().iter();
         let of_lists = lists.flat_map(|(list, chunks)| chain_names(chunks, list));
         let structure = self.chains.map().keys().cloned();
-        structure.chain(of_lists).collect()
+        let of_sources = self.source_chains().map(|(name, _)| name.to_owned());
+        structure.chain(of_lists).chain(of_sources).collect()
+    }
+
+    /// The chains that limit packets by their sources.
+    pub(super) fn source_chains(&self) -> impl Iterator<Item = (&str, Vec<NftRule>)> {
+        let rules = self.sources.map().keys();
+        let installed = rules.filter_map(|key| self.rules.get(key));
+        installed.flat_map(|installed| installed.source_chains())
     }
 
     /// Where a rule stands in a unit; `None` when it is listed, or matches nothing.
@@ -431,6 +449,7 @@ impl Layout {
             if old.is_none() && new.is_none() {
                 continue;
             }
+            self.count_sources(&key, new.as_ref());
             self.rules.set(key, new.clone());
             for (installed, sign) in [(&old, -1), (&new, 1)] {
                 if let Some(installed) = installed {
@@ -440,6 +459,15 @@ impl Layout {
             edits.push(Edit { old, new });
         }
         Ok(edits)
+    }
+
+    /// Notes how many sources the rule may have that stands at a key from now on.
+    fn count_sources(&mut self, key: &(Family, OrderKey), installed: Option<&Arc<Installed>>) {
+        let now = installed.map(|installed| (installed.rule.id, installed.sources()));
+        let now = now.filter(|(_, sources)| *sources > 0);
+        if self.sources.get(key) != now.as_ref() {
+            self.sources.set(key.clone(), now);
+        }
     }
 
     /// Counts a rule that comes (1) or goes (-1) among those that mark.
@@ -464,6 +492,7 @@ impl Layout {
         self.place_all(edits, &mut draft);
         let mut plan = Plan::new(self.numbers.last_set);
         objects(edits, known, &mut plan);
+        source_chains(edits, &mut plan);
         let units_changed = self.sweep_units(&draft);
         let lists_changed = self.plan_lists(&mut draft, before, &mut plan);
         let sets_changed = self.plan_sets(&draft, &mut plan);
@@ -713,6 +742,26 @@ fn objects(edits: &[Edit], known: &KnownObjects, plan: &mut Plan) {
                 plan.delete_object(&object);
             }
         }
+    }
+}
+
+/// Plans the chains that limit packets by their sources. What is in one never changes while it has the name.
+fn source_chains(edits: &[Edit], plan: &mut Plan) {
+    let names = |installed: fn(&Edit) -> &Option<Arc<Installed>>| -> BTreeSet<String> {
+        let installed = edits.iter().flat_map(installed);
+        let chains = installed.flat_map(|installed| installed.source_chains());
+        chains.map(|(name, _)| name.to_owned()).collect()
+    };
+    let (before, after) = (names(|edit| &edit.old), names(|edit| &edit.new));
+    for installed in edits.iter().filter_map(|edit| edit.new.as_ref()) {
+        for (name, rules) in installed.source_chains() {
+            if !before.contains(name) {
+                plan.change_chain(name, true, rules);
+            }
+        }
+    }
+    for gone in before.difference(&after) {
+        plan.delete_chain(gone);
     }
 }
 

@@ -5,6 +5,7 @@
 //! offloads hand over up to 65,535 octets at once: the bucket for octets therefore holds at least
 //! that many.
 
+use super::message::Attributes;
 use crate::rule::{Limit, LimitUnit};
 
 /// Parameters of a limit object.
@@ -45,6 +46,28 @@ const LONGEST_PACKET: u64 = 65_535;
 const FASTEST: u64 = 18_446_744_073;
 /// Accepted error of a rate that is not a whole number in a unit.
 const TOLERANCE: f64 = 0.005;
+
+impl Bucket {
+    /// Seconds that an empty bucket takes to be full, rounded up.
+    pub(super) fn refill_secs(&self) -> u64 {
+        let capacity = match self.measures {
+            LimitUnit::Bytes => self.rate.saturating_add(self.burst.into()),
+            LimitUnit::Packets => self.burst.into(),
+        };
+        self.unit_secs.saturating_mul(capacity).div_ceil(self.rate)
+    }
+
+    /// The kernel's attributes of a limit. `over`: what is over the rate goes on, not what is within.
+    pub(super) fn attributes(&self, over: bool) -> Attributes {
+        Attributes::new()
+            .u64(1, self.rate)
+            .u64(2, self.unit_secs)
+            .u32(3, self.burst)
+            .u32(4, u32::from(self.measures == LimitUnit::Bytes))
+            // NFT_LIMIT_F_INV
+            .u32(5, u32::from(over))
+    }
+}
 
 impl Enforcement {
     /// Finds the bucket for a rate that is finite and greater than 0.

@@ -4,7 +4,8 @@
 //! each commit. The modules in the order of the data flow:
 //!
 //! - [`installed`] gives a rule its named counter, [`limit`]s and memo; [`key`] says whether its
-//!   match is a mere lookup, [`section`] which packets meet it, and when;
+//!   match is a mere lookup, [`section`] which packets meet it, and when; limits for each source have tables of their own
+//!   ([`sources`]);
 //! - [`layout`] gives it its place, in a map ([`mod@unit`]) or in an ordered list ([`chunk`]), and finds
 //!   out what a commit changes, with [`journal`]s to go back; [`structure`] makes the chains that lead
 //!   there;
@@ -42,6 +43,7 @@ mod object;
 mod plan;
 mod render;
 mod section;
+mod sources;
 mod statement;
 mod structure;
 mod unit;

@@ -13,9 +13,10 @@ use super::field::{PORT_PROTOCOLS, data_type};
 use super::key::{Key, KeyValue};
 use super::limit::Bucket;
 use super::message::{Attributes, Kind, Message};
+use super::sources::SourceTable;
 use super::statement::{Statement, write_statements};
 use crate::label::Label;
-use crate::rule::{LimitUnit, Rule, RuleId};
+use crate::rule::{Rule, RuleId};
 
 /// Octets of a comment that `nft` accepts, without the final NUL.
 const COMMENT_MAX: usize = 127;
@@ -62,7 +63,7 @@ impl NftRule {
         }
         let mut attributes = Attributes::of_table().string(2, chain).nested(4, list);
         if let Some(comment) = &self.comment {
-            attributes = attributes.bytes(7, &comment_userdata(comment));
+            attributes = attributes.bytes(7, &comment_userdata(0, comment));
         }
         out.push(Message::new(
             Kind::NewRule,
@@ -98,7 +99,7 @@ const ELEMENTS_PER_MESSAGE: usize = 1000;
 /// `BYTEORDER_HOST_ENDIAN` of nft, in which it takes text.
 const NFT_HOST_ENDIAN: u32 = 1;
 /// `BYTEORDER_BIG_ENDIAN` of nft.
-const NFT_BIG_ENDIAN: u32 = 2;
+pub(super) const NFT_BIG_ENDIAN: u32 = 2;
 
 /// Appends the messages that create a set and fill it.
 fn create_set(name: &str, flags: u32, set: &SetDefinition, id: u32, out: &mut Vec<Message>) {
@@ -109,15 +110,12 @@ fn create_set(name: &str, flags: u32, set: &SetDefinition, id: u32, out: &mut Ve
     };
     let width = u32::try_from(set.width).expect("an element has at most 16 octets");
     let size = u32::try_from(set.elements.len()).expect("fields have at most 2^20 values");
-    // The byte order tells nft how to print elements; without it they come out reversed.
-    let mut byte_order = vec![0, 4];
     let is_text = set.data_type == data_type::INTERFACE_NAME;
     let order = if is_text {
         NFT_HOST_ENDIAN
     } else {
         NFT_BIG_ENDIAN
     };
-    byte_order.extend_from_slice(&order.to_ne_bytes());
     let attributes = Attributes::of_table()
         .string(2, name)
         .u32(3, flags)
@@ -125,7 +123,7 @@ fn create_set(name: &str, flags: u32, set: &SetDefinition, id: u32, out: &mut Ve
         .u32(5, width)
         .u32(10, id)
         .nested(9, Attributes::new().u32(1, size))
-        .bytes(13, &byte_order);
+        .bytes(13, &byte_order_userdata(order));
     out.push(Message::new(Kind::NewSet, NLM_F_CREATE, attributes));
     for elements in set.elements.chunks(ELEMENTS_PER_MESSAGE) {
         let mut list = Attributes::new();
@@ -198,7 +196,7 @@ pub(super) fn create_chain(name: &str, hook: Option<&Hook>, comment: &str) -> Me
         attributes = attributes.nested(4, list).u32(5, 1).string(7, CHAIN_TYPE);
     }
     if !comment.is_empty() {
-        attributes = attributes.bytes(12, &comment_userdata(comment));
+        attributes = attributes.bytes(12, &comment_userdata(0, comment));
     }
     Message::new(Kind::NewChain, NLM_F_CREATE, attributes)
 }
@@ -213,7 +211,7 @@ pub(super) fn delete_chain(name: &str) -> Message {
     Message::new(Kind::DelChain, 0, Attributes::of_table().string(3, name))
 }
 
-/// A named counter or limit.
+/// What is a rule's own, and stays while the rule does: a named counter or limit, or a table of limits.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct NamedObject {
     /// Its name in the table.
@@ -227,11 +225,15 @@ pub(super) struct NamedObject {
 pub(super) enum ObjectBody {
     /// A counter, beginning at zero.
     Counter,
-    /// A token bucket, beginning full.
+    /// A token bucket, beginning full: what is over the rate goes on.
     Limit(Bucket),
+    /// The same: what is within the rate goes on.
+    Allowance(Bucket),
     /// A counter that never counts: it holds this piece of the rule's memo, for which there is no
     /// other place that could be changed.
     Memo(usize),
+    /// A table of token buckets, beginning empty. To the kernel it is a set.
+    Sources(SourceTable),
 }
 
 /// The longest memo that stands beside a counter; longer ones are kept in pieces.
@@ -242,47 +244,50 @@ pub(super) const MEMO_PIECE: usize = 240;
 pub(super) const USERDATA_MEMO: u8 = 0x6d;
 
 impl ObjectBody {
-    /// The kernel's kind of the object.
-    pub(super) fn kind(self) -> ObjectKind {
+    /// The kernel's kind of the object; `None` for a set.
+    pub(super) fn kind(self) -> Option<ObjectKind> {
         match self {
-            Self::Counter | Self::Memo(_) => ObjectKind::Counter,
-            Self::Limit(_) => ObjectKind::Limit,
+            Self::Counter | Self::Memo(_) => Some(ObjectKind::Counter),
+            Self::Limit(_) | Self::Allowance(_) => Some(ObjectKind::Limit),
+            Self::Sources(_) => None,
         }
     }
 }
 
 impl NamedObject {
-    /// The message that creates the object for a rule.
-    pub(super) fn create(&self, rule: &Rule) -> Message {
-        let data = match self.body {
-            ObjectBody::Counter | ObjectBody::Memo(_) => Attributes::new().u64(1, 0).u64(2, 0),
-            ObjectBody::Limit(bucket) => Attributes::new()
-                .u64(1, bucket.rate)
-                .u64(2, bucket.unit_secs)
-                .u32(3, bucket.burst)
-                .u32(4, u32::from(bucket.measures == LimitUnit::Bytes))
-                // NFT_LIMIT_F_INV: what is over the rate goes on.
-                .u32(5, 1),
-        };
+    /// The message that creates the object for a rule; `id` is unique in the transaction.
+    pub(super) fn create(&self, rule: &Rule, id: u32) -> Message {
         let whole = rule.memo();
-        let memo = match self.body {
-            ObjectBody::Counter if whole.len() <= MEMO_IN_COUNTER => &whole[..],
-            ObjectBody::Memo(piece) => whole.chunks(MEMO_PIECE).nth(piece).unwrap_or_default(),
-            ObjectBody::Counter | ObjectBody::Limit(_) => &[],
+        // The kernel keeps it as long as the object, also when the rule comes to do something else.
+        let comment = || comment_userdata(0, &rule.label.subject());
+        let counter = || Attributes::new().u64(1, 0).u64(2, 0);
+        let (kind, data, mut userdata, memo) = match self.body {
+            ObjectBody::Counter => {
+                let memo = Some(&whole[..]).filter(|whole| whole.len() <= MEMO_IN_COUNTER);
+                (ObjectKind::Counter, counter(), comment(), memo)
+            }
+            ObjectBody::Memo(piece) => {
+                let memo = whole.chunks(MEMO_PIECE).nth(piece);
+                (ObjectKind::Counter, counter(), Vec::new(), memo)
+            }
+            ObjectBody::Limit(bucket) => {
+                (ObjectKind::Limit, bucket.attributes(true), comment(), None)
+            }
+            ObjectBody::Allowance(bucket) => {
+                (ObjectKind::Limit, bucket.attributes(false), comment(), None)
+            }
+            ObjectBody::Sources(table) => {
+                return table.create(&self.name, &rule.label, id).blame(rule.id);
+            }
         };
-        let mut userdata = match self.body {
-            ObjectBody::Memo(_) => Vec::new(),
-            // The kernel keeps it as long as the object, also when the rule comes to do something else.
-            ObjectBody::Counter | ObjectBody::Limit(_) => comment_userdata(&rule.label.subject()),
-        };
-        if !memo.is_empty() {
+        if let Some(memo) = memo.filter(|memo| !memo.is_empty()) {
             userdata.push(USERDATA_MEMO);
             userdata.push(u8::try_from(memo.len()).expect("a piece is shorter"));
             userdata.extend_from_slice(memo);
         }
         let mut attributes = Attributes::of_table()
             .string(2, &self.name)
-            .u32(3, self.body.kind() as u32)
+            .u32(3, kind as u32)
             .nested(4, data);
         if !userdata.is_empty() {
             attributes = attributes.bytes(8, &userdata);
@@ -292,10 +297,18 @@ impl NamedObject {
 
     /// The message that deletes the object.
     pub(super) fn delete(&self) -> Message {
-        let attributes = Attributes::of_table()
-            .string(2, &self.name)
-            .u32(3, self.body.kind() as u32);
-        Message::new(Kind::DelObject, 0, attributes)
+        delete_object(&self.name, self.body.kind().map(|kind| kind as u32))
+    }
+}
+
+/// The message that deletes an object of one of the kernel's kinds, or a set.
+pub(super) fn delete_object(name: &str, kind: Option<u32>) -> Message {
+    match kind {
+        Some(kind) => {
+            let attributes = Attributes::of_table().string(2, name).u32(3, kind);
+            Message::new(Kind::DelObject, 0, attributes)
+        }
+        None => delete_set(name),
     }
 }
 
@@ -340,15 +353,13 @@ impl NamedSet {
             Some(Values::Objects(_)) => OBJECT,
             Some(Values::Chains) => MAP,
         };
-        let mut byte_order = vec![0, 4];
-        byte_order.extend_from_slice(&NFT_BIG_ENDIAN.to_ne_bytes());
         let mut attributes = Attributes::of_table()
             .string(2, &self.name)
             .u32(3, flags)
             .u32(4, self.key.data_type())
             .u32(5, width)
             .u32(10, id)
-            .bytes(13, &byte_order);
+            .bytes(13, &byte_order_userdata(NFT_BIG_ENDIAN));
         if let Some(size) = self.size {
             attributes = attributes.nested(9, Attributes::new().u32(1, size));
         }
@@ -424,7 +435,7 @@ pub(super) fn add_elements(set: &str, elements: &[Element], out: &mut Vec<Messag
             attributes = attributes.nested(2, Attributes::new().nested(2, verdict.encode()));
         }
         if let Some(comment) = &element.comment {
-            attributes = attributes.bytes(6, &comment_userdata(&comment.to_string()));
+            attributes = attributes.bytes(6, &comment_userdata(0, &comment.to_string()));
         }
         attributes
     };
@@ -458,11 +469,19 @@ fn element_messages(
     }
 }
 
-/// A comment as nft stores it: tag 0, length, text, NUL.
-fn comment_userdata(comment: &str) -> Vec<u8> {
+/// The byte order of a set's elements: tag 0, length, number. It tells nft how to print them; without it they come out
+/// reversed.
+pub(super) fn byte_order_userdata(order: u32) -> Vec<u8> {
+    let mut octets = vec![0, 4];
+    octets.extend_from_slice(&order.to_ne_bytes());
+    octets
+}
+
+/// A comment as nft stores it: tag, length, text, NUL. The tag is 0 but for sets.
+pub(super) fn comment_userdata(tag: u8, comment: &str) -> Vec<u8> {
     let text = comment_text(comment);
     let length = u8::try_from(text.len() + 1).expect("comments are cut to 127 octets");
-    let mut octets = vec![0, length];
+    let mut octets = vec![tag, length];
     octets.extend_from_slice(text.as_bytes());
     octets.push(0);
     octets

@@ -57,9 +57,10 @@ impl Plan {
         self.gone_sets.insert(set.into());
     }
 
-    /// Creates an object of a rule.
+    /// Creates an object of a rule. Numbered as sets are: it may be one.
     pub(super) fn create_object(&mut self, object: &NamedObject, rule: &Rule) {
-        self.new_objects.push(object.create(rule));
+        self.last_set += 1;
+        self.new_objects.push(object.create(rule, self.last_set));
     }
 
     /// Deletes an object.

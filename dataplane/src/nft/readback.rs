@@ -13,10 +13,11 @@ use super::message::{
     find_string, find_u32, find_u64,
 };
 use super::object::{CHAIN_TYPE, Hook, ObjectBody, PRIORITY, USERDATA_MEMO};
+use super::sources::{EVALUATED, SourceTable, prefix_length_in};
 use super::transport::Transport;
 use crate::backend::{BackendError, Counter, Recovered};
 use crate::routing::MarksInUse;
-use crate::rule::{LimitUnit, RuleId};
+use crate::rule::{Family, LimitUnit, RuleId};
 
 /// `NFT_SET_ANONYMOUS`.
 const ANONYMOUS: u32 = 1;
@@ -72,13 +73,16 @@ impl ChainKind {
 pub(super) struct Contents {
     /// Chains.
     pub(super) chains: BTreeMap<String, ChainKind>,
-    /// Sets and maps that have a name of their own.
+    /// Sets and maps that have a name of their own, but for those that packets change.
     pub(super) sets: BTreeSet<String>,
-    /// Counters and limits; what is neither, or not as we make them, has no body.
-    pub(super) objects: BTreeMap<String, (u32, Option<ObjectBody>)>,
+    /// Counters, limits, and sets that packets change; what is neither, or not as we make them, has no body.
+    pub(super) objects: BTreeMap<String, FoundObject>,
     /// Pieces of memos by rule, version and number.
     memos: BTreeMap<RuleId, BTreeMap<(u32, usize), Vec<u8>>>,
 }
+
+/// The kernel's kind of an object (`None`: a set), and what it is.
+pub(super) type FoundObject = (Option<u32>, Option<ObjectBody>);
 
 impl Contents {
     /// The least number that no map has.
@@ -89,9 +93,7 @@ impl Contents {
 
     /// The objects that rules may take over.
     pub(super) fn known(&self) -> KnownObjects {
-        let body = |(name, (_, body)): (&String, &(u32, Option<ObjectBody>))| {
-            Some((name.clone(), (*body)?))
-        };
+        let body = |(name, (_, body)): (&String, &FoundObject)| Some((name.clone(), (*body)?));
         let newest = |(id, pieces): (&RuleId, &BTreeMap<(u32, usize), Vec<u8>>)| {
             let version = pieces.keys().map(|(version, _)| *version).max()?;
             let of_version = pieces.range((version, 0)..).flat_map(|(_, octets)| octets);
@@ -116,14 +118,20 @@ pub(super) fn contents(transport: &mut Transport) -> Result<Contents, BackendErr
             chains.extend(name.map(|name| (name.into(), parse_chain(chain))));
         },
     )?;
-    let sets = transport.dump(&ask(Kind::GetSet), |names: &mut BTreeSet<String>, set| {
-        let named = find_u32(set, 3).is_none_or(|flags| flags & ANONYMOUS == 0);
-        names.extend(
-            find_string(set, 2)
-                .filter(|_| named && of_us(set))
-                .map(String::from),
-        );
+    type Sets = (BTreeSet<String>, BTreeMap<String, FoundObject>);
+    let sets = transport.dump(&ask(Kind::GetSet), |(names, tables): &mut Sets, set| {
+        let flags = find_u32(set, 3).unwrap_or(0);
+        let Some(name) = find_string(set, 2).filter(|_| of_us(set)) else {
+            return;
+        };
+        if flags & EVALUATED != 0 {
+            let body = parse_table(name, set).map(ObjectBody::Sources);
+            tables.insert(name.into(), (None, body));
+        } else if flags & ANONYMOUS == 0 {
+            names.insert(name.into());
+        }
     })?;
+    let (sets, mut objects) = sets;
     let contents = transport.dump(&ask(Kind::GetObject), |contents: &mut Contents, object| {
         if of_us(object) {
             contents.objects.extend(parse_object(object));
@@ -137,10 +145,12 @@ pub(super) fn contents(transport: &mut Transport) -> Result<Contents, BackendErr
             }
         }
     })?;
+    objects.extend(contents.objects);
     Ok(Contents {
         chains,
         sets,
-        ..contents
+        objects,
+        memos: contents.memos,
     })
 }
 
@@ -172,7 +182,7 @@ fn parse_hook(hook: &[u8]) -> Option<Hook> {
 }
 
 /// Name, kind and body of an object.
-fn parse_object(object: &[u8]) -> Option<(String, (u32, Option<ObjectBody>))> {
+fn parse_object(object: &[u8]) -> Option<(String, FoundObject)> {
     let name = find_string(object, 2)?.to_string();
     let kind = find_u32(object, 3)?;
     let data = find_attribute(object, 4);
@@ -185,17 +195,40 @@ fn parse_object(object: &[u8]) -> Option<(String, (u32, Option<ObjectBody>))> {
             None => Some(ObjectBody::Counter),
         }
     } else if kind == ObjectKind::Limit as u32 {
-        data.and_then(parse_bucket).map(ObjectBody::Limit)
+        let over = data.and_then(|data| parse_bucket(data, true));
+        let within = data.and_then(|data| parse_bucket(data, false));
+        let within = within.map(ObjectBody::Allowance);
+        over.map(ObjectBody::Limit).or(within)
     } else {
         None
     };
-    Some((name, (kind, body)))
+    Some((name, (Some(kind), body)))
 }
 
-/// A limit as we make them: what is over the rate goes on.
-fn parse_bucket(data: &[u8]) -> Option<Bucket> {
-    let is_inverted = find_u32(data, 5)? & 1 == 1;
-    is_inverted.then_some(Bucket {
+/// A table of token buckets as we make them.
+fn parse_table(name: &str, set: &[u8]) -> Option<SourceTable> {
+    let expression = find_attribute(set, 17)?;
+    let limit =
+        find_attribute(expression, 2).filter(|_| find_string(expression, 1) == Some("limit"));
+    let family = match find_u32(set, 5)? {
+        4 => Family::Ipv4,
+        16 => Family::Ipv6,
+        _ => return None,
+    };
+    let table = SourceTable {
+        family,
+        prefix_length: prefix_length_in(name)?,
+        size: find_u32(find_attribute(set, 9)?, 1)?,
+        bucket: parse_bucket(limit?, false)?,
+    };
+    let as_made = find_u64(set, 11)? == table.timeout_secs().saturating_mul(1000);
+    as_made.then_some(table)
+}
+
+/// A limit as we make them. `over`: what is over the rate goes on, not what is within.
+fn parse_bucket(data: &[u8], over: bool) -> Option<Bucket> {
+    let is_over = find_u32(data, 5)? & 1 == 1;
+    (is_over == over).then_some(Bucket {
         measures: match find_u32(data, 4)? {
             0 => LimitUnit::Packets,
             _ => LimitUnit::Bytes,

@@ -91,9 +91,19 @@ pub(super) fn text(settings: &Settings, links: &[Link], layout: &Layout) -> Stri
             }
             // Nothing that an operator would read.
             ObjectBody::Memo(_) => Ok(()),
+            ObjectBody::Sources(table) => {
+                let _ = writeln!(out, "\tset {} {{", object.name);
+                let _ = table.write_body(&mut out, &comment);
+                out.write_str("\t}\n\n")
+            }
             ObjectBody::Limit(bucket) => write!(
                 out,
                 "\tlimit {} {{\n\t\tcomment \"{comment}\"\n\t\trate over {bucket}\n\t}}\n\n",
+                object.name
+            ),
+            ObjectBody::Allowance(bucket) => write!(
+                out,
+                "\tlimit {} {{\n\t\tcomment \"{comment}\"\n\t\trate {bucket}\n\t}}\n\n",
                 object.name
             ),
         };
@@ -112,6 +122,10 @@ pub(super) fn text(settings: &Settings, links: &[Link], layout: &Layout) -> Stri
         .partition(|(set, _)| set.values == Some(Values::Chains));
     for (set, elements) in others {
         let _ = write!(out, "\n{}", set_text(set, elements));
+    }
+    let of_sources = layout.source_chains();
+    for chain in of_sources.map(|(name, rules)| (name.to_owned(), rules)) {
+        let _ = write!(out, "\n{}", chain_text(&chain));
     }
     for chain in units.iter().chain(&layout.list_chains()) {
         let _ = write!(out, "\n{}", chain_text(chain));

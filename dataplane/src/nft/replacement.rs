@@ -4,16 +4,16 @@
 //! must find what they refer to. Rules do, and so do sets without values; but the elements of a map that is deleted
 //! are gone at that moment. And a packet that has passed a new base chain before the commit and comes to an
 //! old one after it meets no rule in either. So base chains stay, and maps are deleted by a second transaction
-//! when no rule refers to them any more.
+//! when no rule refers to them any more. Sets that packets change are no part of a layout: they stay as counters do.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::field::PORT_PROTOCOLS;
 use super::frame::{ENTRIES, FrameChain, class_chain};
 use super::layout::Layout;
-use super::message::{Attributes, Kind, Message};
-use super::object::{ObjectBody, delete_chain, delete_set, flush_chain};
-use super::readback::{ChainKind, Contents};
+use super::message::Message;
+use super::object::{ObjectBody, delete_chain, delete_object, delete_set, flush_chain};
+use super::readback::{ChainKind, Contents, FoundObject};
 
 /// What is there, and what shall be.
 pub(super) struct Replacement<'c> {
@@ -53,7 +53,7 @@ impl<'c> Replacement<'c> {
                 .get(name)
                 .is_some_and(|wanted| wanted != kind)
         };
-        let has_other_body = |(name, (_, body)): (&String, &(u32, Option<ObjectBody>))| {
+        let has_other_body = |(name, (_, body)): (&String, &FoundObject)| {
             replacement
                 .objects
                 .get(name)
@@ -96,8 +96,7 @@ impl<'c> Replacement<'c> {
         messages.extend(gone.map(|(name, _)| delete_chain(name)));
         for (name, (kind, body)) in &self.contents.objects {
             if body.is_none() || self.objects.get(name) != body.as_ref() {
-                let attributes = Attributes::of_table().string(2, name).u32(3, *kind);
-                messages.push(Message::new(Kind::DelObject, 0, attributes));
+                messages.push(delete_object(name, *kind));
             }
         }
         messages

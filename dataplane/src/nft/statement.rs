@@ -82,10 +82,14 @@ pub(super) enum Statement {
     SetDscp(Family, u8),
     /// Counts in a named counter.
     Counter(String),
-    /// Goes on if the packet is over a named limit.
-    OverLimit(String),
+    /// Goes on if the packet is over a named limit, or with a limit that is made so if it is within.
+    Limit(String),
     /// Goes on if the set or map of this name has the packet's key.
     In(Key, String),
+    /// Goes on if the set of this name does not have the packet's key.
+    NotIn(Key, String),
+    /// Puts the packet's key into the set of this name, and goes on if the packet is within the limit of the key there.
+    Update(Key, String),
     /// Goes on with the chain that a map has for the packet's key, if it has one.
     GoOnIn(Key, String),
     /// Counts in the counter that a map has for the packet's key; goes on only if there is one.
@@ -228,11 +232,13 @@ impl Statement {
                 },
             ],
             Self::Counter(name) => vec![Expression::Object(ObjectKind::Counter, name.clone())],
-            Self::OverLimit(name) => vec![Expression::Object(ObjectKind::Limit, name.clone())],
+            Self::Limit(name) => vec![Expression::Object(ObjectKind::Limit, name.clone())],
             Self::In(key, set) => {
                 let set = SetReference::Named(set.clone());
                 with_key(key, Expression::Lookup(set))
             }
+            Self::NotIn(key, set) => with_key(key, Expression::Absent(set.clone())),
+            Self::Update(key, set) => with_key(key, Expression::Update(set.clone())),
             Self::GoOnIn(key, map) => with_key(key, Expression::GoOnIn(map.clone())),
             Self::CounterIn(key, map) => {
                 with_key(key, Expression::ObjectIn(ObjectKind::Counter, map.clone()))
@@ -280,6 +286,8 @@ pub(super) fn implies_family(statements: &[Statement], family: Family) -> bool {
         Statement::Match(field, _) => field.implies(family),
         Statement::SetDscp(own, _) | Statement::ToOneOf(own, _) => *own == family,
         Statement::In(key, _)
+        | Statement::NotIn(key, _)
+        | Statement::Update(key, _)
         | Statement::GoOnIn(key, _)
         | Statement::CounterIn(key, _)
         | Statement::OverLimitIn(key, _) => key.fields().any(|field| field.implies(family)),
@@ -369,8 +377,10 @@ impl fmt::Display for Statement {
             Self::SetDscp(Family::Ipv4, dscp) => write!(f, "ip dscp set {dscp}"),
             Self::SetDscp(Family::Ipv6, dscp) => write!(f, "ip6 dscp set {dscp}"),
             Self::Counter(name) => write!(f, "counter name \"{name}\""),
-            Self::OverLimit(name) => write!(f, "limit name \"{name}\""),
+            Self::Limit(name) => write!(f, "limit name \"{name}\""),
             Self::In(key, set) => write!(f, "{key} @{set}"),
+            Self::NotIn(key, set) => write!(f, "{key} != @{set}"),
+            Self::Update(key, set) => write!(f, "update @{set} {{ {key} }}"),
             Self::GoOnIn(key, map) => write!(f, "{key} vmap @{map}"),
             Self::CounterIn(key, map) => write!(f, "counter name {key} map @{map}"),
             Self::OverLimitIn(key, map) => write!(f, "limit name {key} map @{map}"),

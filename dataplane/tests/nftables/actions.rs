@@ -15,7 +15,7 @@ use crate::rules::set;
 
 /// Creates a table that counts datagrams to port 1001 behind ours: all, and those with these
 /// conditions.
-fn probe(conditions: &[&str]) {
+pub fn probe(conditions: &[&str]) {
     let mut table =
         String::from("table ip probe { chain behind { type filter hook prerouting priority 0; ");
     for condition in conditions {
@@ -25,7 +25,7 @@ fn probe(conditions: &[&str]) {
 }
 
 /// Packets that each rule of the probe has counted.
-fn probed() -> Vec<u64> {
+pub fn probed() -> Vec<u64> {
     let listing = run("nft", &["list", "table", "ip", "probe"]);
     let counts = listing
         .lines()
@@ -36,7 +36,7 @@ fn probed() -> Vec<u64> {
 }
 
 /// The counting rule of an id with another action.
-fn acting(id: u64, action: Action) -> Arc<Rule> {
+pub fn acting(id: u64, action: Action) -> Arc<Rule> {
     Arc::new(Rule {
         action,
         ..Rule::clone(&counting(id, "1001"))

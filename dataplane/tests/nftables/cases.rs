@@ -35,6 +35,7 @@ pub fn all() -> Vec<Case> {
         case("actions", actions()),
         case("collected-marks", collected_marks()),
         case("copies", copies()),
+        case("sources", limited_sources()),
         Case {
             settings: sampling(10),
             ..case("sampling", sampled())
@@ -281,6 +282,82 @@ fn copies() -> Vec<Arc<Rule>> {
             },
         ),
     ])
+}
+
+/// Limits for each source alone, beside others, and at both ends of what can be said.
+fn limited_sources() -> Vec<Arc<Rule>> {
+    let of_each = |unit, rate_per_sec, prefix_length, max_sources| SourceLimit {
+        limit: limit(unit, rate_per_sec),
+        prefix_length,
+        max_sources,
+    };
+    let (bytes, packets) = (LimitUnit::Bytes, LimitUnit::Packets);
+    let mut rules = with_actions(vec![
+        ("hosts", of_sources(vec![of_each(bytes, 1000.0, 32, 4096)])),
+        (
+            "IPv6 sites",
+            of_sources(vec![of_each(packets, 50.0, 48, 8192)]),
+        ),
+        (
+            "all sources are one",
+            of_sources(vec![of_each(packets, 0.001, 0, 4096)]),
+        ),
+        (
+            "the same in IPv6",
+            of_sources(vec![of_each(bytes, 1e9, 0, 4096)]),
+        ),
+        (
+            "hosts and networks, and all together",
+            Action {
+                limits: vec![limit(bytes, 1e6)],
+                mark_dscp: Some(10),
+                sample: true,
+                ..of_sources(vec![
+                    of_each(bytes, 1000.0, 32, 65_536),
+                    of_each(packets, 10.0, 24, 4096),
+                ])
+            },
+        ),
+        (
+            "IPv6 hosts, and go on",
+            Action {
+                continue_evaluation: true,
+                ..of_sources(vec![of_each(bytes, 1000.0, 128, 4096)])
+            },
+        ),
+        (
+            "as much as wanted",
+            of_sources(vec![of_each(bytes, 1e30, 24, 4096)]),
+        ),
+        ("nothing", of_sources(vec![of_each(bytes, 1e-30, 24, 4096)])),
+    ]);
+    let mut everywhere = Rule::clone(&rules[0]);
+    everywhere.id = RuleId(9);
+    everywhere.order = 9u64.to_be_bytes().into();
+    everywhere.tier = everywhere.order.clone();
+    everywhere.label = "to anybody".into();
+    everywhere.matches = Match {
+        rare: RareFields {
+            port: set("53"),
+            ..RareFields::default()
+        }
+        .into(),
+        ..Match::default()
+    };
+    rules.push(Arc::new(everywhere));
+    rules
+}
+
+/// An action that limits each source.
+pub fn of_sources(source_limits: Vec<SourceLimit>) -> Action {
+    Action {
+        rare: RareActions {
+            source_limits,
+            ..RareActions::default()
+        }
+        .into(),
+        ..Action::default()
+    }
 }
 
 /// Settings that sample one in so many.

@@ -8,6 +8,7 @@ mod listings;
 mod namespace;
 mod rules;
 mod scale;
+mod sources;
 
 use std::sync::Arc;
 
