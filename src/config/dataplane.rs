@@ -101,6 +101,8 @@ pub struct Dataplane {
     pub scratch_mark: u32,
     /// What may be used to send packets elsewhere.
     pub redirect: Redirects,
+    /// How many sources all rules that limit each source by itself may have together.
+    pub max_sources: u32,
     /// Where the kernel can, nobody else may change the table.
     pub own_table: bool,
     /// How rules get into the ACL tables of a switch with SONiC.
@@ -120,6 +122,7 @@ impl Default for Dataplane {
             sample,
             scratch_mark,
             redirect,
+            max_sources,
             own_table: _,
         } = Settings::default();
         Self {
@@ -130,6 +133,7 @@ impl Default for Dataplane {
             sample,
             scratch_mark,
             redirect,
+            max_sources,
             own_table: true,
             sonic: Options::default(),
             restart: Duration::from_secs(120),
@@ -180,6 +184,12 @@ impl Dataplane {
             },
             scratch_mark,
             redirect: redirects(&mut section, default.redirect, scratch_mark),
+            max_sources: section
+                .optional("max_sources", |value| {
+                    value.integer(0..=u64::from(u32::MAX))
+                })
+                .and_then(|sources| u32::try_from(sources).ok())
+                .unwrap_or(default.max_sources),
             own_table: section
                 .optional("own_table", |value| value.boolean())
                 .unwrap_or(default.own_table),

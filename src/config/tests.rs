@@ -426,6 +426,11 @@ fn bad_dataplane_control_and_metrics() {
             "5:17 dataplane.sample_one_in: 0 is not in the range 1 to 4294967295",
         ),
         (
+            "sources without end",
+            "[dataplane]\nmax_sources = 4294967296".into(),
+            "5:15 dataplane.max_sources: 4294967296 is not in the range 0 to 4294967295",
+        ),
+        (
             "socket path",
             format!("[control]\nsocket = \"/{}\"", "x".repeat(107)),
             "5:10 control.socket: is longer than the 107 octets of a socket's path",

@@ -443,7 +443,7 @@ impl Enforcement {
     }
 
     /// Wants the rules again that wait for room.
-    fn try_waiting_again(&mut self) {
+    pub fn try_waiting_again(&mut self) {
         for key in std::mem::take(&mut self.waiting) {
             let Some(Slot::Open(open)) = self.slots.get_mut(&key) else {
                 continue;

@@ -125,6 +125,8 @@ pub enum Event {
     Committed(Result<(), BackendError>),
     /// What names in communities stand for from now on.
     BindingsChanged(Bindings),
+    /// The data plane has other settings: rules that wait for room may have some now.
+    SettingsChanged,
     /// Rules that cannot do all that they shall at the moment, and why.
     Impaired(Vec<(RuleId, String)>),
     /// The counters of all installed rules.
@@ -224,6 +226,7 @@ impl Engine {
             Event::Suspended(suspended) => self.suspend(suspended),
             Event::ProtectionChanged(protection) => self.protection = protection,
             Event::BindingsChanged(bindings) => self.change_bindings(bindings),
+            Event::SettingsChanged => self.enforcement.try_waiting_again(),
             Event::Impaired(mut impaired) => {
                 impaired.sort();
                 self.impaired = impaired;

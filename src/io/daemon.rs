@@ -446,6 +446,9 @@ impl Running {
         let new = settings(&config, false);
         if new != settings(&self.config, false) {
             self.dataplane.settings(new);
+            // As below: an engine that has gone enforces nothing new.
+            let changed = EngineInput::Event(Event::SettingsChanged.into());
+            let _ = self.urgent.send(changed).await;
         }
         if bindings(&config) != bindings(&self.config) {
             let changed = Event::BindingsChanged(bindings(&config));

@@ -233,6 +233,7 @@ impl EngineTask {
             | Event::Suspended(_)
             | Event::ProtectionChanged(_)
             | Event::BindingsChanged(_)
+            | Event::SettingsChanged
             | Event::Committed(_)
             | Event::Impaired(_)
             | Event::Counters(_) => None,

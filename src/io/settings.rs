@@ -34,6 +34,7 @@ pub(crate) fn settings(config: &Config, suspended: bool) -> Settings {
         scratch_mark: config.dataplane.scratch_mark,
         redirect: config.dataplane.redirect,
         suspended,
+        max_sources: config.dataplane.max_sources,
         own_table: config.dataplane.own_table,
     }
 }

@@ -1,6 +1,7 @@
 //! Actions of rules, by kind.
 
-use flowacl::flowspec::action::TrafficFilteringActions;
+use dataplane::rule::LimitUnit;
+use flowacl::flowspec::action::{RatePerSource, TrafficFilteringActions};
 use rand::Rng;
 use rand::rngs::StdRng;
 
@@ -31,6 +32,10 @@ pub enum Kind {
     ByteRateAndContinue,
     /// Such a rate in packets, and DSCP.
     PacketRateAndMark,
+    /// Such a rate for each source.
+    SourceRate,
+    /// The same beside one for all, and later rules follow.
+    SourceRateAndContinue,
     /// Sends a copy elsewhere.
     Copy,
     /// The same, and later rules follow.
@@ -39,7 +44,7 @@ pub enum Kind {
 
 impl Kind {
     /// All kinds.
-    pub const ALL: [Self; 13] = [
+    pub const ALL: [Self; 15] = [
         Self::Discard,
         Self::Accept,
         Self::Mark,
@@ -51,6 +56,8 @@ impl Kind {
         Self::ByteRate,
         Self::ByteRateAndContinue,
         Self::PacketRateAndMark,
+        Self::SourceRate,
+        Self::SourceRateAndContinue,
         Self::Copy,
         Self::CopyAndContinue,
     ];
@@ -86,6 +93,12 @@ impl Kind {
                 actions.rate_packets_per_sec = Some(1e6);
                 actions.mark_dscp = dscp;
             }
+            Self::SourceRate => actions.rates_per_source = vec![rate_per_source(random)],
+            Self::SourceRateAndContinue => {
+                actions.rates_per_source = vec![rate_per_source(random)];
+                actions.rate_bytes_per_sec = Some(1e9);
+                actions.continue_evaluation = true;
+            }
             Self::Copy => actions.copy_to = Some(COLLECTORS[0]),
             Self::CopyAndContinue => {
                 actions.copy_to = Some(COLLECTORS[0]);
@@ -93,5 +106,15 @@ impl Kind {
             }
         }
         actions
+    }
+}
+
+/// A rate for each source that nothing here exceeds.
+fn rate_per_source(random: &mut StdRng) -> RatePerSource {
+    RatePerSource {
+        unit: LimitUnit::Bytes,
+        rate_per_sec: 1e9,
+        prefix_length: random.random_range(0..=32),
+        table: 0,
     }
 }

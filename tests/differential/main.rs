@@ -262,6 +262,7 @@ fn other_settings(random: &mut StdRng) -> Settings {
     Settings {
         own_table: true,
         suspended: false,
+        max_sources: u32::MAX,
         interfaces: vec![InterfacePattern::new(pattern.unwrap_or("up*")).unwrap()],
         guards: (0..random.random_range(0..4))
             .map(|_| guard(random))

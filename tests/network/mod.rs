@@ -50,6 +50,7 @@ pub fn settings() -> Settings {
     Settings {
         interfaces: vec![InterfacePattern::new(UPSTREAM).unwrap()],
         own_table: true,
+        max_sources: u32::MAX,
         redirect: Redirects {
             mark: 0x000f_0000,
             copy_mark: 0x0000_c000,

@@ -36,6 +36,45 @@ fn actions_do_what_they_say() {
         ("discard", &[(HOST, "discard;")], TO_53, Fate::Dropped),
         ("accept", &[(HOST, "accept;")], TO_53, Fate::Passed(5)),
         (
+            "a rate for each source, and a mark",
+            &[
+                (HOST, "rate-limit 1000 per-source /24; mark 10;"),
+                (NET, "mark 11;"),
+            ],
+            TO_53,
+            Fate::Passed(10),
+        ),
+        (
+            "the same, and go on",
+            &[
+                (
+                    HOST,
+                    "rate-limit 1000 per-source /24; mark 10; action terminal;",
+                ),
+                (NET, "mark 11;"),
+            ],
+            TO_53,
+            Fate::Passed(10),
+        ),
+        (
+            "a rate for each source of IPv6, then discard",
+            &[
+                (
+                    V6_HOST,
+                    "rate-limit 9 packets per-source /64; action terminal;",
+                ),
+                ("destination 2001:db8::/64;", "discard;"),
+            ],
+            V6,
+            Fate::Dropped,
+        ),
+        (
+            "a rate of zero for each source",
+            &[(HOST, "rate-limit 0 per-source /32; rate-limit 1000;")],
+            TO_53,
+            Fate::Dropped,
+        ),
+        (
             "accept before a discard",
             &[(HOST, "accept;"), (NET, "discard;")],
             TO_53,

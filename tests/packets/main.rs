@@ -16,3 +16,4 @@ mod interfaces;
 mod older;
 mod rates;
 mod sampling;
+mod sources;

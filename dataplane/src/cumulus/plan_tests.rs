@@ -2,7 +2,7 @@ use super::*;
 use crate::backend::Unsupported;
 use crate::desired::InterfacePattern;
 use crate::interval::IntervalSet;
-use crate::rule::{Limit, LimitUnit, OrderKey, RareFields};
+use crate::rule::{Limit, LimitUnit, OrderKey, RareFields, SourceLimit};
 use crate::tcam::profile::cumulus;
 
 fn options(profile: &str) -> Options {
@@ -125,6 +125,23 @@ fn actions_become_targets_or_are_refused() {
                 ..discard()
             },
             Err("sample: the switch has no NFLOG"),
+        ),
+        (
+            "limit each source",
+            &five,
+            Action {
+                rare: RareActions {
+                    source_limits: vec![SourceLimit {
+                        limit: limited().limits[0],
+                        prefix_length: 24,
+                        max_sources: 4096,
+                    }],
+                    ..RareActions::default()
+                }
+                .into(),
+                ..limited()
+            },
+            Err("rate-limit for each source: POLICE has one policer for all packets of an entry"),
         ),
         (
             "mark in release 4",

@@ -148,11 +148,8 @@ fn what_a_source_has_too_much_is_not_charged_to_all() {
         let sources = ["127.0.0.1", "127.0.0.2", "127.0.0.3"];
         assert_eq!(sources.map(|source| passed(source, 3)), [3, 2, 0]);
         commit(&mut backend, &[acting(1, five_each(32, 4096))]);
-        assert_eq!(
-            sources.map(|source| passed(source, 9)),
-            [2, 2, 2],
-            "charged before"
-        );
+        let rest = sources.map(|source| passed(source, 9));
+        assert_eq!(rest, [2, 2, 2], "three were charged to each, passed or not");
         let discard = of_sources(vec![SourceLimit {
             limit: limit(LimitUnit::Bytes, 1e-30),
             prefix_length: 24,
