@@ -681,3 +681,68 @@ fn the_other_database_is_cleared() {
         in_force(&scene);
     }
 }
+
+#[test]
+fn many_rules_are_taken_over_piece_by_piece() {
+    for mode in MODES {
+        let Some(mut scene) = Scene::start(mode, Asic::default()) else {
+            return;
+        };
+        let flows: Vec<String> = (0..400)
+            .map(|n| {
+                format!(
+                    "match {{ destination 10.0.{}.{}/32; }} then {{ discard; }}",
+                    n / 250,
+                    n % 250
+                )
+            })
+            .collect();
+        let rules: Vec<_> = (1..)
+            .zip(&flows)
+            .map(|(id, text)| crate::scene::rule(&crate::flows::flow(text), id))
+            .collect();
+        // An earlier process has left nothing but its tables.
+        scene.orchagent().pause(true);
+        let (options, settings) = (scene.options.clone(), scene.settings.clone());
+        let (database, beginning) = place(mode);
+        let mut written = scene.server.connect(database);
+        let waiting = match mode {
+            Mode::ConfigDb => format!("{beginning}R*"),
+            Mode::ApplDb => format!("_{beginning}R*"),
+        };
+        let successor = std::thread::spawn(move || {
+            let mut backend = Sonic::new(options);
+            let result = backend.resume(&settings, &links(), &rules);
+            (backend, result)
+        });
+        let first = eventually("it has begun", || {
+            match keys(&mut written, &waiting).len() {
+                0 => Err(String::new()),
+                found => Ok(found),
+            }
+        });
+        // It waits for what was written until patience is at an end.
+        assert!(first <= 128, "{first} entries");
+        for _ in 0..20 {
+            let now = keys(&mut written, &waiting).len();
+            assert!(
+                now <= 128,
+                "{now} entries are not confirmed, and more are written"
+            );
+            std::thread::sleep(std::time::Duration::from_millis(5));
+        }
+        scene.orchagent().pause(false);
+        let (backend, result) = successor.join().unwrap();
+        result.unwrap();
+        scene.backend = backend;
+        assert!(scene.entries("FLOWACL_V4") >= 400);
+        assert_eq!(
+            scene.fate("udp 198.51.100.9:1 > 10.0.1.149:2"),
+            Fate::Dropped
+        );
+        assert_eq!(
+            scene.fate("udp 198.51.100.9:1 > 10.0.1.150:2"),
+            Fate::Forwarded
+        );
+    }
+}

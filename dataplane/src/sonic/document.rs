@@ -9,7 +9,7 @@ use super::Options;
 use crate::backend::Unsupported;
 use crate::rule::RareActions;
 use crate::rule::{Action, AddressPattern, Family};
-use crate::tcam::profile::Release;
+use crate::tcam::profile::{Release, no_policers};
 use crate::tcam::{Entry, Ports};
 
 /// Which database the rules are written to.
@@ -118,12 +118,7 @@ pub fn verdict(action: &Action, release: Release) -> Result<Verdict, Unsupported
         );
     }
     if !action.limits.is_empty() {
-        return refuse(match release {
-            Release::Master => {
-                "traffic-rate: its policers are in no YANG model yet, and not written for that reason"
-            }
-            _ => "traffic-rate: ACL rules of this release of SONiC have no policers",
-        });
+        return refuse(&format!("traffic-rate: {}", no_policers(release)));
     }
     if action.mark_dscp.is_some() {
         return refuse(

@@ -16,12 +16,16 @@ use super::placed::{Owner, Placed};
 use super::ports::{self, Ports};
 use super::status::{self, Status};
 use super::store::{self, Hash, Write, rule_key};
-use super::transition::Phase;
+use super::transition::{Phase, in_pieces};
 use super::watch::Watch;
 use crate::backend::{BackendError, Counter};
 use crate::desired::{Changes, Link, Settings};
 use crate::rule::{Family, Rule, RuleId};
 use crate::tcam::Entry;
+
+/// Most entries that are written at once, before the switch is asked what became of them: releases before the priorities
+/// were sorted take up to a tenth of a second for each entry of a long table.
+const PIECE: usize = 128;
 
 /// What is in force.
 pub struct Running {
@@ -272,7 +276,7 @@ impl Running {
             .map_err(backend_error)?;
         self.memos
             .put(rules.iter().map(|rule| (rule.id, rule.memo())))?;
-        self.carry_out(&phases)?;
+        self.carry_out(phases)?;
         self.model = model;
         let ids: BTreeSet<RuleId> = rules.iter().map(|rule| rule.id).collect();
         let gone: Vec<RuleId> = self.memos.all().keys().copied().collect();
@@ -345,7 +349,7 @@ impl Running {
         let known: BTreeSet<RuleId> = self.model.rules().map(|held| held.rule.id).collect();
         let put = changes.put.iter();
         self.memos.put(put.map(|rule| (rule.id, rule.memo())))?;
-        if let Err(error) = self.carry_out(&phases) {
+        if let Err(error) = self.carry_out(phases) {
             let new = changes.put.iter().map(|rule| rule.id);
             self.memos.gone(new.filter(|id| !known.contains(id)))?;
             return Err(self.of_this_commit(changes, error));
@@ -388,13 +392,14 @@ impl Running {
             .plan_guards(self.guards()?)
             .map_err(backend_error)?;
         self.write_tables()?;
-        self.carry_out(&phases)?;
+        self.carry_out(phases)?;
         self.model = model;
         Ok(())
     }
 
     /// Carries out phases, or undoes what was done of them.
-    fn carry_out(&mut self, phases: &[Phase]) -> Result<(), BackendError> {
+    fn carry_out(&mut self, phases: Vec<Phase>) -> Result<(), BackendError> {
+        let phases = in_pieces(phases, PIECE);
         for (index, phase) in phases.iter().enumerate() {
             if let Err(error) = self.step(phase) {
                 self.in_step = false;

@@ -74,6 +74,28 @@ fn runs(list: Vec<Placed>) -> Vec<Vec<Placed>> {
     runs
 }
 
+/// Cuts phases into pieces of at most `most` entries that come or go: what is wrong is found before much is written, and
+/// nobody waits for long. What a phase writes may come in any order, and so in any pieces.
+pub fn in_pieces(phases: Vec<Phase>, most: usize) -> Vec<Phase> {
+    let mut pieces = Vec::with_capacity(phases.len());
+    for Phase { put, remove } in phases {
+        let start = pieces.len();
+        pieces.extend(put.chunks(most).map(|put| Phase {
+            put: put.to_vec(),
+            remove: Vec::new(),
+        }));
+        let mut remove = remove.chunks(most);
+        if let Some(last) = pieces[start..].last_mut() {
+            last.remove = remove.next().unwrap_or_default().to_vec();
+        }
+        pieces.extend(remove.map(|remove| Phase {
+            put: Vec::new(),
+            remove: remove.to_vec(),
+        }));
+    }
+    pieces
+}
+
 /// Carries out two lists of phases at the same time, which are about different tables.
 pub fn side_by_side(a: Vec<Phase>, b: Vec<Phase>) -> Vec<Phase> {
     let (mut longer, shorter) = if a.len() < b.len() { (b, a) } else { (a, b) };
@@ -82,4 +104,31 @@ pub fn side_by_side(a: Vec<Phase>, b: Vec<Phase>) -> Vec<Phase> {
         phase.remove.extend(other.remove);
     }
     longer
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::rule::Family;
+
+    #[test]
+    fn phases_are_cut_where_they_are_long() {
+        let entry = |name: u32| Placed::named(Family::Ipv4, &name.to_string().into());
+        let entries = |names: std::ops::Range<u32>| names.map(entry).collect::<Vec<_>>();
+        let phase = |put: std::ops::Range<u32>, remove: std::ops::Range<u32>| Phase {
+            put: entries(put),
+            remove: entries(remove),
+        };
+        let phases = vec![phase(0..5, 10..14), phase(0..0, 20..23), phase(5..6, 0..0)];
+        let expected = [
+            phase(0..2, 0..0),
+            phase(2..4, 0..0),
+            phase(4..5, 10..12),
+            phase(0..0, 12..14),
+            phase(0..0, 20..22),
+            phase(0..0, 22..23),
+            phase(5..6, 0..0),
+        ];
+        assert_eq!(in_pieces(phases, 2), expected);
+    }
 }

@@ -65,6 +65,8 @@ pub struct Language {
     pub port_range_from_zero: bool,
     /// Ranges of fewer ports than this are said port by port.
     pub least_port_range: u16,
+    /// Entries can be for some of the interfaces that are filtered.
+    pub interfaces: bool,
     /// Most entries of one rule.
     pub entries_per_rule: usize,
 }
@@ -91,8 +93,6 @@ pub enum Police {
     No(&'static str),
     /// Each entry has a policer of its own, so that several entries allow several times the rate.
     PerEntry,
-    /// Entries can share a policer.
-    Shared,
 }
 
 /// How many entries a table has room for, beside the system's own.
@@ -165,6 +165,7 @@ const fn cumulus_language(later_fragments: bool, least_port_range: u16) -> Langu
         icmp_zero: true,
         port_range_from_zero: true,
         least_port_range,
+        interfaces: true,
         entries_per_rule: ENTRIES_PER_RULE,
     }
 }
@@ -327,7 +328,7 @@ pub enum Release {
     R202511,
     /// 202605: the first that tries rules again for which there was no room.
     R202605,
-    /// What comes after 202605: the first with policers.
+    /// What comes after 202605: the first whose orchagent knows policers in ACL rules, which no YANG model does.
     Master,
 }
 
@@ -437,6 +438,7 @@ pub fn sonic(release: Release, asic: Asic) -> Profile {
             icmp_zero: release != Release::R202205,
             port_range_from_zero: release <= Release::R202205,
             least_port_range: 2,
+            interfaces: false,
             entries_per_rule: ENTRIES_PER_RULE,
         },
         range_checkers: match asic {
@@ -445,12 +447,29 @@ pub fn sonic(release: Release, asic: Asic) -> Profile {
             Asic::Other => None,
         },
         capacity: None,
-        police: if release >= Release::Master {
-            Police::Shared
-        } else {
-            Police::No("this release has no policers in ACL rules")
-        },
+        police: Police::No(no_policers(release)),
         mark: false,
         limit_and_continue: false,
+    }
+}
+
+/// Why ACL rules of a release of SONiC limit no rate.
+///
+/// orchagent of master has `POLICER_ACTION`, but up to now `ACL_RULE` has no such leaf in the YANG model of any release: a
+/// rule that has it would stand in the way of whoever patches the configuration.
+pub const fn no_policers(release: Release) -> &'static str {
+    match release {
+        Release::Master => {
+            "no YANG model of SONiC has a policer in ACL rules, although orchagent of master knows one"
+        }
+        Release::R202111
+        | Release::R202205
+        | Release::R202305
+        | Release::R202311
+        | Release::R202405
+        | Release::R202411
+        | Release::R202505
+        | Release::R202511
+        | Release::R202605 => "ACL rules of this release of SONiC have no policers",
     }
 }
