@@ -185,6 +185,20 @@ impl InterfacePattern {
     }
 }
 
+impl InterfacePattern {
+    /// The interfaces, but for `lo`, that are in both; `None` when there can be none.
+    pub fn intersection(&self, other: &Self) -> Option<Self> {
+        let covers = |(beginning, is_open): (&str, bool), (name, _): (&str, bool)| {
+            is_open && name.starts_with(beginning)
+        };
+        match (self.split(), other.split()) {
+            (own, theirs) if own == theirs || covers(theirs, own) => Some(self.clone()),
+            (own, theirs) if covers(own, theirs) => Some(other.clone()),
+            (_, _) => None,
+        }
+    }
+}
+
 /// How sampled packets reach a collector.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Sample {

@@ -85,6 +85,51 @@ fn what_finds_no_room_is_pending_with_the_reason() {
 }
 
 #[test]
+fn interface_sets_cost_entries_for_each_interface() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = |name: &str| directory.path().join(name);
+    let configuration = "[bgp]\nlocal_as = 65140\nrouter_id = \"192.0.2.2\"\n\
+         [dataplane]\ninterfaces = [\"swp*\"]\n\
+         [[interface_set]]\ngroup = \"65001:7\"\ninterfaces = [\"swp1\", \"swp2\", \"bond3\"]\n\
+         [[interface_set]]\ngroup = \"65001:8\"\ninterfaces = [\"eth0\"]\n";
+    std::fs::write(path("flowacl.toml"), configuration).unwrap();
+    let flow = |host: u8, group: &str| {
+        format!(
+            "flow route {{ match {{ destination 203.0.113.{host}/32; }} \
+             scope {{ interface-set transitive:input:{group}; }} then {{ discard; }} }}\n"
+        )
+    };
+    std::fs::write(path("flows"), flow(1, "65001:7") + &flow(2, "65001:8")).unwrap();
+    let config = path("flowacl.toml");
+    let of_backend = |backend: &str, profile: &str| {
+        let common = ["--config", config.to_str().unwrap(), "--backend", backend];
+        let arguments = [&common[..], &["--profile", profile]].concat();
+        plan(&arguments, &path("flows"))
+    };
+    let text = of_backend("cumulus", "spectrum2");
+    for expected in [
+        "-t mangle -A PREROUTING -i swp1 -d 203.0.113.1/32 -j DROP\n\
+         -t mangle -A PREROUTING -i swp2 -d 203.0.113.1/32 -j DROP\n",
+        "# Entries for IPv4: 2 of 12500;",
+        "interface-set: eth0: is not an interface of the switch's hardware",
+    ] {
+        assert!(text.contains(expected), "{expected}\n{text}");
+    }
+    let flow = text
+        .lines()
+        .find(|line| line.starts_with("installed"))
+        .unwrap();
+    assert!(
+        flow.trim_end().ends_with(" 3"),
+        "for each of its interfaces: {flow}"
+    );
+    assert!(!text.contains("-i bond3"), "it is not filtered\n{text}");
+    let text = of_backend("sonic", "202411");
+    let reason = "interface-set: an entry holds for all interfaces of its table";
+    assert_eq!(text.matches(reason).count(), 2, "{text}");
+}
+
+#[test]
 fn a_profile_belongs_to_a_switch() {
     let rows = [
         (&["--backend", "cumulus"][..], "wants a --profile"),

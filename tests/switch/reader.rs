@@ -65,9 +65,16 @@ impl Policy {
         while let Some(option) = words.next() {
             let mut value = || words.next().unwrap();
             holds &= match option {
-                "-t" | "-A" | "-i" | "-m" => {
+                "-t" | "-A" | "-m" => {
                     value();
                     true
+                }
+                "-i" => {
+                    let (wanted, known) = (value(), packet.interface.as_deref());
+                    known.is_none_or(|name| match wanted.strip_suffix('+') {
+                        Some(beginning) => name.starts_with(beginning),
+                        None => name == wanted,
+                    })
                 }
                 "-s" => self.is_in(value(), packet.source),
                 "-d" => self.is_in(value(), packet.destination),

@@ -5,7 +5,6 @@ use std::net::{Ipv4Addr, Ipv6Addr};
 
 use super::Release;
 use super::policer::Policer;
-use crate::desired::InterfacePattern;
 use crate::rule::{AddressPattern, Family};
 use crate::tcam::{Cube, Entry, Ports};
 
@@ -221,23 +220,6 @@ fn flag_names(flags: u16) -> String {
     match names.as_slice() {
         [] => "NONE".into(),
         names => names.join(","),
-    }
-}
-
-/// An interface pattern as the tool has it; fails for what is not in hardware, or no wildcard that it knows.
-///
-/// `*` is all front panel ports.
-pub fn interface(pattern: &InterfacePattern) -> Result<String, String> {
-    match pattern.split() {
-        ("" | "swp", true) => Ok("swp+".into()),
-        ("bond", true) => Ok("bond+".into()),
-        (name, true) => Err(format!(
-            "{name}*: of all wildcards the switch knows swp* and bond*"
-        )),
-        (name, false) if name.starts_with("eth") || matches!(name, "lo" | "mgmt") => Err(format!(
-            "{name}: is not an interface of the switch's hardware"
-        )),
-        (name, false) => Ok(name.into()),
     }
 }
 

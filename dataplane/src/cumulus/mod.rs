@@ -1,6 +1,6 @@
 //! Cumulus Linux: rules as a policy file that `cl-acltool` programs into the switch.
 //!
-//! In the order of the data flow: [`policer`] says rates in the tool's units; [`mod@line`] writes one entry as a line of
+//! In the order of the data flow: [`policer`] says rates in the tool's units; [`interfaces`] says where packets come in; [`mod@line`] writes one entry as a line of
 //! the file; [`plan`] gives each rule its lines, within the room that the hardware has; [`mod@file`] makes a file of the
 //! plan, and reads what an earlier process needs to be remembered of; [`output`] understands what the tool prints. They
 //! are pure. [`tool`] runs it, [`disk`] replaces the file, and [`Cumulus`] is the [`Backend`](crate::backend::Backend).
@@ -10,6 +10,7 @@
 //! of the same packets.
 
 pub mod file;
+mod interfaces;
 mod line;
 pub mod output;
 mod plan;
@@ -27,7 +28,8 @@ use std::time::Duration;
 
 #[cfg(feature = "os")]
 pub use backend::Cumulus;
-pub use line::{Line, Multiport, Target, interface};
+pub use interfaces::interface;
+pub use line::{Line, Multiport, Target};
 pub use plan::{Capabilities, Plan, PlannedRule, Refusal};
 pub use policer::Policer;
 

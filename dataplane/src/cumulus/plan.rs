@@ -3,7 +3,8 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use super::line::{Line, Target, interface, join};
+use super::interfaces::{self, filtered};
+use super::line::{Line, Target, join};
 use super::policer::Policer;
 use super::{Options, Release};
 use crate::backend::{Capability, Unsupported};
@@ -75,11 +76,7 @@ impl Plan {
         rules: &[Arc<Rule>],
         is_installed: impl Fn(RuleId) -> bool,
     ) -> Result<Self, String> {
-        let interfaces: Vec<String> = settings
-            .interfaces
-            .iter()
-            .map(interface)
-            .collect::<Result<_, _>>()?;
+        let interfaces = filtered(&settings.interfaces)?;
         let mut plan = Self {
             guards: Vec::new(),
             rules: Vec::new(),
@@ -104,7 +101,7 @@ impl Plan {
                 plan.refused.push((rule.id, refusal));
                 continue;
             }
-            match plan.place(options, &interfaces, rule) {
+            match plan.place(options, settings, rule) {
                 Ok(lines) => plan.rules.push(PlannedRule {
                     rule: rule.clone(),
                     lines,
@@ -164,12 +161,17 @@ impl Plan {
     fn place(
         &mut self,
         options: &Options,
-        interfaces: &[String],
+        settings: &Settings,
         rule: &Rule,
     ) -> Result<Vec<Line>, Refusal> {
         let unsupported = |why: Unsupported| Refusal::Unsupported(why.0);
         let targets = targets(&rule.action, options).map_err(unsupported)?;
         let entries = entries(rule, options).map_err(unsupported)?;
+        let interfaces = interfaces::of_rule(&settings.interfaces, &rule.matches)
+            .map_err(|why| Refusal::Unsupported(format!("interface-set: {why}")))?;
+        if interfaces.is_empty() {
+            return Ok(Vec::new());
+        }
         let polices = targets.iter().any(|it| matches!(it, Target::Police(_)));
         if polices && interfaces.len() > 1 {
             return Err(Refusal::Unsupported(format!(
@@ -178,7 +180,7 @@ impl Plan {
                 interfaces.len()
             )));
         }
-        self.take(options, interfaces, rule.family, entries, |_| {
+        self.take(options, &interfaces, rule.family, entries, |_| {
             targets.clone()
         })
         .map_err(Refusal::NoRoom)
@@ -244,14 +246,29 @@ pub struct Capabilities(pub Options);
 impl Capability for Capabilities {
     fn check(&self, rule: &Rule) -> Result<(), Unsupported> {
         targets(&rule.action, &self.0)?;
-        entries(rule, &self.0).map(drop)
+        entries(rule, &self.0)?;
+        let interfaces = count_interfaces(rule)?;
+        let polices = !rule.action.discard && !rule.action.limits.is_empty();
+        if polices && interfaces > 1 {
+            return Err(Unsupported(format!(
+                "rate-limit: each of the {interfaces} interfaces of the set has a policer of its own, \
+                 which allows several times the rate"
+            )));
+        }
+        Ok(())
     }
 
     fn entries(&self, rule: &Rule) -> Option<usize> {
         let targets = targets(&rule.action, &self.0).ok()?;
         let entries = entries(rule, &self.0).ok()?;
-        Some(entries.len() * targets.len())
+        let interfaces = count_interfaces(rule).ok()?;
+        Some(entries.len() * targets.len() * interfaces)
     }
+}
+
+/// The interfaces of the rule's set, if it has one, each of which has lines of its own.
+fn count_interfaces(rule: &Rule) -> Result<usize, Unsupported> {
+    interfaces::count(&rule.matches).map_err(|why| Unsupported(format!("interface-set: {why}")))
 }
 
 /// The targets that carry out an action, in order: a line for each.
@@ -306,7 +323,7 @@ fn targets(action: &Action, options: &Options) -> Result<Vec<Target>, Unsupporte
 fn entries(rule: &Rule, options: &Options) -> Result<Vec<Entry>, Unsupported> {
     let entries = expand(&rule.matches, rule.family, &options.language())?;
     let polices = !rule.action.discard && !rule.action.limits.is_empty();
-    if polices && entries.len() > 1 && options.profile.police != Police::Shared {
+    if polices && entries.len() > 1 {
         return Err(Unsupported(format!(
             "rate-limit: the match takes {} entries, and each has a policer of its own, which allows several times the rate",
             entries.len()

@@ -347,32 +347,60 @@ fn every_test_has_its_option() {
 }
 
 #[test]
-fn only_ports_of_the_hardware_are_filtered() {
-    let rows = [
-        ("*", Ok("swp+")),
-        ("swp*", Ok("swp+")),
-        ("bond*", Ok("bond+")),
-        ("swp1", Ok("swp1")),
+fn a_rule_of_an_interface_set_has_lines_for_these_interfaces() {
+    let patterns = |names: &[&str]| -> Vec<InterfacePattern> {
+        let pattern = |name: &&str| InterfacePattern::new(name).unwrap();
+        names.iter().map(pattern).collect()
+    };
+    let of_set = |id: u64, names: &[&str], action| {
+        let mut rule = (*rule(id, (80, 80), action)).clone();
+        rule.matches.rare.interfaces = Some(patterns(names).into());
+        Arc::new(rule)
+    };
+    let options = options("spectrum1");
+    let capabilities = Capabilities(options.clone());
+    let settings = Settings {
+        interfaces: patterns(&["swp*", "bond1"]),
+        ..Settings::default()
+    };
+    let lines = |rule: &Arc<Rule>| -> Result<Vec<String>, String> {
+        capabilities.check(rule).map_err(|why| why.0)?;
+        let rules = std::slice::from_ref(rule);
+        let plan = Plan::new(&options, &settings, &[], rules, |_| false).unwrap();
+        assert_eq!(plan.refused, []);
+        assert_eq!(plan.budget.used().ipv4, plan.rules[0].cost());
+        let lines = plan.rules[0].lines.iter();
+        Ok(lines.map(|line| line.text(options.release)).collect())
+    };
+    let line = |interface: &str, target: &str| {
+        format!("-t mangle -A PREROUTING -i {interface} -p tcp --dport 80 -j {target}")
+    };
+    let two = of_set(1, &["swp1", "swp2"], discard());
+    assert_eq!(capabilities.entries(&two), Some(2));
+    let expected = vec![line("swp1", "DROP"), line("swp2", "DROP")];
+    assert_eq!(lines(&two), Ok(expected));
+    // Nothing of it is filtered.
+    assert_eq!(lines(&of_set(1, &["bond7"], discard())), Ok(vec![]));
+    let police = "POLICE --set-mode pkt --set-rate 100 --set-burst 10";
+    let one = of_set(1, &["swp3", "swp3"], limited());
+    assert_eq!(capabilities.entries(&one), Some(2));
+    let expected = vec![line("swp3", police), line("swp3", "ACCEPT")];
+    assert_eq!(lines(&one), Ok(expected));
+    let several = "rate-limit: each of the 2 interfaces of the set has a policer of its own, \
+                   which allows several times the rate";
+    let refused = [
+        (of_set(1, &["swp1", "swp2"], limited()), several),
         (
-            "swp1*",
-            Err("swp1*: of all wildcards the switch knows swp* and bond*"),
+            of_set(1, &["swp1", "eth0"], discard()),
+            "interface-set: eth0: is not an interface of the switch's hardware",
         ),
         (
-            "eth0",
-            Err("eth0: is not an interface of the switch's hardware"),
-        ),
-        (
-            "mgmt",
-            Err("mgmt: is not an interface of the switch's hardware"),
+            of_set(1, &["swp1*"], discard()),
+            "interface-set: swp1*: of all wildcards the switch knows swp* and bond*",
         ),
     ];
-    for (pattern, expected) in rows {
-        let name = interface(&InterfacePattern::new(pattern).unwrap());
-        assert_eq!(
-            name,
-            expected.map(str::to_string).map_err(str::to_string),
-            "{pattern}"
-        );
+    for (rule, reason) in refused {
+        assert_eq!(lines(&rule), Err(reason.to_string()));
     }
 }
 

@@ -29,7 +29,7 @@ const GREATEST_FLOW_LABEL: u32 = 0xf_ffff;
 ///
 /// No entry at all when no packet can match. Fails with the component that the language cannot say, or when there would be
 /// more than [`Language::entries_per_rule`]. Ranges of ports are as wide as they come: what they take is the matter of
-/// [`ports`](super::ports).
+/// [`ports`](super::ports). Where the language has interfaces, it is for the caller to say them.
 pub fn expand(
     matches: &Match,
     family: Family,
@@ -43,7 +43,7 @@ pub fn expand(
     base.source = prefix("source", matches.source)?;
     packet_length(matches, family)?;
     flow_label(matches)?;
-    if matches.rare.interfaces.is_some() {
+    if matches.rare.interfaces.is_some() && !language.interfaces {
         return refuse(
             "interface-set",
             "an entry holds for all interfaces of its table",
