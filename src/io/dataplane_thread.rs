@@ -30,16 +30,18 @@ enum Request {
     Stop(OnStop, oneshot::Sender<Result<(), BackendError>>),
 }
 
-/// What is read of rules in force.
-pub(super) type Readings = (Vec<(RuleId, Counter)>, Vec<(RuleId, String)>);
-
 /// What the engine learns.
 #[derive(Debug)]
 pub(super) enum Reply {
     /// A commit has ended.
     Committed(Result<(), BackendError>),
-    /// Counters of all rules, and which of them cannot do all that they shall, and why.
-    Counters(Result<Readings, BackendError>),
+    /// What is read of rules in force.
+    Counters {
+        /// Counters of all rules.
+        counters: Result<Vec<(RuleId, Counter)>, BackendError>,
+        /// Which of them cannot do all that they shall, and why.
+        impaired: Vec<(RuleId, String)>,
+    },
 }
 
 /// Replies that may wait for the engine: there is at most one commit and one question for counters under way.
@@ -190,9 +192,7 @@ impl Owner {
                 Ok(Request::Counters) => {
                     let counters = self.backend.counters();
                     let impaired = self.backend.impaired();
-                    self.reply(Reply::Counters(
-                        counters.map(|counters| (counters, impaired)),
-                    ));
+                    self.reply(Reply::Counters { counters, impaired });
                 }
                 Ok(Request::Settings(settings)) => {
                     self.settings = Settings {

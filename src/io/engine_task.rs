@@ -282,15 +282,13 @@ impl EngineTask {
     fn reply(&mut self, reply: Reply) {
         match reply {
             Reply::Committed(result) => self.step(Event::Committed(result)),
-            Reply::Counters(result) => {
+            Reply::Counters { counters, impaired } => {
                 self.counters_under_way = false;
-                match result {
-                    Ok((counters, impaired)) => {
-                        self.step(Event::Counters(counters));
-                        self.step(Event::Impaired(impaired));
-                    }
+                match counters {
+                    Ok(counters) => self.step(Event::Counters(counters)),
                     Err(error) => tracing::warn!("cannot read counters: {error}"),
                 }
+                self.step(Event::Impaired(impaired));
                 self.answer();
             }
         }

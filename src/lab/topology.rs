@@ -28,6 +28,14 @@ const CUSTOMER_MAC: MacAddress = [2, 0, 0, 0, 2, 1];
 const FENCE_MAC: MacAddress = [2, 0, 0, 0, 3, 1];
 /// Ethernet address of the victim.
 const VICTIM_MAC: MacAddress = [2, 0, 0, 0, 2, 2];
+/// Ethernet addresses of the router's interfaces to the hardware ahead of it, where there is some.
+const INSIDE_MAC: MacAddress = [2, 0, 0, 0, 5, 1];
+/// See [`INSIDE_MAC`].
+const INSIDE_FENCE_MAC: MacAddress = [2, 0, 0, 0, 6, 1];
+/// The hardware's interface by which a fence goes to the router.
+const FENCE_OUT: &str = "fence-out";
+/// Where a fence comes from, and goes to.
+const FENCE_ADDRESSES: [&str; 2] = ["198.18.0.1", "198.18.0.2"];
 
 /// How long a packet that nothing filters may take.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -51,6 +59,8 @@ pub struct Lab {
     pub attacker: Namespace,
     /// Forwards; rules belong here.
     pub router: Namespace,
+    /// Stands between attacker and router as the hardware of a switch does, and forwards, too; see [`Lab::switched`].
+    pub hardware: Option<Namespace>,
     /// Receives.
     pub victim: Namespace,
     upstream: Tap,
@@ -67,9 +77,35 @@ impl Lab {
     /// The router has the addresses 192.168.255.1/30 and fd00:1::1/64 towards the attacker, 192.168.255.5/30 and
     /// fd00:2::1/64 towards the victim.
     pub fn routed() -> Result<Self, LabError> {
-        let lab = Self::cabled(UPSTREAM_MAC, 1)?;
+        Self::with_addresses(Self::cabled(None, UPSTREAM_MAC, 1)?)
+    }
+
+    /// The same with another router ahead, which stands for the hardware of a switch: packets of the attacker enter it by an
+    /// interface that is called [`UPSTREAM`], too.
+    pub fn switched() -> Result<Self, LabError> {
+        let hardware = Namespace::new("hardware")?;
+        let lab = Self::with_addresses(Self::cabled(Some(hardware), UPSTREAM_MAC, 2)?)?;
+        if let Some(hardware) = &lab.hardware {
+            for (own, gateway, length) in [
+                ("192.168.255.2", "192.168.255.1", 30),
+                ("fd00:1::2", "fd00:1::1", 64),
+            ] {
+                let gateway = address(gateway);
+                link::add_address(hardware, "router", address(own), length)?;
+                link::add_neighbor(hardware, "router", gateway, INSIDE_MAC)?;
+                link::add_default_route(hardware, "router", gateway)?;
+            }
+            // A fence goes a way of its own to the router, too.
+            let [_, to] = FENCE_ADDRESSES.map(address);
+            link::add_address(hardware, FENCE_OUT, address("198.18.0.3"), 24)?;
+            link::add_neighbor(hardware, FENCE_OUT, to, INSIDE_FENCE_MAC)?;
+        }
+        Ok(lab)
+    }
+
+    /// Gives the router its addresses and its way to the victim.
+    fn with_addresses(lab: Self) -> Result<Self, LabError> {
         let router = &lab.router;
-        let address = |text: &str| -> IpAddr { text.parse().expect("a constant address") };
         for (interface, ipv4, ipv6) in [
             (UPSTREAM, "192.168.255.1", "fd00:1::1"),
             (CUSTOMER, "192.168.255.5", "fd00:2::1"),
@@ -86,7 +122,7 @@ impl Lab {
 
     /// A network whose middle is a switch: [`UPSTREAM`] and [`CUSTOMER`] are ports of a bridge.
     pub fn bridged() -> Result<Self, LabError> {
-        let mut lab = Self::cabled(VICTIM_MAC, 0)?;
+        let mut lab = Self::cabled(None, VICTIM_MAC, 0)?;
         link::bridge(&lab.router, BRIDGE, &[UPSTREAM, CUSTOMER, FENCE])?;
         lab.wait_for_the_bridge()?;
         Ok(lab)
@@ -109,7 +145,11 @@ impl Lab {
     }
 
     /// The nodes and the cables between them.
-    fn cabled(next_hop: MacAddress, hops: u8) -> Result<Self, LabError> {
+    fn cabled(
+        hardware: Option<Namespace>,
+        next_hop: MacAddress,
+        hops: u8,
+    ) -> Result<Self, LabError> {
         let attacker = Namespace::new("attacker")?;
         let router = Namespace::new("router")?;
         let victim = Namespace::new("victim")?;
@@ -117,26 +157,29 @@ impl Lab {
             silent.set_sysctl("ipv6/conf/all/disable_ipv6", "1")?;
             silent.set_sysctl("ipv6/conf/default/disable_ipv6", "1")?;
         }
-        for name in ["all", "default"] {
-            for (sysctl, value) in [
-                ("ipv4/conf/NAME/rp_filter", "0"),
-                ("ipv4/conf/NAME/forwarding", "1"),
-                ("ipv6/conf/NAME/forwarding", "1"),
-                ("ipv6/conf/NAME/accept_dad", "0"),
-            ] {
-                router.set_sysctl(&sysctl.replace("NAME", name), value)?;
-            }
+        for forwards in [Some(&router), hardware.as_ref()].into_iter().flatten() {
+            make_router(forwards)?;
         }
         let end = |namespace, interface, mac| End {
             namespace,
             interface,
             mac,
         };
-        link::set_up(&router, "lo")?;
+        let first = hardware.as_ref().unwrap_or(&router);
+        if let Some(hardware) = &hardware {
+            link::connect(
+                end(hardware, "router", [2, 0, 0, 0, 5, 2]),
+                end(&router, UPSTREAM, INSIDE_MAC),
+            )?;
+            link::connect(
+                end(hardware, FENCE_OUT, [2, 0, 0, 0, 6, 2]),
+                end(&router, FENCE, INSIDE_FENCE_MAC),
+            )?;
+        }
         for (a, b) in [
             (
                 end(&attacker, "router", [2, 0, 0, 0, 1, 2]),
-                end(&router, UPSTREAM, UPSTREAM_MAC),
+                end(first, UPSTREAM, UPSTREAM_MAC),
             ),
             (
                 end(&router, CUSTOMER, CUSTOMER_MAC),
@@ -144,7 +187,7 @@ impl Lab {
             ),
             (
                 end(&attacker, FENCE, [2, 0, 0, 0, 3, 2]),
-                end(&router, FENCE, FENCE_MAC),
+                end(first, FENCE, FENCE_MAC),
             ),
         ] {
             link::connect(a, b)?;
@@ -155,6 +198,7 @@ impl Lab {
             customer: Tap::open(&victim, "router")?,
             attacker,
             router,
+            hardware,
             victim,
             next_hop,
             hops,
@@ -283,9 +327,30 @@ impl Lab {
     }
 }
 
+/// A constant address.
+fn address(text: &str) -> IpAddr {
+    text.parse().expect("a constant address")
+}
+
+/// Has a namespace forward everything, wherever it comes from.
+fn make_router(namespace: &Namespace) -> Result<(), LabError> {
+    for name in ["all", "default"] {
+        for (sysctl, value) in [
+            ("ipv4/conf/NAME/rp_filter", "0"),
+            ("ipv4/conf/NAME/forwarding", "1"),
+            ("ipv6/conf/NAME/forwarding", "1"),
+            ("ipv6/conf/NAME/accept_dad", "0"),
+        ] {
+            namespace.set_sysctl(&sysctl.replace("NAME", name), value)?;
+        }
+    }
+    link::set_up(namespace, "lo")
+}
+
 /// The packet that says that all before it have come through.
 fn fence_packet(number: u16) -> Vec<u8> {
-    let header = Header::between("198.18.0.1", "198.18.0.2").identification(number);
+    let [from, to] = FENCE_ADDRESSES;
+    let header = Header::between(from, to).identification(number);
     PacketBuilder::new(header).protocol(253, b"fence").build()
 }
 

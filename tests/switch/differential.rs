@@ -7,6 +7,8 @@ use std::time::{Duration, Instant};
 
 use dataplane::backend::{Backend, BackendError};
 use dataplane::desired::{Changes, InterfacePattern, Settings};
+use dataplane::layered::Layered;
+use dataplane::nft::Nftables;
 use dataplane::packet::Packet;
 use dataplane::rule::{Family, Rule, RuleId};
 use flowacl::engine::bindings::Bindings;
@@ -19,6 +21,7 @@ use rand::rngs::StdRng;
 use rand::seq::IndexedRandom;
 use rand::{Rng, SeedableRng};
 
+use crate::layered::hardware;
 use crate::network::available;
 use crate::populations::Population;
 use crate::reader::{Fate, Policy};
@@ -236,6 +239,57 @@ fn the_kernel_does_what_the_reference_evaluator_says() {
     }
     println!("{rules} rules, {packets} packets, {dropped} dropped");
     assert!(rules > 0 && dropped > 0 && dropped < packets);
+}
+
+#[test]
+fn hardware_and_software_together_are_the_reference_evaluator() {
+    if !has_iptables() {
+        return;
+    }
+    let Some(mut lab) = available(Lab::switched) else {
+        return;
+    };
+    let mut random = StdRng::seed_from_u64(seed());
+    let start = Instant::now();
+    let (mut rules, mut outside, mut packets, mut dropped) = (0, 0, 0, 0);
+    while start.elapsed() < Duration::from_secs(6) {
+        let mut switch = Switch::new("spectrum1", hardware(&lab));
+        // Sometimes there is little room.
+        switch.options.max_ipv4_entries = [None, Some(20)].choose(&mut random).copied().flatten();
+        let settings = Settings {
+            interfaces: vec![InterfacePattern::new(UPSTREAM).unwrap()],
+            ..Settings::default()
+        };
+        let mut backend = Layered::new(Box::new(switch.backend()), Box::new(Nftables::new()));
+        let seed = random.random();
+        let (mut backend, case) = lab.router.run(move || {
+            backend.start(&settings, &[]).unwrap();
+            let mut random = StdRng::seed_from_u64(seed);
+            let size = *[5, 30, 100].choose(&mut random).unwrap();
+            let mut case = Case::new(&mut random, &backend, size);
+            case.install(&mut backend);
+            (backend, case)
+        });
+        outside += backend.impaired().len();
+        let sent = case.packets(&mut random, 400);
+        for (octets, passed) in sent.iter().zip(lab.pass(&sent).unwrap()) {
+            let packet = Packet::parse(octets).unwrap();
+            let fate = match passed {
+                Passed::Dropped => Fate::Dropped,
+                Passed::Arrived(octets) => Fate::Passed(Packet::parse(&octets).unwrap().dscp),
+            };
+            let expected = case.fate(&packet);
+            assert_eq!(fate, expected, "{packet:?}\n{}", switch.file().unwrap());
+            packets += 1;
+            dropped += usize::from(fate == Fate::Dropped);
+        }
+        rules += case.rules.len();
+        lab.router.run(move || backend.stop().unwrap());
+    }
+    println!(
+        "{rules} rules, {outside} of them in software only, {packets} packets, {dropped} dropped"
+    );
+    assert!(0 < outside && outside < rules && 0 < dropped && dropped < packets);
 }
 
 /// A packet of UDP to a host and port, with `octets` of data.

@@ -1,6 +1,9 @@
 //! The Cumulus backend against a strict stand-in for `cl-acltool`, which checks files as its documentation says, and against the
 //! kernel that the stand-in programs with the same files.
 
+#[allow(dead_code, reason = "the tests of faults use the rest")]
+#[path = "../faults/controller.rs"]
+mod controller;
 #[allow(dead_code, reason = "the differential test uses the rest")]
 #[path = "../differential/kinds.rs"]
 mod kinds;
@@ -26,6 +29,8 @@ mod traffic;
 mod differential;
 mod faults;
 mod grammar;
+mod interfaces;
+mod layered;
 mod reader;
 mod room;
 mod scene;

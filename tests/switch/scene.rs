@@ -24,8 +24,8 @@ pub struct Switch {
 
 impl Switch {
     /// A switch with this hardware, and room for as many entries as its profile says. `kernel`: its rules go to the kernel of the
-    /// network namespace, too.
-    pub fn new(profile: &str, kernel: bool) -> Self {
+    /// network namespace, too, or of the namespace with this file.
+    pub fn new(profile: &str, kernel: impl Into<Value>) -> Self {
         let directory = tempfile::tempdir().unwrap();
         let at = |name: &str| directory.path().join(name);
         fs::create_dir(at("policy.d")).unwrap();
@@ -53,7 +53,7 @@ impl Switch {
             "ipv4": room.ipv4,
             "ipv6": room.ipv6,
             "range_checkers": switch.options.profile.range_checkers,
-            "kernel": kernel,
+            "kernel": kernel.into(),
         }));
         switch
     }

@@ -38,6 +38,10 @@ pub struct Layered {
     outside: BTreeMap<RuleId, String>,
     withheld: Withheld,
     tally: Tally,
+    /// What the hardware counted when it was last read, and why it could not be read since.
+    last_read: Vec<(RuleId, Counter)>,
+    /// See `last_read`.
+    unread: Option<String>,
     /// Why the software is not what it shall be beside the hardware.
     astray: Option<String>,
 }
@@ -60,6 +64,8 @@ impl Layered {
             outside: BTreeMap::new(),
             withheld: Withheld::default(),
             tally: Tally::default(),
+            last_read: Vec::new(),
+            unread: None,
             astray: None,
         }
     }
@@ -128,7 +134,6 @@ impl Layered {
 
     /// The rules that are in force and change their place.
     fn moving(&self, rules: &Rules, division: &Division) -> Vec<RuleId> {
-        let ids = |rules: &Rules| -> BTreeSet<RuleId> { rules.values().map(|it| it.id).collect() };
         let (before, after) = (ids(&self.offloaded), ids(&division.offloaded));
         let known = ids(&self.rules);
         let stays = rules
@@ -145,8 +150,8 @@ impl Layered {
         self.rules = rules;
         self.outside = division.outside;
         self.withheld.retain(&self.rules);
-        let ids: BTreeSet<RuleId> = self.rules.values().map(|rule| rule.id).collect();
-        self.tally.retain(|id| ids.contains(&id));
+        let there = ids(&self.rules);
+        self.tally.retain(|id| there.contains(&id));
         // Where this fails packets are limited twice, and it is tried again.
         let _ = self.align();
     }
@@ -206,16 +211,28 @@ impl Layered {
         let _ = self.align();
     }
 
-    /// What the counters read, each of the rule's place.
+    /// What the counters read, each of the rule's place. Those of hardware that does not answer are as they were.
     fn readings(&mut self) -> Result<BTreeMap<RuleId, Counter>, BackendError> {
         let mut readings: BTreeMap<_, _> = self.software.counters()?.into_iter().collect();
-        for (id, counter) in self.hardware.counters()? {
-            if let Some(reading) = readings.get_mut(&id) {
-                *reading = counter;
-            }
+        match self.hardware.counters() {
+            Ok(counters) => (self.last_read, self.unread) = (counters, None),
+            Err(error) => self.unread = Some(error.to_string()),
+        }
+        let offloaded = ids(&self.offloaded);
+        for (id, counter) in self
+            .last_read
+            .iter()
+            .filter(|(id, _)| offloaded.contains(id))
+        {
+            readings.insert(*id, *counter);
         }
         Ok(readings)
     }
+}
+
+/// The ids of rules.
+fn ids(rules: &Rules) -> BTreeSet<RuleId> {
+    rules.values().map(|rule| rule.id).collect()
 }
 
 /// What either can express.
@@ -271,6 +288,7 @@ impl Backend for Layered {
         (self.held, self.rules) = (rules.clone(), rules);
         (self.offloaded, self.outside) = (Rules::new(), BTreeMap::new());
         (self.withheld, self.tally) = (Withheld::default(), Tally::default());
+        (self.last_read, self.unread) = (Vec::new(), None);
         loop {
             let division = self.divide(&self.rules, self.withheld.budget());
             let offloaded: Vec<Arc<Rule>> = division.offloaded.values().cloned().collect();
@@ -376,6 +394,9 @@ impl Backend for Layered {
         let mut warnings = [self.hardware.warnings(), self.software.warnings()].concat();
         warnings.extend(self.withheld.trouble().map(|reason| {
             format!("rules wait for the hardware, which has failed and is asked again: {reason}")
+        }));
+        warnings.extend(self.unread.as_ref().map(|reason| {
+            format!("counters of the hardware are as they were when it last answered: {reason}")
         }));
         warnings.extend(self.astray.as_ref().map(|reason| {
             let software = self.software.name();

@@ -1,7 +1,8 @@
 //! Rules that are not offered to the hardware, although it may be able to say them: it has refused them, or failed. Pure.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
+use super::ids;
 use crate::backend::BackendError;
 use crate::desired::Rules;
 use crate::rule::RuleId;
@@ -137,9 +138,4 @@ impl Withheld {
             self.refused.retain(|id, _| there.contains(id));
         }
     }
-}
-
-/// The ids of rules.
-fn ids(rules: &Rules) -> BTreeSet<RuleId> {
-    rules.values().map(|rule| rule.id).collect()
 }
