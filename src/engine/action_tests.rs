@@ -4,8 +4,9 @@ use dataplane::desired::InterfacePattern;
 use dataplane::rule::{Route, RoutingInstance, Rule};
 
 use super::bindings::Bindings;
+use super::explain::Explanation;
 use super::policy::ImportPolicy;
-use super::status::RouteState;
+use super::status::{RouteState, RuleStatus};
 use super::tests::{Bench, address, port};
 use super::*;
 use crate::flowspec::action::RouteTarget;
@@ -391,20 +392,58 @@ fn several_actions_of_a_kind_are_resolved_and_shown() {
         ("a negative rate", &["8006 0000 c2c80000"], "discard", ""),
     ];
     for (name, communities, taken, notes) in rows {
-        let mut bench = Bench::new();
-        bench
-            .engine
-            .step(bench.now, Event::BindingsChanged(bindings.clone()));
-        bench.up(1, ImportPolicy::default());
-        let (peer, update) = (address(1), update(communities, ""));
-        bench.engine.step(bench.now, Event::Update { peer, update });
-        while bench.commit(Ok(())).is_some() {}
-        let status = bench.engine.rules(bench.now).remove(0);
-        assert_eq!(status.state, RouteState::Installed, "{name}");
+        let (status, explanation) = explained(&bindings, communities);
         assert_eq!(status.notes.join(", "), *notes, "{name}");
-        let packet = "udp 198.51.100.7:123 > 203.0.113.5:80";
-        let packet = dataplane::packet::Packet::from_text(packet).unwrap();
-        let explanation = bench.engine.explain(&packet);
         assert_eq!(explanation.taken.join(", "), *taken, "{name}");
+    }
+}
+
+/// Announces a route and installs it; gives back what is said of it, and of a packet that it matches.
+fn explained(bindings: &Bindings, communities: &[&str]) -> (RuleStatus, Explanation) {
+    let mut bench = Bench::new();
+    bench
+        .engine
+        .step(bench.now, Event::BindingsChanged(bindings.clone()));
+    bench.up(1, ImportPolicy::default());
+    let (peer, update) = (address(1), update(communities, ""));
+    bench.engine.step(bench.now, Event::Update { peer, update });
+    while bench.commit(Ok(())).is_some() {}
+    let status = bench.engine.rules(bench.now).remove(0);
+    assert_eq!(status.state, RouteState::Installed, "{communities:?}");
+    let packet = "udp 198.51.100.7:123 > 203.0.113.5:80";
+    let packet = dataplane::packet::Packet::from_text(packet).unwrap();
+    (status, bench.engine.explain(&packet))
+}
+
+#[test]
+fn explanations_say_where_packets_go() {
+    let target = |text: &str| text.parse::<RouteTarget>().unwrap();
+    let bindings = Bindings::new([
+        (target("65001:100"), RoutingInstance::Vrf("scrub".into())),
+        (target("65001:101"), RoutingInstance::Table(101)),
+    ]);
+    const TO_VRF: &str = "8008 fde9 00000064";
+    const TO_ADDRESS: &str = "010c c0000209 0000";
+    const COPY: &str = "010c c000020a 0001";
+    const DECIDES: &str = "decides: no later rule is looked at";
+    let rows: &[(&[&str], &str)] = &[
+        (&[], ""),
+        (&[TO_VRF], "sends the packet to VRF scrub; "),
+        (&["8008 fde9 00000065"], "sends the packet to table 101; "),
+        (&[TO_ADDRESS], "sends the packet to next hop 192.0.2.9; "),
+        (
+            &[TO_ADDRESS, TO_VRF],
+            "sends the packet to next hop 192.0.2.9 in VRF scrub; ",
+        ),
+        (&[COPY], "sends a copy to 192.0.2.10; "),
+        (
+            &[COPY, TO_VRF],
+            "sends the packet to VRF scrub; sends a copy to 192.0.2.10; ",
+        ),
+    ];
+    for (communities, then) in rows {
+        let (_, explanation) = explained(&bindings, communities);
+        let expected = format!("{then}{DECIDES}");
+        assert_eq!(explanation.matched[0].then, expected, "{communities:?}");
     }
 }

@@ -105,11 +105,16 @@ fn explain(rules: &[(&Nlri, &Path)], packet: &Packet, bindings: &Bindings) -> Ex
             neighbor: path.route.peer.address,
             actions: actions.describe(),
             then: {
-                let redirects = verdict.redirected_by == Some(*position);
-                let copies = verdict.copied_by == Some(*position);
-                let redirect = redirects.then_some("sends the packet elsewhere");
-                let copy = copies.then_some("sends a copy elsewhere");
-                let words: Vec<&str> = redirect.into_iter().chain(copy).chain([then]).collect();
+                // An installed rule leads somewhere.
+                let route = bindings.route(actions, packet.family).ok().flatten();
+                let route = route.filter(|_| verdict.redirected_by == Some(*position));
+                let redirect = route.map(|route| format!("sends the packet to {route}"));
+                let copy = actions
+                    .copy_to
+                    .filter(|_| verdict.copied_by == Some(*position));
+                let copy = copy.map(|address| format!("sends a copy to {address}"));
+                let then = Some(then.to_owned());
+                let words: Vec<String> = [redirect, copy, then].into_iter().flatten().collect();
                 words.join("; ")
             },
         }

@@ -149,7 +149,10 @@ fn redirects_outlive_a_daemon_and_leave_nothing() {
         .arg(bench.router.socket())
         .output();
     let explained = String::from_utf8(explained.unwrap().stdout).unwrap();
-    for words in ["redirect-to-ip 10.9.1.2", "sends the packet elsewhere"] {
+    for words in [
+        "redirect-to-ip 10.9.1.2",
+        "sends the packet to next hop 10.9.1.2; decides",
+    ] {
         assert!(explained.contains(words), "{explained}");
     }
 
