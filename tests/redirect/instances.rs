@@ -114,6 +114,31 @@ fn a_next_hop_is_looked_for_in_the_table_of_the_route_target() {
     }
 }
 
+#[test]
+fn both_the_table_and_the_next_hop_take_a_value_of_the_mark() {
+    let Some(mut scene) = Scene::new(Unreachable::Pass) else {
+        return;
+    };
+    scene.kernel.stop().unwrap();
+    let mut narrow = settings(Unreachable::Pass);
+    narrow.redirect.mark = 0x0001_0000;
+    scene.kernel = start(&scene.lab, narrow, Vec::new()).unwrap();
+    let both = [(
+        "destination 203.0.113.6/32;",
+        "redirect 198.51.100.7; redirect 70000:101;",
+    )];
+    let error = scene.install(&rules(1, &both)).unwrap_err().to_string();
+    assert_eq!(
+        error,
+        "redirect to next hop 198.51.100.7 in table 101: all 1 values of redirect_mark are in use"
+    );
+    assert_eq!(scene.entries(), [""; 0], "nothing of it remains");
+    let table = [("destination 203.0.113.6/32;", "redirect 70000:101;")];
+    scene.install(&rules(1, &table)).unwrap();
+    let packet = "udp 192.0.2.1:9 > 203.0.113.6:53 len 100";
+    assert_eq!(scene.send(packet, true), Fate::Scrubber(2, 0));
+}
+
 /// Lines in an order that does not depend on when they were added.
 fn sorted(mut lines: Vec<String>) -> Vec<String> {
     lines.sort();

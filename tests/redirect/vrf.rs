@@ -70,6 +70,7 @@ fn packets_are_routed_in_a_vrf() {
         assert_eq!(scene.kernel.impaired().len(), 2);
     }
     next_hops_are_those_of_the_vrf(&mut scene);
+    packets_that_come_in_by_a_vrf_leave_it(&mut scene);
     scene.install(&[]).unwrap();
     assert_eq!(scene.entries(), [""; 0]);
 }
@@ -109,22 +110,62 @@ fn next_hops_are_those_of_the_vrf(scene: &mut Scene) {
     ] {
         ip(&scene.lab.router, &format!("route add {route} vrf scrub"));
     }
-    eventually("packets to next hops in the VRF", || {
+    wait_for_hosts(scene, "packets to next hops in the VRF");
+    assert_eq!(scene.kernel.impaired(), []);
+}
+
+/// Waits until packets to host 5 go to the first scrubber, those to 6 to the second, and those to 7 to the victim.
+fn wait_for_hosts(scene: &mut Scene, what: &str) {
+    let fates = [Fate::Scrubber(1, 0), Fate::Scrubber(2, 0), Fate::Victim(0)];
+    eventually(what, || {
         scene.kernel.audit().unwrap();
-        for (host, scrubber) in [(5, 1), (6, 2)] {
+        for (host, fate) in (5..).zip(fates) {
             for packet in [
                 format!("udp 192.0.2.1:9 > 203.0.113.{host}:53 len 100"),
                 format!("udp [2001:db8::1]:9 > [2001:db8::{host}]:53 len 100"),
             ] {
                 let found = scene.send(&packet, true);
-                if found != Fate::Scrubber(scrubber, 0) {
+                if found != fate {
                     return Err(format!("{packet}: {found:?}"));
                 }
             }
         }
         Ok(())
     });
-    assert_eq!(scene.kernel.impaired(), []);
+}
+
+/// The attacker and the victim are in a VRF, whose packets go through prerouting twice: they are redirected as others are,
+/// and counted once.
+fn packets_that_come_in_by_a_vrf_leave_it(scene: &mut Scene) {
+    let router = &scene.lab.router;
+    ip(router, "link add inner type vrf table 2000");
+    ip(router, "link set inner up");
+    for link in ["upstream", "fence", "customer"] {
+        ip(router, &format!("link set {link} master inner"));
+    }
+    // They lose with the move what is not an IPv4 address.
+    ip(router, "addr replace fd00:1::1/64 dev upstream nodad");
+    ip(router, "addr replace fd00:2::1/64 dev customer nodad");
+    for gateway in ["192.168.255.6", "fd00:2::2"] {
+        let neighbor = format!("neigh replace {gateway} lladdr 02:00:00:00:02:02 dev customer");
+        ip(router, &neighbor);
+        let default = format!("route replace default via {gateway} dev customer vrf inner");
+        ip(router, &default);
+    }
+    wait_for_hosts(scene, "packets of another VRF");
+    let packets = |scene: &mut Scene| {
+        let counters = scene.kernel.counters().unwrap();
+        let mut counters: Vec<_> = counters
+            .into_iter()
+            .map(|(rule, counter)| (rule, counter.packets))
+            .collect();
+        counters.sort();
+        counters
+    };
+    let before = packets(scene);
+    wait_for_hosts(scene, "once more");
+    let once = before.into_iter().map(|(rule, count)| (rule, count + 1));
+    assert_eq!(packets(scene), once.collect::<Vec<_>>());
 }
 
 #[test]
