@@ -1,8 +1,8 @@
 //! NLRI and Flow Specifications as text.
 
 use dataplane::rule::{Route, RuleId};
-use flowacl::engine::lower::lower;
 use flowacl::engine::bindings::Bindings;
+use flowacl::engine::lower::lower;
 use flowacl::flowspec::action::TrafficFilteringActions;
 use flowacl::flowspec::precedence::precedence_key;
 use flowacl::flowspec::text::{format_flow, parse_flows};

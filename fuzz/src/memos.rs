@@ -7,9 +7,9 @@ use dataplane::backend::{Backend, Recovered};
 use dataplane::rule::{Background, RuleId};
 use dataplane::sim::Sim;
 use flowacl::engine::Engine;
-use flowacl::engine::memo::{self, Memo, Route};
+use flowacl::engine::memo::{self, Memo};
 use flowacl::engine::policy::{ImportPolicy, LocalSpeaker};
-use flowacl::rib::{Freshness, Path};
+use flowacl::rib::Route;
 
 use crate::flows::{check_flow, check_reason};
 
@@ -26,16 +26,14 @@ pub fn memo(octets: &[u8]) {
 
 /// What is written of a memo says the same.
 fn check_written(memo: &Memo) {
-    let path = Path {
-        peer: Arc::new(memo.peer),
+    let route = Route {
+        nlri: memo.nlri.clone(),
         id: memo.id,
+        peer: Arc::new(memo.peer),
         attributes: Arc::new(memo.attributes.clone()),
         actions: Arc::new(memo.actions.clone()),
-        rejected: None,
-        freshness: Freshness::Stale,
-        since: Instant::now(),
     };
-    let written = Route::new(&memo.nlri, &path).memo();
+    let written = route.memo();
     let again = memo::decode(&written).unwrap_or_else(|error| panic!("{error}: {memo:?}"));
     assert_eq!(
         (&again.nlri, again.id, &again.peer),

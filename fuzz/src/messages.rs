@@ -44,7 +44,11 @@ pub fn update(octets: &[u8]) {
         four_octet_as: choice & 1 != 0,
         ibgp: choice & 2 != 0,
         families: FlowFamily::ALL.to_vec(),
-        unicast: if choice & 4 != 0 { UnicastFamily::ALL.to_vec() } else { Vec::new() },
+        unicast: if choice & 4 != 0 {
+            UnicastFamily::ALL.to_vec()
+        } else {
+            Vec::new()
+        },
     };
     let update = match decode(body, &context) {
         Ok(update) => update,
