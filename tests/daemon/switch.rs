@@ -79,3 +79,54 @@ fn rules_are_in_hardware_and_go_with_the_daemon() {
     assert_eq!(daemon.program.stop(), Some(0));
     assert_eq!((switch.file(), switch.hardware()), (None, vec![]));
 }
+
+#[test]
+fn what_arrives_during_a_run_of_the_tool_is_one_more_run() {
+    if !has_python() {
+        return;
+    }
+    let switch = Switch::new("spectrum1", false);
+    let daemon = start(&switch);
+    let port = |port: u16| {
+        format!(
+            "flow route {{ match {{ protocol tcp; destination-port ={port}; }} then {{ discard; }} }}"
+        )
+    };
+    let before = switch.installations();
+    switch.set_fault("slow 2");
+    let _first = daemon.announce("127.0.0.2", &[&port(1)]);
+    eventually("a run has begun", || {
+        match switch.installations() - before {
+            0 => Err(daemon.log()),
+            _ => Ok(()),
+        }
+    });
+    let announce = |n: u16| {
+        let flows = [port(10 * n), port(10 * n + 1), port(10 * n + 2)];
+        let flows: Vec<&str> = flows.iter().map(String::as_str).collect();
+        daemon.announce(&format!("127.0.0.{n}"), &flows)
+    };
+    let _others: Vec<Program> = (3..8).map(announce).collect();
+    // Sessions do not wait for the tool.
+    eventually("the others have said all", || match daemon.rules().len() {
+        16 => Ok(()),
+        rules => Err(format!("{rules} rules\n{}", daemon.log())),
+    });
+    assert_eq!(
+        switch.installations(),
+        before + 1,
+        "the first run is not over"
+    );
+    switch.repair();
+    eventually("all are installed", || {
+        let rules = daemon.rules();
+        match rules.iter().all(|(.., state)| state == "installed") {
+            true => Ok(()),
+            false => Err(format!("{rules:?}\n{}", daemon.log())),
+        }
+    });
+    assert_eq!(switch.installations(), before + 2, "{}", daemon.log());
+    let lines = switch.hardware();
+    let rules = lines.iter().filter(|line| line.ends_with("DROP"));
+    assert_eq!(rules.count(), 16, "{lines:?}");
+}

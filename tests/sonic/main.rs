@@ -9,6 +9,7 @@ mod daemon;
 mod facts;
 mod faults;
 mod flows;
+mod layered;
 mod orchagent;
 mod scene;
 mod server;
