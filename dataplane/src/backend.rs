@@ -18,6 +18,14 @@ pub struct Counter {
     pub bytes: u64,
 }
 
+impl Counter {
+    /// Adds what another one has counted.
+    pub fn add(&mut self, other: Counter) {
+        self.packets = self.packets.saturating_add(other.packets);
+        self.bytes = self.bytes.saturating_add(other.bytes);
+    }
+}
+
 /// A rule that a backend cannot express exactly, and why, in the operator's words.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{0}")]

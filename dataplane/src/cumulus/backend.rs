@@ -227,7 +227,11 @@ impl Cumulus {
             Err(refused) => refused,
         };
         let reason = refused.reason().to_string();
-        match (self.apply(last_good, None), refused) {
+        let restored = self.apply(last_good, None);
+        if let (Ok(_), Some(running)) = (&restored, &mut self.running) {
+            running.doubt = None;
+        }
+        match (restored, refused) {
             (Ok(_), Refused::By(failure)) => Err(self.blame(plan, failure)),
             (Ok(_), Refused::Unavailable(reason)) => Err(BackendError::Unavailable(reason)),
             // What was in force before is refused, too: the new rules are not to blame.

@@ -211,20 +211,27 @@ impl Layered {
         let _ = self.align();
     }
 
-    /// What the counters read, each of the rule's place. Those of hardware that does not answer are as they were.
+    /// What the counters of both read together. Those of hardware that does not answer are as they were.
     fn readings(&mut self) -> Result<BTreeMap<RuleId, Counter>, BackendError> {
         let mut readings: BTreeMap<_, _> = self.software.counters()?.into_iter().collect();
         match self.hardware.counters() {
             Ok(counters) => (self.last_read, self.unread) = (counters, None),
             Err(error) => self.unread = Some(error.to_string()),
         }
-        let offloaded = ids(&self.offloaded);
-        for (id, counter) in self
-            .last_read
-            .iter()
-            .filter(|(id, _)| offloaded.contains(id))
-        {
-            readings.insert(*id, *counter);
+        let discards: BTreeMap<RuleId, bool> = self
+            .offloaded
+            .values()
+            .map(|rule| (rule.id, rule.action.discard))
+            .collect();
+        for (id, counter) in &self.last_read {
+            let reading = readings.entry(*id);
+            match discards.get(id) {
+                // What the software has dropped never met the hardware, as before that had the rule.
+                Some(true) => reading.or_default().add(*counter),
+                // What has passed the hardware the software has counted, too.
+                Some(false) => *reading.or_default() = *counter,
+                None => {}
+            }
         }
         Ok(readings)
     }

@@ -26,14 +26,12 @@ impl Tally {
         };
         // A counter that fell has begun anew.
         let since = |reading: u64, start: u64| reading.checked_sub(start).unwrap_or(reading);
-        Counter {
-            packets: total
-                .packets
-                .saturating_add(since(reading.packets, start.packets)),
-            bytes: total
-                .bytes
-                .saturating_add(since(reading.bytes, start.bytes)),
-        }
+        let mut total = *total;
+        total.add(Counter {
+            packets: since(reading.packets, start.packets),
+            bytes: since(reading.bytes, start.bytes),
+        });
+        total
     }
 
     /// A rule is counted at another place from now on, where the counter reads `start`.

@@ -22,6 +22,8 @@ struct Small {
     faults: VecDeque<Option<BackendError>>,
     /// A rule with which every commit fails, without a word of it.
     poison: Option<RuleId>,
+    /// A rule that does not go with other settings.
+    settled: Option<RuleId>,
     /// Commits that were tried.
     commits: usize,
 }
@@ -34,6 +36,7 @@ impl Shared {
             rules: Rules::new(),
             faults: VecDeque::new(),
             poison: None,
+            settled: None,
             commits: 0,
         })))
     }
@@ -113,7 +116,12 @@ impl Backend for Shared {
         })
     }
     fn reconfigure(&mut self, settings: &Settings, links: &[Link]) -> Result<(), BackendError> {
-        self.0.lock().unwrap().sim.reconfigure(settings, links)
+        let mut small = self.0.lock().unwrap();
+        let settled = small.rules.values().map(|rule| rule.id);
+        if let Some(rule) = settled.into_iter().find(|id| Some(*id) == small.settled) {
+            return Err(BackendError::NoRoom(vec![(rule, "full".into())]));
+        }
+        small.sim.reconfigure(settings, links)
     }
     fn commit(&mut self, changes: &Changes) -> Result<(), BackendError> {
         let mut small = self.0.lock().unwrap();
@@ -403,6 +411,51 @@ fn halves_that_disagree_are_noticed_and_put_right() {
 }
 
 #[test]
+fn what_does_not_go_with_other_settings_leaves_the_hardware() {
+    let (mut layered, hardware, software) = started(100);
+    put(&mut layered, &one_port_each(1..=3));
+    hardware.0.lock().unwrap().settled = Some(RuleId(2));
+    layered.reconfigure(&Settings::default(), &[]).unwrap();
+    assert_eq!(
+        (hardware.ids(), software.ids()),
+        (vec![1, 3], vec![1, 2, 3])
+    );
+    let reason = "only where packets reach the software, not in the hardware: full";
+    assert_eq!(layered.impaired(), [(RuleId(2), reason.to_string())]);
+}
+
+#[test]
+fn rules_of_an_earlier_process_are_taken_over_by_whatever_takes_them() {
+    let resume = |room, faults: Vec<Option<BackendError>>| {
+        let (hardware, software) = (Shared::new(room), Shared::new(usize::MAX));
+        hardware.fail(faults);
+        let mut layered = Layered::new(Box::new(hardware.clone()), Box::new(software.clone()));
+        let result = layered.resume(&Settings::default(), &[], &one_port_each(1..=4));
+        (layered, hardware, software, result)
+    };
+    let (_, hardware, software, result) = resume(2, vec![]);
+    result.unwrap();
+    assert_eq!(
+        (hardware.ids(), software.ids()),
+        (vec![1, 2], vec![1, 2, 3, 4])
+    );
+    // Without an answer at first, and then with none at all.
+    let (mut layered, hardware, software, result) = resume(9, vec![Some(unavailable("busy"))]);
+    result.unwrap();
+    assert_eq!((hardware.ids(), software.ids()), (vec![], vec![1, 2, 3, 4]));
+    (0..2).for_each(|_| assert_eq!(layered.audit().unwrap(), None));
+    assert_eq!(
+        (hardware.ids(), layered.warnings()),
+        (vec![1, 2, 3, 4], vec![])
+    );
+    let (.., result) = resume(
+        9,
+        vec![Some(unavailable("busy")), Some(unavailable("gone"))],
+    );
+    assert!(matches!(result, Err(BackendError::Unavailable(reason)) if reason == "gone"));
+}
+
+#[test]
 fn limits_are_in_one_half_at_least_at_every_moment() {
     let (mut layered, hardware, software) = started(1);
     let limited = |id: u64| {
@@ -461,12 +514,16 @@ fn rules_that_move_go_on_counting() {
     );
     (0..4).for_each(|_| send(2));
     assert_eq!(packets(&mut layered), [(2, 9)]);
+    // One that has come by another way.
+    let packet = Packet::from_text("udp 192.0.2.1:9 > 203.0.113.1:2 len 1000").unwrap();
+    assert!(!software.forward(&packet).0);
+    assert_eq!(packets(&mut layered), [(2, 10)]);
     // It has to leave when a rule comes before it that the hardware cannot say.
     let long = rule(1, (1, 9), true, None, Action::default());
     put(&mut layered, &[long]);
     assert_eq!(hardware.ids(), [0; 0]);
     (0..2).for_each(|_| send(2));
-    assert_eq!(packets(&mut layered), [(1, 0), (2, 11)]);
+    assert_eq!(packets(&mut layered), [(1, 0), (2, 12)]);
 }
 
 fn arbitrary_rule() -> impl Strategy<Value = (u64, (u32, u32), bool, Option<u32>, Action)> {
