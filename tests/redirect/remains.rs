@@ -1,7 +1,7 @@
 //! What is in the router's routing while rules redirect, and that nothing of it remains.
 
 use dataplane::backend::Backend;
-use dataplane::desired::Unreachable;
+use dataplane::desired::{Redirects, Unreachable};
 use dataplane::rule::Rule;
 use std::sync::Arc;
 
@@ -96,6 +96,56 @@ fn a_later_process_goes_on_with_the_same_marks() {
     // One that wants nothing of it leaves nothing.
     drop(std::mem::take(&mut scene.kernel));
     drop(start(&scene.lab, settings(Unreachable::Pass), Vec::new()).unwrap());
+    assert_eq!(everything(&scene), before);
+}
+
+#[test]
+fn marks_priorities_tables_and_protocol_are_those_of_the_configuration() {
+    let Some(mut scene) = Scene::new(Unreachable::Discard) else {
+        return;
+    };
+    scene.kernel.stop().unwrap();
+    // Not ours, although it has the number that is ours by default.
+    for family in ["-4", "-6"] {
+        let others =
+            format!("{family} rule add pref 900 fwmark 0x10000/0xff0000 lookup 77 proto 148");
+        ip(&scene.lab.router, &others);
+    }
+    let before = everything(&scene);
+    let mut other = settings(Unreachable::Discard);
+    other.redirect = Redirects {
+        mark: 0x00f0_0000,
+        priority: 2000,
+        tables: 70_000,
+        protocol: 200,
+        ..other.redirect
+    };
+    scene.kernel = start(&scene.lab, other, Vec::new()).unwrap();
+    scene.install(&redirecting()[..2]).unwrap();
+    assert_eq!(scene.send(V4, true), Fate::Scrubber(2, 0));
+    let now = everything(&scene);
+    let ours: Vec<&str> = now
+        .lines()
+        .filter(|line| line.contains("proto 200"))
+        .collect();
+    let mut words: Vec<String> = ours
+        .iter()
+        .map(|line| line.split_whitespace().collect::<Vec<_>>().join(" "))
+        .collect();
+    words.sort();
+    assert_eq!(
+        words,
+        [
+            "2000: from all fwmark 0x100000/0xf00000 lookup 70001 proto 200",
+            "2000: from all fwmark 0x200000/0xf00000 lookup 100 proto 200",
+            "2000: from all fwmark 0x200000/0xf00000 lookup 100 proto 200",
+            "2001: from all fwmark 0x100000/0xf00000 blackhole proto 200",
+            "2001: from all fwmark 0x200000/0xf00000 blackhole proto 200",
+            "2001: from all fwmark 0x200000/0xf00000 blackhole proto 200",
+            "default via 10.9.2.2 dev scrub2 table 70001 proto 200 onlink",
+        ]
+    );
+    scene.install(&[]).unwrap();
     assert_eq!(everything(&scene), before);
 }
 
