@@ -121,6 +121,64 @@ fn a_next_hop_behind_another_router_is_followed() {
 }
 
 #[test]
+fn neighbors_that_others_keep_stay_theirs() {
+    const ADDRESS: &str = "lladdr 02:00:00:00:04:02";
+    let rows = [
+        ("static", 1, ADDRESS.to_owned(), "PERMANENT"),
+        (
+            "never looked for",
+            1,
+            format!("{ADDRESS} nud noarp"),
+            "NOARP",
+        ),
+        (
+            "learned by a program",
+            1,
+            format!("{ADDRESS} nud reachable extern_learn"),
+            "extern_learn",
+        ),
+        ("managed", 2, "managed".to_owned(), "managed"),
+    ];
+    let Some(mut scene) = Scene::new(Unreachable::Discard) else {
+        return;
+    };
+    // The first answers nobody who looks for it.
+    ip(&scene.scrubbers[0], "addr flush dev router");
+    for (name, number, neighbor, word) in rows {
+        let next_hops = [format!("10.9.{number}.2"), format!("fd00:9:{number}::2")];
+        for address in &next_hops {
+            let place = format!("{address} dev scrub{number}");
+            ip(
+                &scene.lab.router,
+                &format!("neigh replace {place} {neighbor}"),
+            );
+        }
+        let [ipv4, ipv6] = next_hops
+            .each_ref()
+            .map(|address| format!("redirect {address};"));
+        let redirect = rules(
+            1,
+            &[
+                ("destination 203.0.113.5/32;", ipv4.as_str()),
+                ("destination 2001:db8::5/128;", ipv6.as_str()),
+            ],
+        );
+        scene.install(&redirect).unwrap();
+        for _ in 0..2 {
+            scene.kernel.audit().unwrap();
+            assert_eq!(scene.kernel.impaired(), [], "{name}");
+            let found = [scene.send(V4, true), scene.send(V6, true)];
+            assert_eq!(found, [Fate::Scrubber(number, 0); 2], "{name}");
+            for address in &next_hops {
+                let shown = ip(&scene.lab.router, &format!("neigh show {address} nud all"));
+                assert!(shown.contains(word), "{name}: {shown}");
+            }
+        }
+        scene.install(&[]).unwrap();
+    }
+}
+
+#[test]
 fn a_vrf_that_is_not_there_is_an_unreachable_route() {
     let Some(mut scene) = Scene::new(Unreachable::Discard) else {
         return;

@@ -64,6 +64,15 @@ pub(super) enum Lookup {
     None,
 }
 
+/// What the kernel knows of a neighbor.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Neighbor {
+    /// Whether it answers, as far as is known.
+    pub(super) state: NeighbourState,
+    /// It is static, or a program keeps it: the kernel does not look for it, or does so without us.
+    pub(super) is_kept_by_others: bool,
+}
+
 impl Kernel {
     /// Opens a socket in the network namespace of this thread. `protocol`: the number of all that is ours.
     pub(super) fn open(protocol: u8) -> io::Result<Self> {
@@ -265,17 +274,18 @@ impl Kernel {
     }
 
     /// What is known of a neighbor; `None`: nothing.
-    pub(super) fn neighbor(&mut self, hop: &Hop) -> io::Result<Option<NeighbourState>> {
+    pub(super) fn neighbor(&mut self, hop: &Hop) -> io::Result<Option<Neighbor>> {
         match self.get(RouteNetlinkMessage::GetNeighbour(neighbor_message(hop))) {
-            Ok(Some(RouteNetlinkMessage::NewNeighbour(neighbor))) => {
-                Ok(Some(neighbor.header.state))
-            }
+            Ok(Some(RouteNetlinkMessage::NewNeighbour(neighbor))) => Ok(Some(Neighbor {
+                state: neighbor.header.state,
+                is_kept_by_others: is_kept_by_others(&neighbor),
+            })),
             Ok(_) => Ok(None),
             Err(error) => ignoring(Err(error), &[Errno::ENOENT, Errno::EOPNOTSUPP]).map(|()| None),
         }
     }
 
-    /// Has the kernel look for a neighbor as if there was a packet for it.
+    /// Has the kernel look for a neighbor as if there was a packet for it. One that others keep would be theirs no more.
     pub(super) fn probe(&mut self, hop: &Hop) -> io::Result<()> {
         let mut message = neighbor_message(hop);
         message.header.flags = NeighbourFlags::Use;
@@ -450,6 +460,20 @@ fn neighbor_message(hop: &Hop) -> NeighbourMessage {
         .attributes
         .push(NeighbourAttribute::Destination(address));
     message
+}
+
+/// Whether a neighbor is static, was learned by a program, or is looked after by the kernel for somebody.
+fn is_kept_by_others(neighbor: &NeighbourMessage) -> bool {
+    let is_static = matches!(
+        neighbor.header.state,
+        NeighbourState::Permanent | NeighbourState::Noarp
+    );
+    let is_learned = neighbor.header.flags.contains(NeighbourFlags::ExtLearned);
+    let mut attributes = neighbor.attributes.iter();
+    let is_managed = attributes.any(
+        |attribute| matches!(attribute, NeighbourAttribute::ExtFlags(flags) if !flags.is_empty()),
+    );
+    is_static || is_learned || is_managed
 }
 
 /// A policy rule as we make them, with our protocol number.

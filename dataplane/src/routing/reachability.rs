@@ -75,7 +75,8 @@ impl Reachability {
         if flags.contains(LinkFlags::Noarp) {
             return Ok(true);
         }
-        match kernel.neighbor(hop)? {
+        let neighbor = kernel.neighbor(hop)?;
+        match neighbor.map(|neighbor| neighbor.state) {
             Some(NeighbourState::Failed) => {
                 self.silent.insert(*hop);
             }
@@ -85,7 +86,9 @@ impl Reachability {
             }
         }
         // The kernel looks for it only while there are packets for it, and we want to know before.
-        let _ = kernel.probe(hop);
+        if !neighbor.is_some_and(|neighbor| neighbor.is_kept_by_others) {
+            let _ = kernel.probe(hop);
+        }
         Ok(!self.silent.contains(hop))
     }
 }
