@@ -18,7 +18,7 @@ use rand::rngs::StdRng;
 use rand::seq::IndexedRandom;
 
 use crate::populations::{Population, mask};
-use crate::specifications::{COLLECTORS, INTERFACE, Route, bindings};
+use crate::specifications::{COLLECTORS, INTERFACE, NEXT_HOPS, Route, bindings};
 
 /// A rule's place.
 type Key = (Family, OrderKey);
@@ -133,6 +133,9 @@ impl Model {
     ) -> Arc<Rule> {
         if let Some(collector) = &mut route.actions.copy_to {
             *collector = COLLECTORS[usize::from(route.nlri.family().is_ipv6())];
+        }
+        if let Some(next_hop) = &mut route.actions.redirect_next_hop {
+            *next_hop = NEXT_HOPS[usize::from(route.nlri.family().is_ipv6())];
         }
         let kept = previous.filter(|_| random.random_bool(0.5));
         // What a later process wants to know: at least the route.

@@ -64,6 +64,13 @@ pub const COLLECTORS: [IpAddr; 2] = [
     IpAddr::V6(Ipv6Addr::new(0xfd00, 1, 0, 0, 0, 0, 0, 2)),
 ];
 
+/// The next hop to redirect to, in IPv4 and in IPv6: that of the victim, so that packets go where they would have gone, unless
+/// they are to stay in a VRF that is not there.
+pub const NEXT_HOPS: [IpAddr; 2] = [
+    IpAddr::V4(Ipv4Addr::new(192, 168, 255, 6)),
+    IpAddr::V6(Ipv6Addr::new(0xfd00, 2, 0, 0, 0, 0, 0, 2)),
+];
+
 /// The interface that all packets come in by.
 pub const INTERFACE: &str = "upstream";
 /// Groups of interfaces; the packets come in by one of the first and of the last.
@@ -131,6 +138,7 @@ pub fn actions(random: &mut StdRng) -> TrafficFilteringActions {
         redirect_route_target: random
             .random_bool(0.2)
             .then(|| *[NOWHERE, ELSEWHERE].choose(random).unwrap_or(&NOWHERE)),
+        redirect_next_hop: random.random_bool(0.1).then_some(NEXT_HOPS[0]),
         copy_to: random.random_bool(0.1).then_some(COLLECTORS[0]),
         interface_sets: match random.random_bool(0.15) {
             true => interface_sets(random),
