@@ -24,6 +24,10 @@ pub(super) enum Field {
     Destination(Family),
     /// Source address.
     Source(Family),
+    /// The first octets of the destination address: two in IPv4, six in IPv6.
+    DestinationStart(Family),
+    /// The first octets of the source address, likewise.
+    SourceStart(Family),
     /// IPv4 protocol octet.
     Ipv4Protocol,
     /// IPv4 total length.
@@ -111,6 +115,21 @@ impl Field {
     /// Octets of the field in a key.
     pub(super) fn key_width(self) -> usize {
         self.access().width
+    }
+
+    /// Base, first bit and bits of a field that nft has no name for but these.
+    pub(super) fn raw(self) -> Option<(Base, u32, u32)> {
+        match (self, self.access().load) {
+            (
+                Self::SourceStart(_) | Self::DestinationStart(_),
+                Expression::Payload {
+                    base,
+                    offset,
+                    length,
+                },
+            ) => Some((base, 8 * offset, 8 * length)),
+            _ => None,
+        }
     }
 
     /// nft's number for the type of the field.
@@ -206,6 +225,10 @@ impl Field {
             Self::Destination(Ipv4) => network(16, 4, IPV4_ADDRESS),
             Self::Source(Ipv6) => network(8, 16, IPV6_ADDRESS),
             Self::Destination(Ipv6) => network(24, 16, IPV6_ADDRESS),
+            Self::SourceStart(Ipv4) => network(12, 2, INTEGER),
+            Self::DestinationStart(Ipv4) => network(16, 2, INTEGER),
+            Self::SourceStart(Ipv6) => network(8, 6, INTEGER),
+            Self::DestinationStart(Ipv6) => network(24, 6, INTEGER),
             Self::Ipv6PayloadLength => network(4, 2, INTEGER),
             Self::Ipv6NextHeader => network(6, 1, PROTOCOL),
             Self::HopLimit(Ipv4) => network(8, 1, INTEGER),
@@ -256,6 +279,10 @@ impl Field {
             Self::Source(Ipv6) => "ip6 saddr",
             Self::Destination(Ipv4) => "ip daddr",
             Self::Destination(Ipv6) => "ip6 daddr",
+            Self::SourceStart(Ipv4) => "@nh,96,16",
+            Self::DestinationStart(Ipv4) => "@nh,128,16",
+            Self::SourceStart(Ipv6) => "@nh,64,48",
+            Self::DestinationStart(Ipv6) => "@nh,192,48",
             Self::Ipv4Protocol => "ip protocol",
             Self::Ipv4Length => "ip length",
             Self::Dscp(Ipv4) => "ip dscp",
@@ -296,6 +323,8 @@ impl Field {
                 family == Family::Ipv6
             }
             Self::TransportProtocol
+            | Self::SourceStart(_)
+            | Self::DestinationStart(_)
             | Self::SourcePort
             | Self::DestinationPort
             | Self::TcpFlags
@@ -334,9 +363,11 @@ impl Field {
                 other => write!(f, "{other}"),
             },
             Self::FragmentHeader => f.write_str(if value == 0 { "missing" } else { "exists" }),
-            Self::TcpFlags | Self::TcpOffsetAndFlags | Self::Ipv4Fragment => {
-                write!(f, "{value:#x}")
-            }
+            Self::TcpFlags
+            | Self::TcpOffsetAndFlags
+            | Self::Ipv4Fragment
+            | Self::SourceStart(_)
+            | Self::DestinationStart(_) => write!(f, "{value:#x}"),
             Self::Ipv4Length
             | Self::Dscp(_)
             | Self::Ipv6PayloadLength

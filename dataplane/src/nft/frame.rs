@@ -72,10 +72,6 @@ pub(super) fn frame(settings: &Settings, coverage: &Coverage) -> Vec<FrameChain>
         vec![Statement::FromVrf, Statement::Verdict(Verdict::Accept)],
         "a VRF shows again what its member interface has shown",
     );
-    let jump = NftRule::of_frame(
-        vec![Statement::Verdict(Verdict::Jump(INTERFACES.into()))],
-        "",
-    );
     let guards = settings.all_guards();
     let evaluated = |before: Vec<NftRule>, locality| match settings.suspended {
         true => vec![NftRule::of_frame(
@@ -87,18 +83,24 @@ pub(super) fn frame(settings: &Settings, coverage: &Coverage) -> Vec<FrameChain>
             .chain(dispatch(&guards, locality))
             .collect(),
     };
-    let mut chains = vec![
-        FrameChain {
+    let interfaces = interfaces(settings, coverage);
+    let (others, chain) = match only_interface(&interfaces) {
+        Some(rule) => (rule, None),
+        None => (NftRule::jump(INTERFACES.into()), Some(interfaces)),
+    };
+    let mut chains: Vec<FrameChain> = chain
+        .map(|rules| FrameChain {
             name: INTERFACES,
             hook: None,
-            rules: interfaces(settings, coverage),
-        },
-        FrameChain {
-            name: PREROUTING,
-            hook: Some(Hook::Prerouting),
-            rules: evaluated(vec![vrf, jump], Locality::Routed(&coverage.vrfs)),
-        },
-    ];
+            rules,
+        })
+        .into_iter()
+        .collect();
+    chains.push(FrameChain {
+        name: PREROUTING,
+        hook: Some(Hook::Prerouting),
+        rules: evaluated(vec![vrf, others], Locality::Routed(&coverage.vrfs)),
+    });
     if !coverage.ingress.is_empty() {
         chains.push(FrameChain {
             name: INGRESS,
@@ -145,6 +147,20 @@ fn interfaces(settings: &Settings, coverage: &Coverage) -> Vec<NftRule> {
     }
     rule(None, Verdict::Accept, "not an interface that is filtered");
     rules
+}
+
+/// What [`interfaces`] does, in one rule: for a test that has an opposite, if it is the only one.
+fn only_interface(rules: &[NftRule]) -> Option<NftRule> {
+    let [returns, accepts] = rules else {
+        return None;
+    };
+    let test = match returns.statements.as_slice() {
+        [Statement::Interface(test), _] => test.opposite()?,
+        _ => return None,
+    };
+    let mut rule = accepts.clone();
+    rule.statements.insert(0, Statement::Interface(test));
+    Some(rule)
 }
 
 /// Matches packets that come in by one of these interfaces.
@@ -212,32 +228,33 @@ impl Locality<'_> {
 fn dispatch(guards: &[Guard], locality: Locality<'_>) -> Vec<NftRule> {
     let goto = |family, class| Statement::Verdict(Verdict::Goto(class_chain(family, class).into()));
     let mut rules = Vec::new();
-    let (of_header, of_any): (Vec<&Guard>, Vec<&Guard>) = guards
-        .iter()
-        .partition(|guard| guard.traffic.needs_transport_header());
-    for guard in of_any {
-        rules.extend(guard_rules(guard, &guard.traffic, locality));
-    }
-    for guard in &of_header {
-        if let Some(later) = guard.later_fragments() {
-            rules.extend(guard_rules(guard, &later, locality));
-        }
-    }
+    // One family after the other: what the first passes by, the second need not.
     for family in Family::ALL {
-        let statements = vec![
+        let own = guards.iter().filter(|guard| guard.family == family);
+        let (of_header, of_any): (Vec<&Guard>, Vec<&Guard>) =
+            own.partition(|guard| guard.traffic.needs_transport_header());
+        for guard in of_any {
+            rules.extend(guard_rules(guard, &guard.traffic, locality));
+        }
+        for guard in &of_header {
+            if let Some(later) = guard.later_fragments() {
+                rules.extend(guard_rules(guard, &later, locality));
+            }
+        }
+        let fragments = vec![
             Statement::Family(family),
             later_fragment(family),
             goto(family, Class::Later),
         ];
-        rules.push(NftRule::of_frame(statements, ""));
-    }
-    for guard in of_header {
-        rules.extend(guard_rules(guard, &guard.traffic, locality));
-    }
-    rules.extend(second_fragment_header());
-    for family in Family::ALL {
-        let statements = vec![Statement::Family(family), goto(family, Class::Rest)];
-        rules.push(NftRule::of_frame(statements, ""));
+        rules.push(NftRule::of_frame(fragments, ""));
+        for guard in of_header {
+            rules.extend(guard_rules(guard, &guard.traffic, locality));
+        }
+        if family == Family::Ipv6 {
+            rules.extend(second_fragment_header());
+        }
+        let others = vec![Statement::Family(family), goto(family, Class::Rest)];
+        rules.push(NftRule::of_frame(others, ""));
     }
     rules
 }

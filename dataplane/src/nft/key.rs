@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use super::expression::Expression;
+use super::expression::{Base, Expression};
 use super::field::Field;
 use crate::interval::IntervalSet;
 use crate::rule::{AddressPattern, Family, Match};
@@ -96,6 +96,23 @@ impl KeyValue {
         Some(self.values[index] << (128 - field.bits()))
     }
 
+    /// The same under a key whose fields begin as those of this one do; `None` when it is the same key.
+    pub(super) fn under(&self, key: &Key) -> Option<Self> {
+        if self.key == *key {
+            return None;
+        }
+        let left_aligned =
+            |((field, _), value): (&(Field, u128), &u128)| value << (128 - field.bits());
+        let prefixes: Vec<u128> = self
+            .key
+            .0
+            .iter()
+            .zip(&self.values)
+            .map(left_aligned)
+            .collect();
+        Some(key.value_of(&prefixes))
+    }
+
     /// The values as the kernel compares them.
     pub(super) fn octets(&self) -> Vec<u8> {
         let mut octets = Vec::new();
@@ -133,7 +150,22 @@ impl Key {
         Self(prefixes.iter().map(leading).collect())
     }
 
-    /// Prefixes of addresses under this key, which [`Key::prefixes`] made; they are left-aligned.
+    /// A key of more octets that says the same, for keys of two octets that begin an address.
+    pub(super) fn wider(&self) -> Option<Self> {
+        let address = match self.0.as_slice() {
+            [(Field::SourceStart(Family::Ipv4), _)] => Field::Source(Family::Ipv4),
+            [(Field::DestinationStart(Family::Ipv4), _)] => Field::Destination(Family::Ipv4),
+            _ => return None,
+        };
+        Some(Self::prefixes(&[(address, 16)]))
+    }
+
+    /// All bits of a field.
+    pub(super) fn whole(field: Field) -> Self {
+        Self(vec![(field, all_bits(field))])
+    }
+
+    /// Prefixes of addresses under this key, which are no longer than its fields; they are left-aligned.
     pub(super) fn value_of(&self, prefixes: &[u128]) -> KeyValue {
         let value = |((field, _), prefix): (&(Field, u128), &u128)| prefix >> (128 - field.bits());
         KeyValue {
@@ -200,10 +232,21 @@ impl Key {
         self.0.iter().map(|(field, _)| *field)
     }
 
-    /// The type in nft's language: `ipv4_addr . inet_proto . inet_service`.
-    pub(super) fn type_name(&self) -> String {
+    /// The type in nft's language: `type ipv4_addr . inet_proto . inet_service`.
+    pub(super) fn type_text(&self) -> String {
+        if self.raw().is_some() {
+            return format!("typeof {self}");
+        }
         let names: Vec<&str> = self.fields().map(Field::type_name).collect();
-        names.join(" . ")
+        format!("type {}", names.join(" . "))
+    }
+
+    /// The place of the only field, if nft has no name for it.
+    pub(super) fn raw(&self) -> Option<(Base, u32, u32)> {
+        match self.0.as_slice() {
+            [(field, _)] => field.raw(),
+            _ => None,
+        }
     }
 }
 

@@ -345,8 +345,15 @@ impl Layout {
                 .push(element);
         });
         let sets = sets.into_values();
-        sets.map(|(set, elements)| (self.sized(set), elements))
-            .collect()
+        let in_table = |(set, elements): (NamedSet, Vec<Element>)| {
+            let set = self.sized(set);
+            let elements = elements
+                .iter()
+                .map(|element| element.under(&set.key).into_owned());
+            let elements = elements.collect();
+            (set, elements)
+        };
+        sets.map(in_table).collect()
     }
 
     /// Hands out every element with its set.

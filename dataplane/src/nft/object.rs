@@ -1,13 +1,14 @@
 //! What the table contains, as values: rules, chains, counters and limits, and the messages that
 //! create them.
 
+use std::borrow::Cow;
 use std::fmt;
 use std::sync::Arc;
 
 use netlink_packet_core::{NLM_F_APPEND, NLM_F_CREATE};
 
 use super::expression::{
-    Expression, ObjectKind, SetDefinition, SetReference, Verdict, anonymous_set_name,
+    Base, Expression, ObjectKind, SetDefinition, SetReference, Verdict, anonymous_set_name,
 };
 use super::field::{PORT_PROTOCOLS, data_type};
 use super::key::{Key, KeyValue};
@@ -353,13 +354,17 @@ impl NamedSet {
             Some(Values::Objects(_)) => OBJECT,
             Some(Values::Chains) => MAP,
         };
+        let mut userdata = byte_order_userdata(NFT_BIG_ENDIAN);
+        if let Some((base, offset, length)) = self.key.raw() {
+            userdata.extend(typeof_userdata(base, offset, length));
+        }
         let mut attributes = Attributes::of_table()
             .string(2, &self.name)
             .u32(3, flags)
             .u32(4, self.key.data_type())
             .u32(5, width)
             .u32(10, id)
-            .bytes(13, &byte_order_userdata(NFT_BIG_ENDIAN));
+            .bytes(13, &userdata);
         if let Some(size) = self.size {
             attributes = attributes.nested(9, Attributes::new().u32(1, size));
         }
@@ -388,6 +393,19 @@ pub(super) struct Element {
     pub(super) comment: Option<Label>,
     /// The rule of the upper half that it is for.
     pub(super) rule: Option<RuleId>,
+}
+
+impl Element {
+    /// The same in a set whose key says the same, see [`KeyValue::under`].
+    pub(super) fn under(&self, key: &Key) -> Cow<'_, Self> {
+        match self.value.under(key) {
+            None => Cow::Borrowed(self),
+            Some(value) => Cow::Owned(Self {
+                value,
+                ..self.clone()
+            }),
+        }
+    }
 }
 
 /// What an element maps to.
@@ -475,6 +493,30 @@ pub(super) fn byte_order_userdata(order: u32) -> Vec<u8> {
     let mut octets = vec![0, 4];
     octets.extend_from_slice(&order.to_ne_bytes());
     octets
+}
+
+/// The type of a key that is octets of a header as nft stores it (`typeof @nh,96,16`), without which it could not read back
+/// what it lists: tags, lengths and numbers of this machine's byte order.
+fn typeof_userdata(base: Base, offset: u32, length: u32) -> Vec<u8> {
+    const KEY_TYPEOF: u8 = 3;
+    const EXPRESSION: u8 = 0;
+    const PAYLOAD: u32 = 7;
+    const DATA: u8 = 1;
+    let entry = |tag: u8, content: &[u8]| {
+        let length = u8::try_from(content.len()).expect("there are few");
+        [&[tag, length], content].concat()
+    };
+    let number = |tag: u8, value: u32| entry(tag, &value.to_ne_bytes());
+    // No protocol and no field of one; nft counts bases from 1 where the kernel counts from 0.
+    let place = [0, 0, base as u32 + 1, offset, length];
+    let data: Vec<u8> = (0..)
+        .zip(place)
+        .flat_map(|(tag, value)| number(tag, value))
+        .collect();
+    entry(
+        KEY_TYPEOF,
+        &[number(EXPRESSION, PAYLOAD), entry(DATA, &data)].concat(),
+    )
 }
 
 /// A comment as nft stores it: tag, length, text, NUL. The tag is 0 but for sets.

@@ -170,9 +170,9 @@ fn set_text(set: &NamedSet, elements: &[Element]) -> String {
         None => ("set", ""),
     };
     let mut out = format!(
-        "\t{kind} {} {{\n\t\ttype {}{data}\n",
+        "\t{kind} {} {{\n\t\t{}{data}\n",
         set.name,
-        set.key.type_name()
+        set.key.type_text()
     );
     if let Some(size) = set.size {
         // Writing to a string cannot fail.

@@ -127,7 +127,7 @@ impl SourceTable {
     /// As nft shows it, but for its name and comment.
     pub(super) fn write_body(&self, f: &mut String, comment: &str) -> fmt::Result {
         use fmt::Write as _;
-        writeln!(f, "\t\ttype {}", self.key().type_name())?;
+        writeln!(f, "\t\t{}", self.key().type_text())?;
         writeln!(f, "\t\tsize {}", self.size)?;
         writeln!(f, "\t\tflags dynamic,timeout")?;
         writeln!(f, "\t\ttimeout {}s", self.timeout_secs())?;

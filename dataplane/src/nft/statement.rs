@@ -57,6 +57,17 @@ pub(super) enum InterfaceTest {
     In(Vec<String>),
 }
 
+impl InterfaceTest {
+    /// The test that passes where this one fails, if one statement can say it.
+    pub(super) fn opposite(&self) -> Option<Self> {
+        match self {
+            Self::Is(name) => Some(Self::IsNot(name.clone())),
+            Self::IsNot(name) => Some(Self::Is(name.clone())),
+            Self::StartsWith(_) | Self::In(_) => None,
+        }
+    }
+}
+
 /// One statement of an nft rule.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Statement {

@@ -1,9 +1,9 @@
 //! The chains that lead packets to units and lists. Pure.
 //!
 //! Most packets match no rule, and what they look up decides what a packet costs. So TCP and UDP are told apart from the
-//! rest first. Before the near sections stands a lookup of the wider prefix that they all lie in, then one of
-//! the source, if rules for that prefix are about it, and one of each port among those that any unit there has: what is
-//! left is a *walk* through the sections with the units that may still match.
+//! rest first. Before the near sections stands a lookup of the wider prefix that they all lie in, before the inner ones
+//! of sources one more, then one of the source, if rules for that prefix are about it, and one of each port among those
+//! that any unit there has: what is left is a *walk* through the sections with the units that may still match.
 
 use super::chunk::Scope;
 use super::compile::FINISH_CHAIN;
@@ -109,6 +109,14 @@ fn coming_back(mut rule: NftRule) -> NftRule {
         *verdict = Verdict::Jump(std::mem::take(chain));
     }
     rule
+}
+
+/// Statements in a chain that only packets of the family enter: says so where nft names fields of the family only then.
+fn within(family: Family, mut statements: Vec<Statement>) -> Vec<Statement> {
+    if implies_family(&statements, family) {
+        statements.insert(0, Statement::Family(family));
+    }
+    statements
 }
 
 /// The statement that a set has the packet's key.
@@ -318,17 +326,26 @@ impl Layout {
             let Some(set) = guard.and_then(|guard| guard.set(walk.family, head)) else {
                 continue;
             };
-            let mut statements = vec![
-                is_in(self.sized(set)),
-                Statement::Verdict(Verdict::Goto(next.name.clone())),
-            ];
-            if implies_family(&statements, walk.family) {
-                statements.insert(0, Statement::Family(walk.family));
-            }
+            let verdict = Statement::Verdict(Verdict::Goto(next.name.clone()));
+            let statements = within(walk.family, vec![is_in(self.sized(set)), verdict]);
             rules.push(NftRule::of_frame(statements, ""));
             chains.push((next.name, behind));
         }
-        for section in head.group() {
+        let (inner, outer): (Vec<Section>, Vec<Section>) =
+            head.group().partition(|section| section.inner().is_some());
+        let mut own = Vec::new();
+        for section in &inner {
+            self.section(walk, *section, &mut own, chains);
+        }
+        match inner.last().filter(|_| own.len() >= WORTH_A_GUARD) {
+            Some(last) => {
+                let name = format!("{}-inner", walk.name);
+                rules.extend(self.guarded(Guard::Inner, walk.family, *last, name.clone()));
+                chains.push((name, own));
+            }
+            None => rules.extend(own),
+        }
+        for section in outer {
             self.section(walk, section, &mut rules, chains);
         }
         rules
@@ -444,12 +461,11 @@ impl Layout {
         chain: String,
     ) -> Option<NftRule> {
         let set = self.sized(guard.set(family, section)?);
-        let statements = vec![
-            Statement::Family(family),
-            is_in(set),
-            Statement::Verdict(Verdict::Jump(chain)),
-        ];
-        Some(NftRule::of_frame(statements, ""))
+        let verdict = Statement::Verdict(Verdict::Jump(chain));
+        Some(NftRule::of_frame(
+            within(family, vec![is_in(set), verdict]),
+            "",
+        ))
     }
 
     /// What the chain holds that writes the chosen DSCP. Empty when no rule needs it.

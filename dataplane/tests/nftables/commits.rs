@@ -648,7 +648,7 @@ fn a_table_that_others_change_is_restored() {
                 "rule",
                 "inet",
                 "flowacl",
-                "interfaces",
+                "prerouting",
                 "counter",
                 "name",
                 "r2",

@@ -175,3 +175,44 @@ fn maps_grow_with_their_rules_and_shed_those_that_go() {
         backend.stop().unwrap();
     });
 }
+
+/// Networks of destinations, each a /16 of its own: the kernel is slow to add to many of two octets.
+#[test]
+fn many_networks_are_looked_up_under_another_key() {
+    in_namespace(|| {
+        let network = |rule: &Arc<Rule>| {
+            let mut rule = Rule::clone(rule);
+            let address = u128::from(rule.id.0) << 112;
+            rule.matches.destination = Some(AddressPattern::new(address, 0, 24));
+            Arc::new(rule)
+        };
+        let networks: Vec<Arc<Rule>> = of_one_tier(4_097).iter().map(network).collect();
+        let (last, others) = networks.split_last().expect("there are some");
+        let mut backend = Nftables::new();
+        backend.start(&Settings::default(), &[]).unwrap();
+        let put = |backend: &mut Nftables, put: &[Arc<Rule>]| {
+            let changes = Changes {
+                put: put.to_vec(),
+                remove: Vec::new(),
+            };
+            backend.commit(&changes).unwrap();
+            assert!(backend.audit().unwrap().is_none(), "nothing to repair");
+        };
+        let is_listed = |text: &str| listing().split('\n').any(|line| line.trim() == text);
+        put(&mut backend, others);
+        assert!(is_listed("@nh,128,16 @ipv4-to jump ipv4-to"));
+        put(&mut backend, std::slice::from_ref(last));
+        let wider = "ip daddr & 255.255.0.0 == @ipv4-to-of-16384 jump ipv4-to";
+        assert!(is_listed(wider));
+        let remove = networks
+            .iter()
+            .map(|rule| (rule.family, rule.order.clone()));
+        let changes = Changes {
+            put: Vec::new(),
+            remove: remove.collect(),
+        };
+        backend.commit(&changes).unwrap();
+        assert!(!listing().contains("@ipv4-to"), "{}", listing());
+        backend.stop().unwrap();
+    });
+}

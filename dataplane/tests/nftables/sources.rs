@@ -182,7 +182,7 @@ fn buckets_stay_until_their_limit_changes() {
         );
         run(
             "nft",
-            &["add", "rule", "inet", "flowacl", "interfaces", "accept"],
+            &["add", "rule", "inet", "flowacl", "prerouting", "accept"],
         );
         assert!(backend.audit().unwrap().is_some());
         assert_eq!(passed("127.0.0.2", 9), 0, "others changed the table");

@@ -70,6 +70,8 @@ pub(in crate::nft) enum Guard {
     Narrow,
     /// Prefixes in which near nodes lie.
     Near,
+    /// Prefixes in which the nodes of inner sections lie.
+    Inner,
     /// Destination ports that units of a group of sections look up for a protocol.
     DestinationPort(PortProtocol),
     /// Source ports that units of a group of sections look up for a protocol.
@@ -94,7 +96,8 @@ impl Guard {
                 format!("{name}-from-{}", narrow_length(family)),
                 section.narrow_key(family)?,
             ),
-            Self::Near => (group, section.head().node_key(family)?),
+            Self::Near => (group, Section::near_key(section.side(), family)),
+            Self::Inner => (format!("{name}-inner"), node_key?),
             Self::DestinationPort(protocol) => (
                 format!("{group}-{protocol}-dport"),
                 Key::prefixes(&[(Field::DestinationPort, PORT_BITS)]),
@@ -159,6 +162,9 @@ impl Guard {
         let near = head.node_of(rule.family, node);
         if section.is_near() {
             guards.push((head, Self::Near, vec![near]));
+        }
+        if let Some(inner) = section.inner() {
+            guards.push((inner, Self::Inner, vec![inner.node_of(rule.family, node)]));
         }
         if is_listed {
             return guards;

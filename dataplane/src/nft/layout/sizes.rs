@@ -5,6 +5,7 @@
 //! deletes the old one, whose elements may have been needed by packets on their way until then.
 
 use super::{Draft, Layout};
+use crate::nft::key::Key;
 use crate::nft::object::{Element, NamedSet};
 use crate::nft::plan::Plan;
 
@@ -16,6 +17,9 @@ const GROWTH: u32 = 4;
 pub(super) const SIZED: &str = "of";
 /// Keys of so few octets need no size: the kernel has a bit for each.
 const BITMAP_OCTETS: usize = 2;
+/// The most elements of a bitmap, if the same can be looked up otherwise: the kernel finds a bit at once, but walks
+/// a list of all elements to add one more.
+const BITMAP_MAX: usize = 4096;
 
 /// How full a set is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -29,13 +33,31 @@ pub(super) struct Fill {
 impl Fill {
     /// A set that has room for so many elements.
     fn of(set: &NamedSet, elements: usize) -> Self {
-        let is_bitmap = set.key.width() <= BITMAP_OCTETS && set.values.is_none();
+        let is_bitmap = set.key.width() <= BITMAP_OCTETS
+            && set.values.is_none()
+            && (elements <= BITMAP_MAX || set.key.wider().is_none());
         let mut size = LEAST;
         while (size as usize) < elements {
             size = size.saturating_mul(GROWTH);
         }
         let size = (!is_bitmap).then_some(size);
         Self { elements, size }
+    }
+
+    /// The most elements that the set is to have; `None` when there is no such limit.
+    fn most(&self, set: &NamedSet) -> Option<usize> {
+        match self.size {
+            Some(size) => Some(size as usize),
+            None => set.key.wider().map(|_| BITMAP_MAX),
+        }
+    }
+
+    /// What packets look up in the table.
+    fn key(&self, key: Key) -> Key {
+        match (self.size, key.wider()) {
+            (Some(_), Some(wider)) => wider,
+            (None, _) | (_, None) => key,
+        }
     }
 
     /// The name of the set in the table.
@@ -48,12 +70,13 @@ impl Fill {
 }
 
 impl Layout {
-    /// A set as it is in the table, with its name and size there.
+    /// A set as it is in the table, with its name, key and size there.
     pub(in crate::nft) fn sized(&self, set: NamedSet) -> NamedSet {
         let fill = self.fills.get(&set.name).copied();
         let fill = fill.unwrap_or_else(|| Fill::of(&set, 0));
         NamedSet {
             name: fill.name(&set.name),
+            key: fill.key(set.key),
             size: fill.size,
             ..set
         }
@@ -89,7 +112,7 @@ impl Layout {
                     self.fills.set(set.name.clone(), Some(fill));
                     let set = self.sized(set.clone());
                     plan.create_set(set.clone());
-                    change(plan, &set, &changes);
+                    change_all(plan, &set, &changes);
                     structure_changed = true;
                 }
                 continue;
@@ -101,19 +124,16 @@ impl Layout {
                 continue;
             }
             // What is deleted takes up room until the end of the transaction.
-            if fill.size.is_none_or(|size| had + new <= size as usize) {
+            if fill.most(set).is_none_or(|most| had + new <= most) {
                 let fill = Fill { elements, ..fill };
-                change(plan, &self.sized(set.clone()), &changes);
+                change_all(plan, &self.sized(set.clone()), &changes);
                 self.fills.set(set.name.clone(), Some(fill));
                 continue;
             }
             // What goes is not to be held by the old one.
-            let old = NamedSet {
-                name: fill.name(&set.name),
-                ..set.clone()
-            };
+            let old = self.sized(set.clone());
             for (before, _) in &changes {
-                plan.change_element(&old.name, before.as_ref(), None);
+                change(plan, &old, before.as_ref(), None);
             }
             let larger = Fill::of(set, had + new + 1);
             self.retired.set(old.name, Some(()));
@@ -123,7 +143,7 @@ impl Layout {
             plan.create_set(larger.clone());
             self.each_element(|other, element| {
                 if other.name == set.name {
-                    plan.change_element(&larger.name, None, Some(&element));
+                    change(plan, &larger, None, Some(&element));
                 }
             });
             structure_changed = true;
@@ -133,8 +153,17 @@ impl Layout {
 }
 
 /// Plans changes of elements.
-fn change(plan: &mut Plan, set: &NamedSet, changes: &[&(Option<Element>, Option<Element>)]) {
+fn change_all(plan: &mut Plan, set: &NamedSet, changes: &[&(Option<Element>, Option<Element>)]) {
     for (before, after) in changes {
-        plan.change_element(&set.name, before.as_ref(), after.as_ref());
+        change(plan, set, before.as_ref(), after.as_ref());
     }
+}
+
+/// Plans the change of an element, under the key that the set has in the table.
+fn change(plan: &mut Plan, set: &NamedSet, before: Option<&Element>, after: Option<&Element>) {
+    let (before, after) = (
+        before.map(|element| element.under(&set.key)),
+        after.map(|element| element.under(&set.key)),
+    );
+    plan.change_element(&set.name, before.as_deref(), after.as_deref());
 }
