@@ -9,6 +9,7 @@
 mod guard;
 mod lists;
 mod sizes;
+mod sources;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -32,6 +33,7 @@ pub(super) use guard::{Guard, PortProtocol};
 use guard::{NodeKey, node_element};
 pub(super) use lists::Place;
 use sizes::Fill;
+use sources::source_chains;
 
 /// Units in a section. Rules that would need more are listed: every unit is one more lookup for
 /// packets of the nodes.
@@ -241,11 +243,6 @@ impl Layout {
         self.listed.map().len()
     }
 
-    /// How many sources rules may have that limit each by itself, for each such rule.
-    pub(super) fn sources(&self) -> &BTreeMap<(Family, OrderKey), (RuleId, u64)> {
-        self.sources.map()
-    }
-
     /// Number of units.
     pub(super) fn unit_count(&self) -> usize {
         self.units.map().len()
@@ -393,13 +390,6 @@ impl Layout {
         structure.chain(of_lists).chain(of_sources).collect()
     }
 
-    /// The chains that limit packets by their sources.
-    pub(super) fn source_chains(&self) -> impl Iterator<Item = (&str, Vec<NftRule>)> {
-        let rules = self.sources.map().keys();
-        let installed = rules.filter_map(|key| self.rules.get(key));
-        installed.flat_map(|installed| installed.source_chains())
-    }
-
     /// Where a rule stands in a unit; `None` when it is listed, or matches nothing.
     fn unit_place(&self, installed: &Installed) -> Option<UnitPlace> {
         let rule = &installed.rule;
@@ -466,15 +456,6 @@ impl Layout {
             edits.push(Edit { old, new });
         }
         Ok(edits)
-    }
-
-    /// Notes how many sources the rule may have that stands at a key from now on.
-    fn count_sources(&mut self, key: &(Family, OrderKey), installed: Option<&Arc<Installed>>) {
-        let now = installed.map(|installed| (installed.rule.id, installed.sources()));
-        let now = now.filter(|(_, sources)| *sources > 0);
-        if self.sources.get(key) != now.as_ref() {
-            self.sources.set(key.clone(), now);
-        }
     }
 
     /// Counts a rule that comes (1) or goes (-1) among those that mark.
@@ -749,26 +730,6 @@ fn objects(edits: &[Edit], known: &KnownObjects, plan: &mut Plan) {
                 plan.delete_object(&object);
             }
         }
-    }
-}
-
-/// Plans the chains that limit packets by their sources. What is in one never changes while it has the name.
-fn source_chains(edits: &[Edit], plan: &mut Plan) {
-    let names = |installed: fn(&Edit) -> &Option<Arc<Installed>>| -> BTreeSet<String> {
-        let installed = edits.iter().flat_map(installed);
-        let chains = installed.flat_map(|installed| installed.source_chains());
-        chains.map(|(name, _)| name.to_owned()).collect()
-    };
-    let (before, after) = (names(|edit| &edit.old), names(|edit| &edit.new));
-    for installed in edits.iter().filter_map(|edit| edit.new.as_ref()) {
-        for (name, rules) in installed.source_chains() {
-            if !before.contains(name) {
-                plan.change_chain(name, true, rules);
-            }
-        }
-    }
-    for gone in before.difference(&after) {
-        plan.delete_chain(gone);
     }
 }
 

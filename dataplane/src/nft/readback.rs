@@ -221,8 +221,7 @@ fn parse_table(name: &str, set: &[u8]) -> Option<SourceTable> {
         size: find_u32(find_attribute(set, 9)?, 1)?,
         bucket: parse_bucket(limit?, false)?,
     };
-    let as_made = find_u64(set, 11)? == table.timeout_secs().saturating_mul(1000);
-    as_made.then_some(table)
+    (find_u64(set, 11)? == table.timeout_ms()).then_some(table)
 }
 
 /// A limit as we make them. `over`: what is over the rate goes on, not what is within.
@@ -330,6 +329,27 @@ pub(super) fn elements(
             let chain = verdict.and_then(|verdict| find_string(verdict, 2));
             let target = find_string(element, 9).or(chain).map(String::from);
             elements.extend(key.map(|key| (key.to_vec(), target)));
+        }
+    })
+}
+
+/// The keys of elements of a table of token buckets that are not as packets add them.
+pub(super) fn foreign_sources(
+    transport: &mut Transport,
+    name: &str,
+    table: &SourceTable,
+) -> Result<Vec<Vec<u8>>, BackendError> {
+    let request = Message::new(Kind::GetSetElem, 0, Attributes::of_table().string(2, name));
+    transport.dump(&request, |foreign: &mut Vec<Vec<u8>>, reply| {
+        for element in find_attribute(reply, 3).into_iter().flat_map(attributes_of) {
+            let limit = find_attribute(element, 7).and_then(|limit| find_attribute(limit, 2));
+            let bucket = limit.and_then(|limit| parse_bucket(limit, false));
+            // Some kernels tell it also when it is that of the set.
+            let timeout = find_u64(element, 4).unwrap_or(table.timeout_ms());
+            if bucket != Some(table.bucket) || timeout != table.timeout_ms() {
+                let key = find_attribute(element, 1).and_then(|key| find_attribute(key, 1));
+                foreign.extend(key.map(<[u8]>::to_vec));
+            }
         }
     })
 }

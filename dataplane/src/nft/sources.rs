@@ -89,6 +89,11 @@ impl SourceTable {
         self.bucket.refill_secs().saturating_add(1)
     }
 
+    /// The same in milliseconds.
+    pub(super) fn timeout_ms(&self) -> u64 {
+        self.timeout_secs().saturating_mul(1000)
+    }
+
     /// The name of the table of a rule.
     pub(super) fn name(&self, rule: RuleId, version: u32) -> String {
         let unit = match self.bucket.measures {
@@ -118,7 +123,7 @@ impl SourceTable {
             .u32(5, width)
             .nested(9, Attributes::new().u32(1, self.size))
             .u32(10, id)
-            .u64(11, self.timeout_secs().saturating_mul(1000))
+            .u64(11, self.timeout_ms())
             .bytes(13, &userdata)
             .nested(17, limit);
         Message::new(Kind::NewSet, NLM_F_CREATE, attributes)
@@ -190,7 +195,8 @@ impl SourceLimiter {
 
     /// The chain that drops packets over the limit of their source, and comes back with others.
     pub(super) fn chain(&self, rule: &Rule) -> Vec<NftRule> {
-        let comment = rule.label.to_string();
+        // The chain stays as long as the table, also when the rule comes to do something else.
+        let comment = rule.label.subject();
         let nft_rule = |statements: Vec<Statement>| NftRule {
             statements,
             comment: Some(comment.as_str().into()),
@@ -213,6 +219,16 @@ impl SourceLimiter {
             nft_rule(vec![Statement::Verdict(Verdict::Drop)]),
         ]
     }
+}
+
+/// The message that deletes elements of a table.
+pub(super) fn forget_sources(table: &str, keys: &[Vec<u8>]) -> Message {
+    let list = keys.iter().fold(Attributes::new(), |list, key| {
+        let key = Attributes::new().nested(1, Attributes::new().bytes(1, key));
+        list.nested(1, key)
+    });
+    let attributes = Attributes::of_table().string(2, table).nested(3, list);
+    Message::new(Kind::DelSetElem, 0, attributes)
 }
 
 /// Those of the rules to be put for whose sources there is no room, and why: the newest.

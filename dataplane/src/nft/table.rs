@@ -13,9 +13,11 @@ use super::installed::{Installed, KnownObjects};
 use super::layout::Layout;
 use super::message::{Kind, Message};
 use super::monitor::Monitor;
+use super::object::ObjectBody;
 use super::ownership::{Ownership, probe, table_state};
 use super::readback::{self, Contents};
 use super::replacement::Replacement;
+use super::sources::forget_sources;
 use super::statement::ScratchMark;
 use super::transport::{Failure, Transport};
 use crate::backend::{BackendError, Culprit};
@@ -27,6 +29,8 @@ use crate::rule::{Rule, RuleId};
 const FRAME_SETS: u32 = 1 << 31;
 /// Messages of a transaction during which nobody listens: the kernel would announce every object.
 const MONITORED_MESSAGES: usize = 64;
+/// Sources in one message: far below what fits the 64 KiB of an attribute.
+const SOURCES_PER_MESSAGE: usize = 1000;
 /// How often a transaction is sent again because somebody else was faster.
 const ATTEMPTS: usize = 20;
 
@@ -461,8 +465,33 @@ impl Table {
                 return Ok(false);
             }
         }
+        if self.forget_foreign_sources()? {
+            return Ok(false);
+        }
         let protocols = [(vec![6], None), (vec![17], None)].into();
         Ok(readback::elements(&mut self.transport, PORT_PROTOCOLS)? == protocols)
+    }
+}
+
+impl Table {
+    /// Takes out of tables of sources what no packet has put there; says whether there was anything.
+    fn forget_foreign_sources(&mut self) -> Result<bool, BackendError> {
+        let mut messages = Vec::new();
+        for (object, _) in self.layout.objects() {
+            if let ObjectBody::Sources(table) = object.body {
+                let keys = readback::foreign_sources(&mut self.transport, &object.name, &table)?;
+                let keys = keys.chunks(SOURCES_PER_MESSAGE);
+                messages.extend(keys.map(|keys| forget_sources(&object.name, keys)));
+            }
+        }
+        if messages.is_empty() {
+            return Ok(false);
+        }
+        match self.transport.transact(&messages, None) {
+            // What was foreign may be gone by itself; what stays is found again.
+            Ok(_) | Err(Failure::Refused { .. }) => Ok(true),
+            Err(failure) => Err(failure.into()),
+        }
     }
 }
 

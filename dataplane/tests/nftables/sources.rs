@@ -204,6 +204,15 @@ fn buckets_stay_until_their_limit_changes() {
             5,
             "the table was deleted, and is made again"
         );
+        let generous = "add element inet flowacl r1_packets_per_32 \
+                        { 127.0.0.9 timeout 1h, 127.0.0.8 limit rate 1000000/second }";
+        run("nft", &[generous]);
+        assert_eq!(passed("127.0.0.8", 99), 99);
+        assert!(backend.audit().unwrap().is_some());
+        assert!(backend.audit().unwrap().is_none());
+        assert!(!listing().contains("127.0.0.9"), "{}", listing());
+        assert_eq!(passed("127.0.0.8", 99), 5, "what others put there is gone");
+        assert_eq!(passed("127.0.0.2", 9), 0, "what packets put there is not");
         run("nft", &["flush", "table", "inet", "flowacl"]);
         assert!(backend.audit().unwrap().is_some());
         assert_eq!(passed("127.0.0.2", 9), 0, "all rules were deleted");
