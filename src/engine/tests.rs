@@ -436,6 +436,10 @@ fn rules_without_room_wait_until_others_go() {
         "waiting is no business of the next commit"
     );
 
+    bench.engine.step(bench.now, Event::SettingsChanged);
+    assert_eq!(run(&mut bench), 1, "tried again, there might be more room");
+    assert_eq!(bench.states(1), waiting);
+
     bench.withdraw(1, &[host(9)]);
     assert_eq!(run(&mut bench), 3, "removal, three tried, the oldest put");
     assert_eq!(bench.states(1), [Installed, Pending, Pending, Installed]);

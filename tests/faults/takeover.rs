@@ -1,4 +1,5 @@
-//! A table that is taken over, or made anew, while packets arrive as fast as they can: none may come through.
+//! A table that is taken over, or made anew, while packets arrive as fast as they can: none may come through that the
+//! rules do not let pass, and buckets stay as they are.
 
 use std::process::Command;
 use std::sync::Arc;
@@ -40,7 +41,8 @@ fn nft<'a>(lab: &Lab, words: impl Iterator<Item = &'a str>) -> String {
     String::from_utf8(output.stdout).unwrap()
 }
 
-/// Rules of every layout: in maps, in the list of a node, and in that of all packets; each discards UDP to one port.
+/// Rules of every layout: in maps, in the list of a node, and in that of all packets; each discards UDP to one port, but
+/// for what buckets hold.
 fn rules() -> Vec<Arc<Rule>> {
     let flows: Vec<Flow> = [
         ("destination 203.0.113.5/32; protocol =udp; destination-port =1;", "discard;"),
@@ -48,6 +50,8 @@ fn rules() -> Vec<Arc<Rule>> {
         ("destination 203.0.113.0/24; source 198.51.100.0/24; protocol =udp; destination-port =4;", "discard;"),
         ("protocol =udp; destination-port =5;", "discard;"),
         ("destination 203.0.113.9/32; protocol =udp;", "rate-limit 9600;"),
+        // A packet a day; five at first.
+        ("destination 203.0.113.5/32; protocol =udp; destination-port =6;", "rate-limit 1e-5 packets per-source /24;"),
     ]
     .map(|(components, then)| flow(components, then))
     .into();
@@ -101,7 +105,7 @@ fn no_packet_comes_through_while_a_table_is_taken_over() {
     };
     nft(&lab, WATCH.split_whitespace());
     let taking_over = lab.router.run(take_over_again_and_again);
-    let packets: Vec<Vec<u8>> = (1..=5)
+    let packets: Vec<Vec<u8>> = (1..=6)
         .map(|port| {
             PacketBuilder::new(Header::between("198.51.100.7", "203.0.113.5"))
                 .udp(4000, port, b"probe")
@@ -114,7 +118,7 @@ fn no_packet_comes_through_while_a_table_is_taken_over() {
     taking_over.join().unwrap();
     let watch = nft(&lab, "list table ip watch".split_whitespace());
     assert!(
-        watch.contains("counter packets 0 bytes 0"),
-        "packets came through:\n{watch}"
+        watch.contains("counter packets 5 "),
+        "others than the five of one source came through:\n{watch}"
     );
 }

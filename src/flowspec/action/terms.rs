@@ -30,7 +30,7 @@ impl RatePerSource {
         (u32::from(self.table) + 1) * SOURCES_STEP
     }
 
-    /// The limit of a source, if it is one that lets anything pass.
+    /// The limit that each source has. One of 0 is no limit, it discards.
     pub fn limit(&self) -> Limit {
         Limit {
             unit: self.unit,
