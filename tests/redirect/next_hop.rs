@@ -121,6 +121,40 @@ fn a_next_hop_behind_another_router_is_followed() {
 }
 
 #[test]
+fn a_route_that_encapsulates_is_not_followed_without() {
+    let Some(mut scene) = Scene::new(Unreachable::Discard) else {
+        return;
+    };
+    for route in [
+        "198.51.100.0/24 encap ip id 7 dst 10.9.1.2 via 10.9.1.2 dev scrub1",
+        "2001:db8:ff::/64 encap ip6 id 7 dst fd00:9:1::2 via fd00:9:1::2 dev scrub1",
+    ] {
+        ip(&scene.lab.router, &format!("route add {route}"));
+    }
+    let redirect = rules(
+        1,
+        &[
+            ("destination 203.0.113.5/32;", "redirect 198.51.100.7;"),
+            ("destination 2001:db8::5/128;", "redirect 2001:db8:ff::7;"),
+        ],
+    );
+    scene.install(&redirect).unwrap();
+    assert_eq!(
+        [scene.send(V4, false), scene.send(V6, false)],
+        [Fate::Dropped; 2]
+    );
+    let impaired = scene.kernel.impaired();
+    let reasons: Vec<&str> = impaired.iter().map(|(_, reason)| reason.as_str()).collect();
+    assert_eq!(
+        reasons,
+        [
+            "not redirected: the route to 198.51.100.7 encapsulates packets; packets are discarded",
+            "not redirected: the route to 2001:db8:ff::7 encapsulates packets; packets are discarded",
+        ]
+    );
+}
+
+#[test]
 fn neighbors_that_others_keep_stay_theirs() {
     const ADDRESS: &str = "lladdr 02:00:00:00:04:02";
     let rows = [

@@ -60,6 +60,8 @@ pub(super) enum Lookup {
     Found(Hop),
     /// The address is this machine's.
     Local,
+    /// There is a way, on which packets are put into others, or behind a label.
+    Encapsulated,
     /// There is no way, or none for a single host.
     None,
 }
@@ -215,6 +217,7 @@ impl Kernel {
             }
         };
         Ok(match route.header.kind {
+            RouteType::Unicast if encapsulates(&route) => Lookup::Encapsulated,
             RouteType::Unicast => {
                 let gateway = gateway_of(&route).unwrap_or(address);
                 oif_of(&route).map_or(Lookup::None, |link| Lookup::Found(Hop { gateway, link }))
@@ -536,6 +539,17 @@ fn gateway_of(route: &RouteMessage) -> Option<IpAddr> {
             RouteAttribute::Via(RouteVia::Inet6(address)) => Some((*address).into()),
             _ => None,
         })
+}
+
+/// Whether packets that take a route get a header or a label on the way (MPLS, SRv6 and the like).
+fn encapsulates(route: &RouteMessage) -> bool {
+    let mut attributes = route.attributes.iter();
+    attributes.any(|attribute| {
+        matches!(
+            attribute,
+            RouteAttribute::Encap(_) | RouteAttribute::EncapType(_)
+        )
+    })
 }
 
 /// The link that a route leads to.

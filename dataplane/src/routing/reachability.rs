@@ -55,6 +55,11 @@ impl Reachability {
         let hop = match kernel.lookup(address, mark)? {
             Lookup::Found(hop) => hop,
             Lookup::Local => return Ok(Err(format!("{address} is an address of this machine"))),
+            // Without it the next router would send them on by their destination.
+            Lookup::Encapsulated => {
+                let reason = format!("the route to {address}{place} encapsulates packets");
+                return Ok(Err(reason));
+            }
             Lookup::None => return no_route(),
         };
         let Some((name, flags)) = kernel.link(hop.link)? else {
