@@ -26,6 +26,8 @@ mod usage;
 #[cfg(feature = "os")]
 mod kernel;
 #[cfg(feature = "os")]
+mod messages;
+#[cfg(feature = "os")]
 mod reachability;
 #[cfg(feature = "os")]
 pub(crate) mod reverse_path;
