@@ -368,6 +368,43 @@ const INTERFERENCE: &[Row] = &[
         "nowhere",
     ),
     row(
+        "for each source and for all, both wide",
+        &["8006 0000 4e6e6b28", "8306 0018 4e6e6b28"],
+        "rate-limit 1000000000 bytes/s for each source /24 of 4096, rate-limit 1000000000 bytes/s",
+        "",
+        "victim 5",
+    ),
+    row(
+        "… that of each source narrow",
+        &["8006 0000 4e6e6b28", "830c 0018 00010203"],
+        "rate-limit 9.2557e-41 packets/s for each source /24 of 4096, rate-limit 1000000000 bytes/s",
+        "",
+        "nowhere",
+    ),
+    row(
+        "the lower of two for each source",
+        &["8306 0018 4e6e6b28", "8306 0318 00010203"],
+        "rate-limit 9.2557e-41 bytes/s for each source /24 of 16384",
+        "rate-limit 1000000000 bytes/s for each source /24 of 4096 has no effect: \
+         rate-limit 9.2557e-41 bytes/s for each source /24 of 16384 applies",
+        "nowhere",
+    ),
+    row(
+        "for each host and for each network",
+        &["8306 0020 4e6e6b28", "8306 0018 4e6e6b28"],
+        "rate-limit 1000000000 bytes/s for each source /32 of 4096, \
+         rate-limit 1000000000 bytes/s for each source /24 of 4096",
+        "",
+        "victim 5",
+    ),
+    row(
+        "for each source, a mark and a copy",
+        &["8306 0018 4e6e6b28", "8009 0000 0000000a", "COPY2"],
+        "rate-limit 1000000000 bytes/s for each source /24 of 4096, mark 10, copy-to-ip <2>",
+        "",
+        "victim 10, scrub2 10",
+    ),
+    row(
         "both units, one of them zero",
         &["8006 0000 4e6e6b28", "800c fde8 00000000"],
         "discard",
