@@ -129,3 +129,31 @@ fn a_switch_that_is_full_before_its_profile_says_so_is_believed() {
     assert_eq!(daemon.ports(RouteState::Installed).len(), 10);
     assert_eq!(switch.hardware().len(), 10);
 }
+
+#[test]
+fn a_rule_that_is_refused_without_a_name_is_found() {
+    if !has_python() {
+        return;
+    }
+    let switch = Switch::new("spectrum1", false);
+    let mut daemon = Daemon::start(&switch);
+    switch.set_fault("fail -t mangle -A PREROUTING -i swp+ -p tcp --dport 7 -j DROP");
+    let ports: Vec<Nlri> = (1..=32).map(port).collect();
+    daemon.update(&ports, &[]);
+    let others: Vec<u16> = (1..=32).filter(|port| *port != 7).collect();
+    assert_eq!(daemon.ports(RouteState::Installed), others);
+    assert_eq!(daemon.ports(RouteState::Unsupported), [7]);
+    let rules = daemon.engine.rules(daemon.now);
+    let reasons: Vec<&String> = rules
+        .iter()
+        .filter_map(|rule| rule.reason.as_ref())
+        .collect();
+    assert!(
+        matches!(&reasons[..], [reason] if reason.contains("sync_acl hardware installation failed")),
+        "{reasons:?}"
+    );
+    assert_eq!(switch.hardware().len(), 31);
+    // Each half that is refused costs a run for itself and one for what was there before.
+    let installations = switch.installations();
+    assert!(installations < 32, "{installations} installations");
+}

@@ -191,6 +191,7 @@ impl Layered {
         let Some(budget) = self.withheld.next_offer() else {
             return;
         };
+        let budget = budget.min(self.hardware.capability().commit_max());
         let rules = self.rules.clone();
         let division = self.divide(&rules, budget);
         let waits = division.fresh.len() >= budget;

@@ -1,3 +1,4 @@
+use super::withheld::RELEASED;
 use super::*;
 use crate::interval::IntervalSet;
 use crate::packet::Packet;
@@ -264,6 +265,36 @@ fn what_finds_no_room_waits_in_software() {
         (hardware.ids(), software.ids()),
         (vec![2, 3], vec![2, 3, 4])
     );
+}
+
+#[test]
+fn a_rule_that_goes_does_not_have_all_others_tried_again() {
+    let (mut layered, hardware, _) = started(10);
+    let rules = one_port_each(1..=200);
+    // One after the other, as each attempt names one.
+    for rule in &rules {
+        put(&mut layered, std::slice::from_ref(rule));
+    }
+    assert_eq!(hardware.ids(), (1..=10).collect::<Vec<_>>());
+    let commits = || hardware.0.lock().unwrap().commits;
+    let before = commits();
+    remove(&mut layered, &rules[0]);
+    assert_eq!(
+        hardware.ids(),
+        (2..=11).collect::<Vec<_>>(),
+        "the oldest comes in"
+    );
+    assert!(
+        commits() - before <= 1 + RELEASED,
+        "{} attempts",
+        commits() - before
+    );
+    // When there is room for all of them they are in it soon.
+    hardware.0.lock().unwrap().room = 1000;
+    remove(&mut layered, &rules[1]);
+    (0..10).for_each(|_| assert_eq!(layered.audit().unwrap(), None));
+    assert_eq!(hardware.ids(), (3..=200).collect::<Vec<_>>());
+    assert_eq!(layered.impaired(), []);
 }
 
 #[test]

@@ -10,11 +10,16 @@ use crate::rule::RuleId;
 /// Most turns that are passed over while the hardware does not answer.
 const PAUSE_MAX: u32 = 64;
 
+/// How many rules that were refused are offered again at a time.
+pub(super) const RELEASED: usize = 32;
+
 /// What the hardware is not asked, and when it is asked again.
 #[derive(Debug, Default)]
 pub struct Withheld {
     /// Rules that it refused by name, and why; until some of its rules go.
     refused: BTreeMap<RuleId, String>,
+    /// Some of its rules have gone, and it has refused none by name since.
+    may_have_room: bool,
     /// It has failed with new rules for a reason that names none of them.
     trouble: Option<Trouble>,
 }
@@ -60,14 +65,23 @@ impl Withheld {
         }
     }
 
-    /// Rules of the hardware have gone: there may be room for those that it refused.
+    /// Rules of the hardware have gone: there may be room for the oldest of those that it refused.
     pub fn rules_have_gone(&mut self) {
-        self.refused.clear();
+        for _ in 0..RELEASED {
+            self.refused.pop_first();
+        }
+        self.may_have_room = !self.refused.is_empty();
     }
 
     /// A turn: how many of the rules that wait are offered now, if any.
     pub fn next_offer(&mut self) -> Option<usize> {
-        let trouble = self.trouble.as_mut()?;
+        let Some(trouble) = &mut self.trouble else {
+            if self.may_have_room {
+                self.rules_have_gone();
+                return Some(usize::MAX);
+            }
+            return None;
+        };
         match trouble.pause.checked_sub(1) {
             Some(left) => {
                 trouble.pause = left;
@@ -114,7 +128,9 @@ impl Withheld {
         let offered = ids(offered);
         let named = named.into_iter().filter(|(id, _)| offered.contains(id));
         self.refused.extend(named);
-        self.refused.len() > before
+        let has_learnt = self.refused.len() > before;
+        self.may_have_room &= !has_learnt;
+        has_learnt
     }
 
     /// Notes a failure with several new rules; false when there was none to offer less of.
@@ -136,6 +152,7 @@ impl Withheld {
         if !self.refused.is_empty() {
             let there = ids(rules);
             self.refused.retain(|id, _| there.contains(id));
+            self.may_have_room &= !self.refused.is_empty();
         }
     }
 }
