@@ -19,8 +19,11 @@
 //! pass without being charged.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::fmt;
+use std::fmt::{self, Write as _};
 
+use netlink_packet_core::NLM_F_CREATE;
+
+use super::compile::buckets;
 use super::expression::Verdict;
 use super::field::Field;
 use super::key::Key;
@@ -32,8 +35,7 @@ use super::object::{
 use super::statement::Statement;
 use crate::desired::Changes;
 use crate::label::Label;
-use crate::rule::{Family, LimitUnit, OrderKey, Rule, RuleId};
-use netlink_packet_core::NLM_F_CREATE;
+use crate::rule::{Family, LimitUnit, OrderKey, Rule, RuleId, SourceLimit};
 
 /// `NFT_SET_TIMEOUT`.
 const TIMEOUT: u32 = 0x10;
@@ -55,7 +57,7 @@ pub(super) struct SourceTable {
 
 /// The tables that a rule needs; none when it drops everything.
 pub(super) fn source_tables(rule: &Rule) -> Vec<SourceTable> {
-    let table = |limit: &crate::rule::SourceLimit| match Enforcement::of(&limit.limit) {
+    let table = |limit: &SourceLimit| match Enforcement::of(&limit.limit) {
         Enforcement::Bucket(bucket) => Some(SourceTable {
             family: rule.family,
             prefix_length: limit.prefix_length,
@@ -64,7 +66,7 @@ pub(super) fn source_tables(rule: &Rule) -> Vec<SourceTable> {
         }),
         Enforcement::Nothing | Enforcement::Everything => None,
     };
-    if super::compile::buckets(&rule.action).is_none() {
+    if buckets(&rule.action).is_none() {
         return Vec::new();
     }
     let limits = rule.action.source_limits().iter();
@@ -131,7 +133,6 @@ impl SourceTable {
 
     /// As nft shows it, but for its name and comment.
     pub(super) fn write_body(&self, f: &mut String, comment: &str) -> fmt::Result {
-        use fmt::Write as _;
         writeln!(f, "\t\t{}", self.key().type_text())?;
         writeln!(f, "\t\tsize {}", self.size)?;
         writeln!(f, "\t\tflags dynamic,timeout")?;
