@@ -465,5 +465,4 @@ impl Kept {
 }
 
 #[cfg(test)]
-#[path = "retention_tests.rs"]
 mod tests;
