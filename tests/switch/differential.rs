@@ -172,7 +172,7 @@ fn the_file_says_what_the_reference_evaluator_does() {
     let mut random = StdRng::seed_from_u64(seed());
     let start = Instant::now();
     let (mut rules, mut packets, mut dropped, mut cases) = (0, 0, 0, 0);
-    while start.elapsed() < Duration::from_secs(10) {
+    while start.elapsed() < Duration::from_secs(6) {
         let profile = ["spectrum1", "spectrum2", "trident3", "helix4"].choose(&mut random);
         let switch = Switch::new(profile.unwrap(), false);
         let mut backend = switch.backend();
@@ -207,7 +207,7 @@ fn the_kernel_does_what_the_reference_evaluator_says() {
     let mut random = StdRng::seed_from_u64(seed());
     let start = Instant::now();
     let (mut rules, mut packets, mut dropped) = (0, 0, 0);
-    while start.elapsed() < Duration::from_secs(15) {
+    while start.elapsed() < Duration::from_secs(10) {
         // Release 5 and its table mangle, or release 4 and its chain FORWARD.
         let profile = *["spectrum1", "helix4"].choose(&mut random).unwrap();
         let switch = Switch::new(profile, true);
