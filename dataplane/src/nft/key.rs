@@ -165,7 +165,7 @@ impl Key {
         Self(vec![(field, all_bits(field))])
     }
 
-    /// Prefixes of addresses under this key, which are no longer than its fields; they are left-aligned.
+    /// Values of the fields of this key, left-aligned and no longer than they are; more are ignored.
     pub(super) fn value_of(&self, prefixes: &[u128]) -> KeyValue {
         let value = |((field, _), prefix): (&(Field, u128), &u128)| prefix >> (128 - field.bits());
         KeyValue {

@@ -63,9 +63,9 @@ pub(super) struct Layout {
     /// Where the rule of an id stands.
     owners: Journal<RuleId, (Family, OrderKey)>,
     /// Rules for whose sake a guard has a node.
-    nodes: Journal<NodeKey, usize>,
+    nodes: Journal<NodeKey, u32>,
     /// Rules of a node in a unit.
-    node_units: Journal<(Family, Section, u128, u64), usize>,
+    node_units: Journal<(Family, Section, u128, u64), u32>,
     /// Rules that are in lists.
     listed: Journal<(Family, OrderKey), ()>,
     units: Journal<UnitKey, Unit>,
@@ -357,7 +357,7 @@ impl Layout {
     fn each_element(&self, mut to: impl FnMut(NamedSet, Element)) {
         for (family, section, guard, addresses) in self.nodes.map().keys() {
             let set = guard.set(*family, *section).expect("the section has nodes");
-            let element = node_element(&set, addresses);
+            let element = node_element(&set, &addresses.numbers());
             to(set, element);
         }
         for (map, element) in self.listed_elements() {
@@ -522,14 +522,13 @@ impl Layout {
     fn count_node(&mut self, key: NodeKey, comes: bool, draft: &mut Draft) {
         let before = self.nodes.get(&key).copied().unwrap_or(0);
         let after = if comes { before + 1 } else { before - 1 };
-        self.nodes
-            .set(key.clone(), Some(after).filter(|rules| *rules > 0));
+        self.nodes.set(key, Some(after).filter(|rules| *rules > 0));
         if (before > 0) == (after > 0) {
             return;
         }
         let (family, section, guard, addresses) = key;
         let set = guard.set(family, section).expect("the section has nodes");
-        let element = node_element(&set, &addresses);
+        let element = node_element(&set, &addresses.numbers());
         match comes {
             true => draft.add_element(set, element),
             false => draft.remove_element(set, element),

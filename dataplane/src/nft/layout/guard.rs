@@ -142,7 +142,7 @@ impl Guard {
     pub(in crate::nft) fn of(
         installed: &Installed,
         is_listed: bool,
-    ) -> Vec<(Section, Self, Vec<u128>)> {
+    ) -> Vec<(Section, Self, Addresses)> {
         let rule = &installed.rule;
         let (section, node) = Section::of(rule.family, &rule.matches);
         let head = section.head();
@@ -151,32 +151,36 @@ impl Guard {
             for protocol in PortProtocol::of(value.protocol) {
                 for (field, guard) in Self::of_ports(&value.key, *protocol) {
                     let port = value.value_of(field).expect("the key has the port");
-                    guards.push((head, guard, vec![port]));
+                    guards.push((head, guard, Addresses::one(port)));
                 }
             }
         }
         let Some(node) = node else {
             return guards;
         };
-        guards.push((section, Self::Node, vec![node]));
+        guards.push((section, Self::Node, Addresses::one(node)));
         let near = head.node_of(rule.family, node);
         if section.is_near() {
-            guards.push((head, Self::Near, vec![near]));
+            guards.push((head, Self::Near, Addresses::one(near)));
         }
         if let Some(inner) = section.inner() {
-            guards.push((inner, Self::Inner, vec![inner.node_of(rule.family, node)]));
+            guards.push((
+                inner,
+                Self::Inner,
+                Addresses::one(inner.node_of(rule.family, node)),
+            ));
         }
         if is_listed {
             return guards;
         }
         if section.is_longer(rule.family, &rule.matches) {
-            guards.push((section, Self::Longer, vec![node]));
+            guards.push((section, Self::Longer, Addresses::one(node)));
         } else if let Some(source) = section.narrow_source(rule.family, &rule.matches) {
-            guards.push((section, Self::Narrow, vec![node, source]));
+            guards.push((section, Self::Narrow, Addresses::two(node, source)));
         }
         let sources = section.near_sources(rule.family, &rule.matches);
         for source in sources.into_iter().flatten() {
-            guards.push((head, Self::Source, vec![near, source]));
+            guards.push((head, Self::Source, Addresses::two(near, source)));
         }
         guards
     }
@@ -220,10 +224,32 @@ pub(in crate::nft) fn listed_map(
     })
 }
 
-/// A node in a guard: the addresses are left-aligned.
-pub(in crate::nft) type NodeKey = (Family, Section, Guard, Vec<u128>);
+/// What a guard has of a node, left-aligned: one prefix or port, or two prefixes. Octets, which need no alignment: there
+/// are more nodes than rules.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(in crate::nft) struct Addresses([[u8; 16]; 2]);
 
-/// A node as an element of a guard.
+impl Addresses {
+    /// For guards whose key has one field.
+    fn one(address: u128) -> Self {
+        Self::two(address, 0)
+    }
+
+    /// For guards whose key has two fields.
+    fn two(first: u128, second: u128) -> Self {
+        Self([first.to_be_bytes(), second.to_be_bytes()])
+    }
+
+    /// As numbers.
+    pub(in crate::nft) fn numbers(self) -> [u128; 2] {
+        self.0.map(u128::from_be_bytes)
+    }
+}
+
+/// A node in a guard.
+pub(in crate::nft) type NodeKey = (Family, Section, Guard, Addresses);
+
+/// A node as an element of a set; its addresses are left-aligned.
 pub(in crate::nft) fn node_element(set: &NamedSet, addresses: &[u128]) -> Element {
     Element {
         value: set.key.value_of(addresses),
