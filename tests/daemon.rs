@@ -31,6 +31,7 @@ mod scene;
 mod switch;
 #[path = "daemon/visitor.rs"]
 mod visitor;
+mod waiting;
 
 use std::fs;
 use std::io::{Read, Write};
@@ -40,6 +41,7 @@ use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
+use crate::waiting::eventually;
 use flowacl::config::Config;
 use flowacl::wire::capability::Capability;
 use flowacl::wire::iana::FlowFamily;
@@ -50,18 +52,6 @@ use tempfile::TempDir;
 
 /// How long anything may take.
 const PATIENCE: Duration = Duration::from_secs(20);
-
-/// Tries until `attempt` gives something; shows the last complaint when it never does.
-fn eventually<T>(what: &str, mut attempt: impl FnMut() -> Result<T, String>) -> T {
-    let end = Instant::now() + PATIENCE;
-    loop {
-        match attempt() {
-            Ok(value) => return value,
-            Err(complaint) if Instant::now() > end => panic!("{what}: {complaint}"),
-            Err(_) => std::thread::sleep(Duration::from_millis(20)),
-        }
-    }
-}
 
 /// A program that ends with the test.
 struct Program(Child);

@@ -13,7 +13,8 @@ use flowacl::wire::message::Message;
 use flowacl::wire::open::Open;
 use socket2::{Domain, Socket, Type};
 
-use super::{Daemon, FLOW, NLRI, OTHER_NLRI, announcement, eventually};
+use super::{Daemon, FLOW, NLRI, OTHER_NLRI, announcement};
+use crate::waiting::eventually;
 
 /// How long the command line may wait for its answer, whatever happens.
 const ANSWER: Duration = Duration::from_secs(1);

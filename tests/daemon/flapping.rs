@@ -11,6 +11,7 @@ use rand::{Rng, SeedableRng};
 use super::scale::scale;
 use super::visitor::{Visitor, Watched, graceful, open_of, opening};
 use super::*;
+use crate::waiting::eventually;
 
 /// Controllers that flap at once.
 const CONTROLLERS: u8 = 6;

@@ -11,6 +11,7 @@ use super::file::{Vector, load};
 use super::scale::scale;
 use super::visitor::{Visitor, Watched, open_of, opening};
 use super::*;
+use crate::waiting::eventually;
 
 /// Our AS.
 const OUR_AS: u32 = 65140;

@@ -5,6 +5,7 @@ use nix::sys::wait::{WaitPidFlag, waitpid};
 use nix::unistd::Pid;
 
 use super::*;
+use crate::waiting::eventually;
 
 impl Daemon {
     /// Gives an order, which must be carried out; returns what was said.

@@ -2,7 +2,8 @@
 
 use std::fs;
 
-use super::{Daemon, FLOW, NLRI, OTHER_FLOW, OTHER_NLRI, eventually};
+use super::{Daemon, FLOW, NLRI, OTHER_FLOW, OTHER_NLRI};
+use crate::waiting::eventually;
 
 /// Writes a password that only we may read, and names the file.
 fn secret(daemon: &Daemon, name: &str, password: &str) -> String {

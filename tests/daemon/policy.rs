@@ -2,6 +2,7 @@
 
 use super::scale::{rule, scale};
 use super::*;
+use crate::waiting::eventually;
 use flowacl::wire::nlri::Nlri;
 
 /// A neighbor that floods, and one that does not.

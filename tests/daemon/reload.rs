@@ -11,6 +11,7 @@ use rand::{Rng, SeedableRng};
 
 use super::scale::{rule, scale};
 use super::*;
+use crate::waiting::eventually;
 
 /// Two neighbors, each with lines of its own.
 fn two_neighbors(second: &str, third: &str) -> String {

@@ -1,6 +1,7 @@
 //! Many routes, and many strangers: memory, order and answers stay what they were.
 
 use super::*;
+use crate::waiting::eventually;
 use flowacl::wire::attribute::{AsPathSegment, AsPathSegmentKind, Attributes, Origin};
 use flowacl::wire::community::ExtendedCommunity;
 use flowacl::wire::nlri::Nlri;

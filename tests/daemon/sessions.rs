@@ -13,6 +13,7 @@ use flowacl::wire::update::{DecodeContext, Update};
 use super::scale::rule;
 use super::visitor::{Visitor, open_of};
 use super::*;
+use crate::waiting::eventually;
 
 /// The neighbor.
 const NEIGHBOR: Ipv4Addr = Ipv4Addr::new(127, 0, 0, 3);

@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::scene::{Switch, has_python};
+use crate::waiting::eventually;
 
 /// A daemon that programs the switch.
 fn start(switch: &Switch) -> Daemon {

@@ -9,6 +9,7 @@ use flowacl::wire::capability::GracefulRestart;
 use socket2::{Domain, SockRef, Socket, Type};
 
 use super::*;
+use crate::waiting::eventually;
 
 /// Octets of a message header (RFC 4271 §4.1).
 const HEADER: usize = 19;

@@ -13,7 +13,8 @@ use flowacl::wire::community::{ExtendedCommunity, Ipv6ExtendedCommunity};
 use serde_json::Value;
 
 use crate::controller::{Controller, flow};
-use crate::router::{Router, eventually};
+use crate::router::Router;
+use crate::waiting::eventually;
 
 /// How long a packet may take to a scrubber before it counts as dropped.
 const ON_ITS_WAY: Duration = Duration::from_millis(30);

@@ -10,8 +10,9 @@ use serde_json::Value;
 
 use crate::controller::{Controller, flow};
 use crate::from_environment;
-use crate::router::{Router, eventually};
+use crate::router::Router;
 use crate::storm::commits;
+use crate::waiting::eventually;
 
 /// How long the rules of a lost controller stay.
 const RESTART_SECS: u16 = 60;

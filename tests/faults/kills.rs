@@ -12,7 +12,8 @@ use rand::Rng;
 
 use crate::controller::{Controller, flow};
 use crate::from_environment;
-use crate::router::{Router, eventually};
+use crate::router::Router;
+use crate::waiting::eventually;
 
 /// Flows that change together.
 const CROWD: usize = 60;

@@ -8,7 +8,8 @@ use std::time::{Duration, Instant};
 use flowacl::lab::Namespace;
 
 use crate::controller::CONTROLLER_AS;
-use crate::router::{Router, eventually};
+use crate::router::Router;
+use crate::waiting::eventually;
 
 /// Hold time of the sessions.
 const HOLD: Duration = Duration::from_secs(3);

@@ -17,6 +17,8 @@ mod single;
 mod storm;
 mod tables;
 mod takeover;
+#[path = "../waiting/mod.rs"]
+mod waiting;
 
 /// A number from the environment.
 fn from_environment(name: &str, default: u64) -> u64 {

@@ -8,7 +8,8 @@ use flowacl::lab::packet::{Header, PacketBuilder};
 use flowacl::lab::{Namespace, Passed, Tap};
 
 use crate::controller::{Controller, flow};
-use crate::router::{Router, eventually};
+use crate::router::Router;
+use crate::waiting::eventually;
 
 /// Runs `ip` in a namespace and returns what it prints.
 fn ip(namespace: &Namespace, arguments: &str) -> String {

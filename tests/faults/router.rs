@@ -5,7 +5,6 @@ use std::fs;
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
-use std::time::{Duration, Instant};
 
 use flowacl::lab::{Lab, Namespace, Passed, UPSTREAM};
 use serde_json::Value;
@@ -13,21 +12,7 @@ use tempfile::TempDir;
 
 use crate::available::available;
 use crate::controller::CONTROLLER_AS;
-
-/// How long anything may take.
-const PATIENCE: Duration = Duration::from_secs(20);
-
-/// Tries until `attempt` gives something; shows the last complaint when it never does.
-pub fn eventually<T>(what: &str, mut attempt: impl FnMut() -> Result<T, String>) -> T {
-    let end = Instant::now() + PATIENCE;
-    loop {
-        match attempt() {
-            Ok(value) => return value,
-            Err(complaint) if Instant::now() > end => panic!("{what}: {complaint}"),
-            Err(_) => std::thread::sleep(Duration::from_millis(10)),
-        }
-    }
-}
+use crate::waiting::eventually;
 
 /// Asks the daemon behind a socket with `show WHAT --json`.
 pub fn ask(socket: &Path, what: &str) -> Result<Value, String> {

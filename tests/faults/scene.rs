@@ -8,7 +8,8 @@ use flowacl::lab::Passed;
 use flowacl::lab::packet::{Header, PacketBuilder, SYN};
 
 use crate::controller::{Controller, flow};
-use crate::router::{Router, eventually};
+use crate::router::Router;
+use crate::waiting::eventually;
 
 /// How long a repair may take: the daemon looks every second, and a busy machine is slow.
 const REPAIR: Duration = Duration::from_secs(3);

@@ -10,7 +10,8 @@ use flowacl::flowspec::text::Flow;
 
 use crate::controller::{Controller, flow};
 use crate::from_environment;
-use crate::router::{Router, eventually};
+use crate::router::Router;
+use crate::waiting::eventually;
 
 /// Rules that come and go.
 const RULES: usize = 2_000;

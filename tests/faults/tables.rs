@@ -4,8 +4,9 @@ use std::time::{Duration, Instant};
 
 use crate::controller::flow;
 use crate::from_environment;
-use crate::router::{Router, eventually};
+use crate::router::Router;
 use crate::scene::{Scene, flows};
+use crate::waiting::eventually;
 
 #[test]
 fn a_table_that_is_deleted_comes_back() {

@@ -17,7 +17,7 @@ use flowacl::lab::{Lab, UPSTREAM};
 
 use crate::available::available;
 use crate::controller::flow;
-use crate::router::eventually;
+use crate::waiting::eventually;
 
 /// Packets of one round.
 const PACKETS: usize = 10_000;

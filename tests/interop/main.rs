@@ -16,6 +16,8 @@ mod several_paths;
 mod transport;
 mod vrf;
 mod validation;
+#[path = "../waiting/mod.rs"]
+mod waiting;
 
 use std::time::{Duration, Instant};
 

@@ -5,22 +5,6 @@ use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::thread;
-use std::time::{Duration, Instant};
-
-/// How long anything may take: some controllers wait for half a minute before they dial again.
-const PATIENCE: Duration = Duration::from_secs(60);
-
-/// Tries until `attempt` gives something; shows the last complaint when it never does.
-pub fn eventually<T>(what: &str, mut attempt: impl FnMut() -> Result<T, String>) -> T {
-    let end = Instant::now() + PATIENCE;
-    loop {
-        match attempt() {
-            Ok(value) => return value,
-            Err(complaint) if Instant::now() > end => panic!("{what}: {complaint}"),
-            Err(_) => thread::sleep(Duration::from_millis(50)),
-        }
-    }
-}
 
 /// Runs a command that must succeed; returns what it printed.
 pub fn run(command: &mut Command) -> String {

@@ -4,9 +4,10 @@ use std::time::{Duration, Instant};
 
 use super::controllers::{Controller, Flow, Restart, bird, exabgp, frr, gobgp};
 use super::network::{CONTROLLER_AS, Network};
-use super::program::{Program, eventually};
+use super::program::Program;
 use super::router::Router;
 use super::{DATAGRAMS, Dialer, SLACK};
+use crate::waiting::eventually;
 
 /// Long enough for any of them to come back.
 const GRACEFUL: Restart = Restart {

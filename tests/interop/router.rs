@@ -8,8 +8,9 @@ use serde_json::Value;
 
 use super::controllers::Flow;
 use super::network::{CONTROLLER, CONTROLLER_AS, Network, ROUTER, ROUTER_AS};
-use super::program::{Program, eventually, try_run};
+use super::program::{Program, try_run};
 use super::{Dialer, HOLD_TIME};
+use crate::waiting::eventually;
 
 /// How long a session that must not come up is watched: it would after the second attempt, a second after the first.
 const STAYS_DOWN: Duration = Duration::from_millis(2_500);

@@ -7,8 +7,9 @@ use serde_json::Value;
 
 use super::Dialer;
 use super::network::{CONTROLLER, CONTROLLER_AS, Network, ROUTER, ROUTER_AS};
-use super::program::{Program, eventually, run};
+use super::program::{Program, run};
 use super::router::Router;
+use crate::waiting::eventually;
 
 /// The flow that two say different things of.
 const MATCH: &str = "destination 203.0.113.5/32; protocol =udp;";

@@ -5,8 +5,9 @@ use std::fs;
 use super::Dialer;
 use super::controllers::{Flow, bird};
 use super::network::{CONTROLLER, CONTROLLER_AS, Network, ROUTER, ROUTER_AS};
-use super::program::{Program, eventually, try_run};
+use super::program::{Program, try_run};
 use super::router::Router;
+use crate::waiting::eventually;
 
 /// A flow from AS 65001.
 const FLOW: Flow = Flow {

@@ -3,9 +3,10 @@
 use std::time::{Duration, Instant};
 
 use super::network::{CONTROLLER, CONTROLLER_AS, Network, ROUTER, ROUTER_AS};
-use super::program::{Program, eventually, run};
+use super::program::{Program, run};
 use super::router::Router;
 use super::{DATAGRAMS, HOLD_TIME, machine};
+use crate::waiting::eventually;
 
 /// A port of the router that is protected.
 const PORT: u16 = 7777;

@@ -5,7 +5,8 @@ use dataplane::desired::{Redirects, Settings, Unreachable};
 use dataplane::rule::{Rule, RuleId};
 use std::sync::Arc;
 
-use crate::scene::{Scene, eventually, ip, rules, settings, start};
+use crate::scene::{Scene, ip, rules, settings, start};
+use crate::waiting::eventually;
 
 const V4: &str = "udp 192.0.2.1:9 > 203.0.113.5:53 len 100 dscp 5";
 const V6: &str = "udp [2001:db8::1]:9 > [2001:db8::5]:53 len 100 dscp 5";

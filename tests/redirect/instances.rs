@@ -6,7 +6,8 @@ use dataplane::backend::Backend;
 use dataplane::desired::Unreachable;
 use dataplane::rule::Rule;
 
-use crate::scene::{Fate, Scene, eventually, ip, rules, settings, start};
+use crate::scene::{Fate, Scene, ip, rules, settings, start};
+use crate::waiting::eventually;
 
 /// Packets to three hosts in each family, told apart by their last octet.
 const HOSTS: [u8; 3] = [5, 6, 7];

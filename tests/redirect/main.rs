@@ -13,3 +13,5 @@ mod instances;
 mod next_hop;
 mod remains;
 mod vrf;
+#[path = "../waiting/mod.rs"]
+mod waiting;

@@ -18,9 +18,6 @@ use flowacl::lab::{Lab, Namespace, Passed, Tap, UPSTREAM};
 
 use crate::available::available;
 
-/// How long anything may take.
-const PATIENCE: Duration = Duration::from_secs(20);
-
 /// What became of a packet.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Fate {
@@ -81,18 +78,6 @@ pub fn rules(first: u64, flows: &[(&str, &str)]) -> Vec<Arc<Rule>> {
         Arc::new(lowered.unwrap().rule)
     };
     flows.iter().zip(first..).map(rule).collect()
-}
-
-/// Tries until `attempt` gives something; shows the last complaint when it never does.
-pub fn eventually<T>(what: &str, mut attempt: impl FnMut() -> Result<T, String>) -> T {
-    let end = Instant::now() + PATIENCE;
-    loop {
-        match attempt() {
-            Ok(value) => return value,
-            Err(complaint) if Instant::now() > end => panic!("{what}: {complaint}"),
-            Err(_) => std::thread::sleep(Duration::from_millis(20)),
-        }
-    }
 }
 
 /// Runs `ip` in a namespace and returns what it prints.

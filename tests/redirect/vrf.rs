@@ -4,7 +4,8 @@ use dataplane::backend::Backend;
 use dataplane::desired::Unreachable;
 
 use crate::machine;
-use crate::scene::{Fate, Scene, eventually, ip, rules};
+use crate::scene::{Fate, Scene, ip, rules};
+use crate::waiting::eventually;
 
 const V4: &str = "udp 192.0.2.1:9 > 203.0.113.5:53 len 100";
 const V6: &str = "udp [2001:db8::1]:9 > [2001:db8::5]:53 len 100";

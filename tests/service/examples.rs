@@ -9,8 +9,9 @@ use std::process::Command;
 use serde_json::Value;
 
 use super::network::{Network, find};
-use super::program::{Program, eventually, run, try_run};
+use super::program::{Program, run, try_run};
 use super::{REPOSITORY, available, told};
+use crate::waiting::eventually;
 
 /// What `examples/controllers/` announces of the attack that `examples/ntp-reflection` plays.
 const REFLECTION: &str = "flow route { match { destination 203.0.113.5/32; protocol =udp; \

@@ -3,7 +3,8 @@
 use std::fs;
 
 use super::network::Network;
-use super::program::{Program, eventually, run, try_run};
+use super::program::{Program, run, try_run};
+use crate::waiting::eventually;
 
 /// The daemon's configuration; the rules stay when it is killed.
 fn configuration(network: &Network) -> String {

@@ -12,6 +12,8 @@ mod package;
 #[allow(dead_code, reason = "the interoperability tests use the rest of it")]
 mod program;
 mod unit;
+#[path = "../waiting/mod.rs"]
+mod waiting;
 
 use std::env;
 use std::process::Command;

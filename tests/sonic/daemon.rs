@@ -7,9 +7,9 @@ use std::process::{Child, Command, Stdio};
 use serde_json::Value;
 
 use crate::asic::{Asic, Fate};
-use crate::eventually;
 use crate::orchagent::Orchagent;
 use crate::server::Server;
+use crate::waiting::eventually;
 use dataplane::packet::Packet;
 
 /// A program that ends with the test.

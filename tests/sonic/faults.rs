@@ -11,10 +11,10 @@ use redis::Connection;
 use serde_json::{Map, Value};
 
 use crate::asic::{Asic, Fate};
-use crate::eventually;
 use crate::orchagent::Orchagent;
 use crate::scene::{Scene, links, settings};
 use crate::server::{APPL_DB, CONFIG_DB};
+use crate::waiting::eventually;
 use crate::yang::Models;
 
 /// Both ways into the switch.

@@ -22,6 +22,7 @@ use crate::flows::{random_flow, random_packet};
 use crate::orchagent::Orchagent;
 use crate::scene::{links, options, reference, rule};
 use crate::server::Server;
+use crate::waiting::eventually;
 
 /// Software that packets can be sent through while it is behind the switch.
 #[derive(Clone, Default)]
@@ -128,7 +129,7 @@ fn what_the_switch_does_not_do_the_software_does() {
         }
         // The switch is in step again, and offered what waits for it.
         let waits = |reason: &str| reason.contains("asked again") || reason.contains("confirmed");
-        crate::eventually("all is settled", || {
+        eventually("all is settled", || {
             backend.audit().map_err(|error| error.to_string())?;
             let mut impaired = backend.impaired();
             impaired.retain(|(_, reason)| waits(reason));

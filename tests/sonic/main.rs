@@ -14,20 +14,6 @@ mod orchagent;
 mod scene;
 mod server;
 mod yang;
+#[path = "../waiting/mod.rs"]
+mod waiting;
 
-use std::time::{Duration, Instant};
-
-/// How long anything may take.
-const PATIENCE: Duration = Duration::from_secs(20);
-
-/// Tries until `attempt` gives something; shows the last complaint when it never does.
-fn eventually<T>(what: &str, mut attempt: impl FnMut() -> Result<T, String>) -> T {
-    let end = Instant::now() + PATIENCE;
-    loop {
-        match attempt() {
-            Ok(value) => return value,
-            Err(complaint) if Instant::now() > end => panic!("{what}: {complaint}"),
-            Err(_) => std::thread::sleep(Duration::from_millis(10)),
-        }
-    }
-}

@@ -17,6 +17,7 @@ use redis::Connection;
 
 use crate::asic::{Asic, Fields, Refused, TableType};
 use crate::server::{APPL_DB, CONFIG_DB, COUNTERS_DB, STATE_DB, Server};
+use crate::waiting::eventually;
 
 /// The kinds of documents, in the order in which they are carried out.
 const KINDS: [&str; 3] = ["ACL_TABLE_TYPE", "ACL_TABLE", "ACL_RULE"];
@@ -93,7 +94,7 @@ impl Orchagent {
     /// Stops doing anything, until it is false again.
     pub fn pause(&self, pause: bool) {
         self.paused.store(pause, Ordering::Relaxed);
-        crate::eventually("it has noticed", || {
+        eventually("it has noticed", || {
             let noticed = self.resting.load(Ordering::Relaxed) == pause;
             noticed.then_some(()).ok_or_else(String::new)
         });

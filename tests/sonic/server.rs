@@ -7,7 +7,7 @@ use redis::{Connection, ConnectionAddr, IntoConnectionInfo};
 use serde_json::json;
 use tempfile::TempDir;
 
-use crate::eventually;
+use crate::waiting::eventually;
 
 /// Numbers of the databases.
 pub const APPL_DB: i64 = 0;

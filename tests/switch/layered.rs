@@ -5,7 +5,6 @@ use std::fs;
 use std::net::Ipv4Addr;
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
-use std::time::{Duration, Instant};
 
 use dataplane::packet::Packet;
 use dataplane::rule::left_aligned;
@@ -17,24 +16,10 @@ use serde_json::Value;
 use crate::controller::{CONTROLLER_AS, Controller, flow};
 use crate::network::available;
 use crate::scene::{Switch, has_iptables};
+use crate::waiting::eventually;
 
 /// Where packets come from.
 const ATTACKER: &str = "192.0.2.77";
-
-/// How long anything may take.
-const PATIENCE: Duration = Duration::from_secs(30);
-
-/// Tries until `attempt` gives something; shows the last complaint when it never does.
-fn eventually<T>(what: &str, mut attempt: impl FnMut() -> Result<T, String>) -> T {
-    let end = Instant::now() + PATIENCE;
-    loop {
-        match attempt() {
-            Ok(value) => return value,
-            Err(complaint) if Instant::now() > end => panic!("{what}: {complaint}"),
-            Err(_) => std::thread::sleep(Duration::from_millis(20)),
-        }
-    }
-}
 
 /// The file of the namespace that stands for the hardware.
 pub fn hardware(lab: &Lab) -> String {

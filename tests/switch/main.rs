@@ -34,3 +34,5 @@ mod layered;
 mod reader;
 mod room;
 mod scene;
+#[path = "../waiting/mod.rs"]
+mod waiting;

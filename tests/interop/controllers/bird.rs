@@ -5,7 +5,8 @@ use std::fs;
 use super::{Controller, Flow, Restart};
 use crate::Dialer;
 use crate::network::{CONTROLLER, CONTROLLER_AS, Network, ROUTER, ROUTER_AS};
-use crate::program::{Program, eventually, run, try_run};
+use crate::program::{Program, run, try_run};
+use crate::waiting::eventually;
 
 /// What must be installed.
 pub const PROGRAMS: &[&str] = &["bird", "birdc"];
