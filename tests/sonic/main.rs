@@ -16,4 +16,3 @@ mod server;
 mod yang;
 #[path = "../waiting/mod.rs"]
 mod waiting;
-

@@ -18,16 +18,43 @@ pub fn filtered(patterns: &[InterfacePattern]) -> Result<Vec<String>, String> {
 }
 
 /// The interfaces of a rule: those of its set that are filtered, or all that are. None where nothing of its set is.
+///
+/// Fails for an interface that `*` in the settings seems to cover and does not, as it is all front panel ports: guards, and
+/// the rules without a set that come before this one, have no lines for it.
 pub fn of_rule(patterns: &[InterfacePattern], matches: &Match) -> Result<Vec<String>, String> {
     let Some(set) = &matches.rare.interfaces else {
         return filtered(patterns);
     };
+    let patterns_without_all: Vec<InterfacePattern> = patterns
+        .iter()
+        .map(|pattern| match is_all(pattern) {
+            true => InterfacePattern::new("swp*").expect("a name and a star are a pattern"),
+            false => pattern.clone(),
+        })
+        .collect();
+    let is_covered = |own: &InterfacePattern| {
+        let mut others = patterns_without_all.iter();
+        is_all(own) || others.any(|other| own.intersection(other).as_ref() == Some(own))
+    };
+    if patterns.iter().any(is_all)
+        && let Some(own) = set.iter().find(|own| !is_covered(own))
+    {
+        return Err(format!(
+            "{}: `*` in dataplane.interfaces is swp*, all front panel ports: name it there, too",
+            own.as_str()
+        ));
+    }
     let both = |own: &InterfacePattern| -> Vec<InterfacePattern> {
-        let other = patterns.iter();
-        other.filter_map(|other| own.intersection(other)).collect()
+        let others = patterns_without_all.iter();
+        others.filter_map(|other| own.intersection(other)).collect()
     };
     let common: Vec<InterfacePattern> = set.iter().flat_map(both).collect();
     filtered(&common)
+}
+
+/// True for `*`.
+fn is_all(pattern: &InterfacePattern) -> bool {
+    pattern.split() == ("", true)
 }
 
 /// How many lines an entry of the rule takes for its interfaces, where it does not leave them to the settings. Fails for an
@@ -102,16 +129,27 @@ mod tests {
     #[test]
     fn rules_have_lines_for_what_is_in_their_set_and_filtered() {
         type Names = &'static [&'static str];
-        let rows: [(Names, Option<Names>, Names); 9] = [
-            (&["*"], None, &["swp+"]),
-            (&["swp*", "swp1", "swp*"], None, &["swp+"]),
-            (&["swp1", "swp10"], None, &["swp1", "swp10"]),
-            (&["*"], Some(&["swp1", "bond2"]), &["swp1", "bond2"]),
-            (&["swp1", "swp2"], Some(&["swp*"]), &["swp1", "swp2"]),
-            (&["swp*", "bond*"], Some(&["*"]), &["swp+", "bond+"]),
-            (&["swp1", "swp*"], Some(&["swp1", "bond1"]), &["swp1"]),
-            (&["swp*"], Some(&["bond*"]), &[]),
-            (&["swp*"], Some(&["eth0", "swp3"]), &["swp3"]),
+        type Expected = Result<Names, &'static str>;
+        let not_a_port =
+            "bond2: `*` in dataplane.interfaces is swp*, all front panel ports: name it there, too";
+        let rows: [(Names, Option<Names>, Expected); 12] = [
+            (&["*"], None, Ok(&["swp+"])),
+            (&["swp*", "swp1", "swp*"], None, Ok(&["swp+"])),
+            (&["swp1", "swp10"], None, Ok(&["swp1", "swp10"])),
+            (&["*"], Some(&["swp1"]), Ok(&["swp1"])),
+            (&["*"], Some(&["*"]), Ok(&["swp+"])),
+            // No guard is for a bond.
+            (&["*"], Some(&["swp1", "bond2"]), Err(not_a_port)),
+            (
+                &["*", "bond*"],
+                Some(&["swp1", "bond2"]),
+                Ok(&["swp1", "bond2"]),
+            ),
+            (&["swp*"], Some(&["swp1", "bond2"]), Ok(&["swp1"])),
+            (&["swp1", "swp2"], Some(&["swp*"]), Ok(&["swp1", "swp2"])),
+            (&["swp*", "bond*"], Some(&["*"]), Ok(&["swp+", "bond+"])),
+            (&["swp1", "swp*"], Some(&["swp1", "bond1"]), Ok(&["swp1"])),
+            (&["swp*"], Some(&["bond*"]), Ok(&[])),
         ];
         for (filtered, set, expected) in rows {
             let rare = RareFields {
@@ -122,8 +160,12 @@ mod tests {
                 rare: rare.into(),
                 ..Match::default()
             };
-            let names = of_rule(&patterns(filtered), &matches).unwrap();
-            assert_eq!(names, expected, "{filtered:?} {set:?}");
+            let names = of_rule(&patterns(filtered), &matches);
+            let names: Result<Vec<&str>, &str> = match &names {
+                Ok(names) => Ok(names.iter().map(String::as_str).collect()),
+                Err(reason) => Err(reason),
+            };
+            assert_eq!(names, expected.map(<[_]>::to_vec), "{filtered:?} {set:?}");
         }
     }
 }
