@@ -282,7 +282,7 @@ fn plan_reads_what_names_stand_for() {
     for text in [
         "2 of 2 flows",
         "iifname \"swp*\"",
-        "iifname \"eth7\"",
+        "iifname != \"eth7\" accept",
         "meta mark set",
     ] {
         assert!(with.contains(text), "{text}: {with}");
