@@ -12,7 +12,7 @@ use crate::waiting::eventually;
 /// Packets to three hosts in each family, told apart by their last octet.
 const HOSTS: [u8; 3] = [5, 6, 7];
 
-/// One address, as the machine itself reaches it, as table 101 does, and as table 999 does, which has no route.
+/// One address, as the machine itself reaches it, as table 101 does, and as table 999 does, which has no route to it.
 fn by_instances() -> Vec<Arc<Rule>> {
     rules(
         1,
@@ -71,23 +71,37 @@ fn wait_for(scene: &mut Scene, what: &str, fates: [Fate; 3]) {
 
 #[test]
 fn a_next_hop_is_looked_for_in_the_table_of_the_route_target() {
-    for (unreachable, nowhere) in [
-        (Unreachable::Discard, Fate::Dropped),
-        (Unreachable::Pass, Fate::Victim(0)),
+    for (unreachable, without, packets) in [
+        (Unreachable::Discard, Fate::Dropped, "are discarded"),
+        (
+            Unreachable::Pass,
+            Fate::Scrubber(2, 0),
+            "are routed by their destination in table 999",
+        ),
     ] {
         let Some(mut scene) = Scene::new(unreachable) else {
             return;
         };
         lead(&scene, "main", 1);
+        for destination in [
+            "203.0.113.0/24 via 10.9.2.2",
+            "2001:db8::/64 via fd00:9:2::2",
+        ] {
+            let route = format!("route replace {destination} table 999");
+            ip(&scene.lab.router, &route);
+        }
         let before = scene.entries();
         scene.install(&by_instances()).unwrap();
         let [first, second] = [1, 2].map(|number| Fate::Scrubber(number, 0));
-        wait_for(&mut scene, "by its default route", [first, second, nowhere]);
+        wait_for(&mut scene, "by its default route", [first, second, without]);
         let impaired = scene.kernel.impaired();
         let reasons: Vec<&str> = impaired.iter().map(|(_, reason)| reason.as_str()).collect();
         assert_eq!(reasons.len(), 2, "{reasons:?}");
-        let words = "not redirected: there is no route to 198.51.100.7 in table 999; packets ";
-        assert!(reasons[0].starts_with(words), "{reasons:?}");
+        let why = "there is no route to 198.51.100.7 in table 999";
+        assert_eq!(
+            reasons[0],
+            format!("not redirected: {why}; packets {packets}")
+        );
 
         lead(&scene, "101", 1);
         lead(&scene, "999", 2);

@@ -69,36 +69,46 @@ pub(super) fn own_table(settings: &Redirects, number: u32) -> u32 {
     settings.tables.saturating_add(number)
 }
 
-/// What is needed for the route of this number. `way`: how it can be followed, if it can.
+/// What is needed for the route of this number. `way`: how it can be followed, if it can. `instance`: the table of the
+/// instance that its next hop is looked for in, if that is there: packets that may pass do so by this table.
 pub(super) fn entries(
     settings: &Redirects,
     marks: &Marks,
     number: u32,
     route: &Route,
     way: Option<&Way>,
+    instance: Option<u32>,
 ) -> Entries {
     let mut entries = Entries::default();
     let table = own_table(settings, number);
-    let (families, lookup, discards) = match (route, way) {
-        (Route::NextHop(address, _), way) => {
+    let fallback = match settings.unreachable {
+        Unreachable::Discard => Some(Verdict::Discard),
+        Unreachable::Pass => instance.map(Verdict::Lookup),
+    };
+    let by_instance = |table| [Some(Verdict::Lookup(table)), Some(Verdict::Discard)];
+    let (families, verdicts) = match (route, way, fallback) {
+        (Route::NextHop(address, _), Some(Way::Hop(hop)), fallback) => {
             let family = family_of(*address);
-            if let Some(Way::Hop(hop)) = way {
-                entries.defaults.insert((family, table), *hop);
-            }
+            entries.defaults.insert((family, table), *hop);
             // The route goes by itself with its link: what is behind it shall be there already.
-            let discards = settings.unreachable == Unreachable::Discard;
-            (vec![family], Some(table), discards)
+            (vec![family], [Some(Verdict::Lookup(table)), fallback])
         }
-        (Route::Instance(_), Some(Way::Table(table))) => (Family::ALL.to_vec(), Some(*table), true),
-        (Route::Instance(_), Some(Way::Hop(_)) | None) => {
-            let discards = settings.unreachable == Unreachable::Discard;
-            (Family::ALL.to_vec(), None, discards)
+        (Route::NextHop(address, _), _, Some(Verdict::Lookup(instance))) => {
+            (vec![family_of(*address)], by_instance(instance))
+        }
+        (Route::NextHop(address, _), _, fallback) => {
+            let lookup = Verdict::Lookup(table);
+            (vec![family_of(*address)], [Some(lookup), fallback])
+        }
+        (Route::Instance(_), Some(Way::Table(table)), _) => {
+            (Family::ALL.to_vec(), by_instance(*table))
+        }
+        (Route::Instance(_), Some(Way::Hop(_)) | None, fallback) => {
+            (Family::ALL.to_vec(), [None, fallback])
         }
     };
-    let lookup = lookup.map(Verdict::Lookup);
-    let discard = discards.then_some(Verdict::Discard);
     for family in families {
-        for (offset, verdict) in [(0, lookup), (1, discard)] {
+        for (offset, verdict) in (0..).zip(verdicts) {
             entries.rules.extend(verdict.map(|verdict| PolicyRule {
                 family,
                 priority: settings.priority.saturating_add(offset),
@@ -152,12 +162,13 @@ mod tests {
         route: &Route,
         way: Option<&Way>,
     ) -> (Vec<(Family, u32, Verdict)>, usize) {
+        let instance = matches!(route, Route::NextHop(_, Some(_))).then_some(100);
         let settings = Redirects {
             unreachable,
             ..Redirects::default()
         };
         let marks = Marks::new(settings.mark);
-        let entries = entries(&settings, &marks, 3, route, way);
+        let entries = entries(&settings, &marks, 3, route, way, instance);
         let is_third = |rule: &PolicyRule| rule.mark.value == 0x0003_0000;
         assert!(entries.rules.iter().all(is_third));
         assert_eq!(entries.of(&settings, &marks, 3), entries);
@@ -221,8 +232,24 @@ mod tests {
                 Pass,
                 &next_hop_in_vrf,
                 Some(&hop),
-                vec![(Ipv4, 900, lookup(52003))],
+                vec![(Ipv4, 900, lookup(52003)), (Ipv4, 901, lookup(100))],
                 1,
+            ),
+            (
+                "a next hop in a VRF, discard beside",
+                Discard,
+                &next_hop_in_vrf,
+                Some(&hop),
+                vec![(Ipv4, 900, lookup(52003)), (Ipv4, 901, Verdict::Discard)],
+                1,
+            ),
+            (
+                "unreachable in a VRF, pass",
+                Pass,
+                &next_hop_in_vrf,
+                None,
+                vec![(Ipv4, 900, lookup(100)), (Ipv4, 901, Verdict::Discard)],
+                0,
             ),
             (
                 "a next hop, discard beside",

@@ -128,12 +128,15 @@ impl Steering {
 
     /// Rules that do not send packets where they should at the moment, and why.
     pub fn impaired(&self) -> Vec<(RuleId, String)> {
-        let fate = match self.settings.unreachable {
-            Unreachable::Pass => "are routed by their destination",
-            Unreachable::Discard => "are discarded",
-        };
         let impaired = self.usage.rules().filter_map(|(id, route)| {
             let reason = self.ways.get(route)?.as_ref().err()?;
+            let fate = match (self.settings.unreachable, route.instance()) {
+                (Unreachable::Discard, _) => "are discarded".into(),
+                (Unreachable::Pass, Some(instance)) if self.instance_table(route).is_some() => {
+                    format!("are routed by their destination in {instance}")
+                }
+                (Unreachable::Pass, _) => "are routed by their destination".into(),
+            };
             Some((id, format!("not redirected: {reason}; packets {fate}")))
         });
         impaired.collect()
@@ -184,6 +187,7 @@ impl Steering {
                 *number,
                 route,
                 way.as_ref().ok(),
+                self.instance_table(route),
             );
             !wanted.rules.is_empty()
                 && self.present.of(&self.settings, &self.marks, *number) == wanted
@@ -219,9 +223,23 @@ impl Steering {
         let mut wanted = Entries::default();
         for (route, number) in self.marks.iter() {
             let way = self.ways.get(route).and_then(|way| way.as_ref().ok());
-            wanted.extend(entries(&self.settings, &self.marks, number, route, way));
+            let instance = self.instance_table(route);
+            let (settings, marks) = (&self.settings, &self.marks);
+            wanted.extend(entries(settings, marks, number, route, way, instance));
         }
         wanted
+    }
+
+    /// The table of the instance that the next hop of a route is looked for in, if it is there.
+    fn instance_table(&self, route: &Route) -> Option<u32> {
+        let instance = match route {
+            Route::NextHop(_, Some(instance)) => Route::Instance(instance.clone()),
+            Route::NextHop(_, None) | Route::Instance(_) => return None,
+        };
+        match self.ways.get(&instance)?.as_ref().ok()? {
+            Way::Table(table) => Some(*table),
+            Way::Hop(_) => None,
+        }
     }
 
     /// Adds what is needed and not there: routes before the policy rules that lead to them.
