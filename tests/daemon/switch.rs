@@ -94,7 +94,7 @@ fn what_arrives_during_a_run_of_the_tool_is_one_more_run() {
         )
     };
     let before = switch.installations();
-    switch.set_fault("slow 2");
+    switch.set_fault("wait");
     let _first = daemon.announce("127.0.0.2", &[&port(1)]);
     eventually("a run has begun", || {
         match switch.installations() - before {

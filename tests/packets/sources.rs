@@ -113,27 +113,36 @@ fn each_source_has_the_whole_rate_in_the_long_run() {
     ];
     let packets = packets.map(packet);
     let without_rules = listing(&trial);
-    trial.install(&rules);
-    let start = Instant::now();
-    while start.elapsed() < LONG {
-        trial.lab.flood(&packets, ROUND).unwrap();
+    let mut tries = 0;
+    let mut short = vec![String::new()];
+    // A busy machine may not offer enough, never too much may pass.
+    while !short.is_empty() && tries < 10 {
+        tries += 1;
+        trial.install(&[]);
+        trial.install(&rules);
+        let start = Instant::now();
+        while start.elapsed() < LONG {
+            trial.lab.flood(&packets, ROUND).unwrap();
+        }
+        let seconds = start.elapsed().as_secs_f64();
+        let counters = trial.kernel.counters().unwrap();
+        let counters: BTreeMap<RuleId, _> = counters.into_iter().collect();
+        short.clear();
+        for (name, id, rate, bucket) in expected {
+            let counter = counters[&RuleId(id)];
+            let passed = match rate {
+                50.0 => counter.packets,
+                _ => counter.bytes,
+            };
+            let wanted = bucket + rate * seconds;
+            let ratio = passed as f64 / wanted;
+            assert!(ratio <= 1.02, "{name}: {ratio} of {wanted}");
+            if ratio < 0.98 {
+                short.push(format!("{name}: {ratio} of {wanted}"));
+            }
+        }
     }
-    let seconds = start.elapsed().as_secs_f64();
-    let counters = trial.kernel.counters().unwrap();
-    let counters: BTreeMap<RuleId, _> = counters.into_iter().collect();
-    for (name, id, rate, bucket) in expected {
-        let counter = counters[&RuleId(id)];
-        let passed = match rate {
-            50.0 => counter.packets,
-            _ => counter.bytes,
-        };
-        let wanted = bucket + rate * seconds;
-        let ratio = passed as f64 / wanted;
-        assert!(
-            (0.98..=1.02).contains(&ratio),
-            "{name}: {ratio} of {wanted}"
-        );
-    }
+    assert!(short.is_empty(), "{short:?}");
     trial.install(&[]);
     assert_eq!(listing(&trial), without_rules, "something is left");
 }

@@ -117,22 +117,27 @@ fn next_hops_are_those_of_the_vrf(scene: &mut Scene) {
 
 /// Waits until packets to host 5 go to the first scrubber, those to 6 to the second, and those to 7 to the victim.
 fn wait_for_hosts(scene: &mut Scene, what: &str) {
-    let fates = [Fate::Scrubber(1, 0), Fate::Scrubber(2, 0), Fate::Victim(0)];
     eventually(what, || {
         scene.kernel.audit().unwrap();
-        for (host, fate) in (5..).zip(fates) {
-            for packet in [
-                format!("udp 192.0.2.1:9 > 203.0.113.{host}:53 len 100"),
-                format!("udp [2001:db8::1]:9 > [2001:db8::{host}]:53 len 100"),
-            ] {
-                let found = scene.send(&packet, true);
-                if found != fate {
-                    return Err(format!("{packet}: {found:?}"));
-                }
+        send_to_hosts(scene)
+    });
+}
+
+/// Sends a packet to each of the three hosts, in both families; fails when one does not go where it is to.
+fn send_to_hosts(scene: &mut Scene) -> Result<(), String> {
+    let fates = [Fate::Scrubber(1, 0), Fate::Scrubber(2, 0), Fate::Victim(0)];
+    for (host, fate) in (5..).zip(fates) {
+        for packet in [
+            format!("udp 192.0.2.1:9 > 203.0.113.{host}:53 len 100"),
+            format!("udp [2001:db8::1]:9 > [2001:db8::{host}]:53 len 100"),
+        ] {
+            let found = scene.send(&packet, true);
+            if found != fate {
+                return Err(format!("{packet}: {found:?}"));
             }
         }
-        Ok(())
-    });
+    }
+    Ok(())
 }
 
 /// The attacker and the victim are in a VRF, whose packets go through prerouting twice: they are redirected as others are,
@@ -164,7 +169,7 @@ fn packets_that_come_in_by_a_vrf_leave_it(scene: &mut Scene) {
         counters
     };
     let before = packets(scene);
-    wait_for_hosts(scene, "once more");
+    send_to_hosts(scene).unwrap();
     let once = before.into_iter().map(|(rule, count)| (rule, count + 1));
     assert_eq!(packets(scene), once.collect::<Vec<_>>());
 }
