@@ -127,8 +127,8 @@ impl Table {
     }
 
     /// Makes the table hold exactly the frame and these rules, in one transaction that keeps the
-    /// counters and limits that are there; another one deletes what is left of the table as it was. Where the
-    /// first does not fit, the rules follow the frame.
+    /// counters and limits that are there; others delete what is left of the table as it was, and what others have put
+    /// into sets that stay. Where the first does not fit, the rules follow the frame.
     fn rebuild(&mut self, rules: Vec<Arc<Installed>>) -> Result<(), BackendError> {
         let (sample, scratch) = self.layout.settings();
         // On its own: the kernel creates no base chain while it adopts a table or wakes it.
@@ -156,12 +156,17 @@ impl Table {
                 Err(Failure::TooLarge { .. }) if !rules.is_empty() => {
                     self.generation = self.transport.transact(&frame_only, Some(generation))?;
                     self.layout = empty;
+                    self.doubtful = false;
                     self.fill_in_parts(&rules, &known)?;
                 }
                 Err(failure) => return Err(failure.into()),
             }
             self.digest = None;
-            return self.clean_up(contents);
+            let cleaned = self.clean_up(contents);
+            let cleaned = cleaned.and_then(|()| self.forget_foreign_sources());
+            // What has not been done is done by the next audit.
+            self.doubtful |= cleaned.is_err();
+            return cleaned;
         }
         Err(Failure::Stale.into())
     }
@@ -465,7 +470,7 @@ impl Table {
                 return Ok(false);
             }
         }
-        if self.forget_foreign_sources()? {
+        if !self.foreign_sources()?.is_empty() {
             return Ok(false);
         }
         let protocols = [(vec![6], None), (vec![17], None)].into();
@@ -474,8 +479,26 @@ impl Table {
 }
 
 impl Table {
-    /// Takes out of tables of sources what no packet has put there; says whether there was anything.
-    fn forget_foreign_sources(&mut self) -> Result<bool, BackendError> {
+    /// Deletes elements of tables of sources that no packet has put there. Those that are still there after many
+    /// attempts leave the table doubtful.
+    fn forget_foreign_sources(&mut self) -> Result<(), BackendError> {
+        for _ in 0..ATTEMPTS {
+            let foreign = self.foreign_sources()?;
+            if foreign.is_empty() {
+                return Ok(());
+            }
+            match self.try_transact(&foreign, false) {
+                // One that has expired in the meantime has kept the others from going.
+                Ok(()) | Err(Failure::Refused { .. }) => {}
+                Err(failure) => return Err(failure.into()),
+            }
+        }
+        self.doubtful = true;
+        Ok(())
+    }
+
+    /// The messages that delete elements of tables of sources that no packet has put there.
+    fn foreign_sources(&mut self) -> Result<Vec<Message>, BackendError> {
         let mut messages = Vec::new();
         for (object, _) in self.layout.objects() {
             if let ObjectBody::Sources(table) = object.body {
@@ -484,14 +507,7 @@ impl Table {
                 messages.extend(keys.map(|keys| forget_sources(&object.name, keys)));
             }
         }
-        if messages.is_empty() {
-            return Ok(false);
-        }
-        match self.transport.transact(&messages, None) {
-            // What was foreign may be gone by itself; what stays is found again.
-            Ok(_) | Err(Failure::Refused { .. }) => Ok(true),
-            Err(failure) => Err(failure.into()),
-        }
+        Ok(messages)
     }
 }
 

@@ -238,6 +238,45 @@ fn buckets_stay_until_their_limit_changes() {
 }
 
 #[test]
+fn a_source_has_no_other_rate_whenever_others_have_put_it_there() {
+    in_namespace(|| {
+        let settings = loopback();
+        let mut backend = Nftables::new();
+        backend.start(&settings, &[]).unwrap();
+        probe(&[""]);
+        let limited = || acting(1, five_each(32, 4096));
+        commit(&mut backend, &[limited()]);
+        assert_eq!(passed("127.0.0.2", 9), 5);
+        let put = |source: &str| {
+            let element = format!("{{ {source} limit rate 1000000/second }}");
+            let set = ["add", "element", "inet", "flowacl", "r1_packets_per_32"];
+            run("nft", &[&set[..], &[&element]].concat());
+            assert_eq!(passed(source, 99), 99, "{source}");
+        };
+        let is_gone = |source: &str, when: &str| {
+            assert_eq!(passed(source, 99), 5, "{when}");
+            assert_eq!(passed("127.0.0.2", 9), 0, "{when}: what packets put there");
+        };
+        // Nobody has looked at the table since the commit.
+        put("127.0.0.3");
+        assert!(backend.audit().unwrap().is_some());
+        is_gone("127.0.0.3", "after a commit");
+        assert!(backend.audit().unwrap().is_none());
+        put("127.0.0.4");
+        let rule = ["add", "rule", "inet", "flowacl", "prerouting", "accept"];
+        run("nft", &rule);
+        assert!(backend.audit().unwrap().is_some());
+        is_gone("127.0.0.4", "with another change");
+        drop(backend);
+        put("127.0.0.5");
+        let mut backend = Nftables::new();
+        backend.resume(&settings, &[], &[limited()]).unwrap();
+        is_gone("127.0.0.5", "between two processes");
+        assert!(backend.audit().unwrap().is_none());
+    });
+}
+
+#[test]
 fn rules_wait_for_room_for_their_sources() {
     in_namespace(|| {
         let settings = Settings {
