@@ -382,6 +382,11 @@ impl Backend for Layered {
         )
     }
 
+    fn without_room(&self, settings: &Settings, rules: &[Arc<Rule>]) -> Vec<(RuleId, String)> {
+        // What has no room in the hardware waits in the software.
+        self.software.without_room(settings, rules)
+    }
+
     fn describe(&mut self) -> Result<Vec<(String, String)>, BackendError> {
         let mut facts = self.hardware.describe()?;
         facts.push((

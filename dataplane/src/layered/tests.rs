@@ -158,6 +158,10 @@ impl Backend for Shared {
     fn render(&self, _: &Settings, _: &[Arc<Rule>]) -> String {
         String::new()
     }
+    fn without_room(&self, _: &Settings, rules: &[Arc<Rule>]) -> Vec<(RuleId, String)> {
+        let surplus = rules.iter().skip(self.0.lock().unwrap().room);
+        surplus.map(|rule| (rule.id, "full".into())).collect()
+    }
     fn describe(&mut self) -> Result<Vec<(String, String)>, BackendError> {
         Ok(Vec::new())
     }
@@ -247,6 +251,17 @@ fn what_hardware_refuses_and_what_comes_behind_is_in_software() {
     remove(&mut layered, &long);
     assert_eq!((hardware.ids(), software.ids()), (vec![2, 3], vec![2, 3]));
     assert_eq!(layered.impaired(), []);
+}
+
+#[test]
+fn what_has_no_room_in_software_has_none() {
+    let (hardware, software) = (Shared::new(1), Shared::new(2));
+    let layered = Layered::new(Box::new(hardware), Box::new(software));
+    let rules: Vec<_> = (1..=3)
+        .map(|id| rule(id, (id as u32, id as u32), false, None, discard()))
+        .collect();
+    let refused = layered.without_room(&Settings::default(), &rules);
+    assert_eq!(refused, [(RuleId(3), "full".into())]);
 }
 
 #[test]
