@@ -122,9 +122,17 @@ impl Layered {
         }
         self.offloaded.clone_from(&division.offloaded);
         if !moving.is_empty() {
+            let discards = discards(&self.offloaded);
+            // What a rule had counted before it left is not what it begins with when it comes back.
+            self.last_read.retain(|(id, _)| discards.contains_key(id));
             let readings = self.readings().unwrap_or_default();
+            let read: BTreeSet<RuleId> = self.last_read.iter().map(|(id, _)| *id).collect();
             for id in moving {
-                let start = readings.get(&id).copied().unwrap_or_default();
+                let start = match discards.get(&id) == Some(&false) && !read.contains(&id) {
+                    // The hardware, which counts alone from now on, did not answer: it begins with nothing.
+                    true => Counter::default(),
+                    false => readings.get(&id).copied().unwrap_or_default(),
+                };
                 let total = counted.get(&id).copied().unwrap_or_default();
                 self.tally.moved(id, total, start);
             }
@@ -132,17 +140,16 @@ impl Layered {
         Ok(())
     }
 
-    /// The rules that are in force and change their place.
+    /// The rules in force whose counters are read in another way from now on: they change their place, or what the hardware
+    /// does of them changes between discarding and not.
     fn moving(&self, rules: &Rules, division: &Division) -> Vec<RuleId> {
-        let (before, after) = (ids(&self.offloaded), ids(&division.offloaded));
+        let (before, after) = (discards(&self.offloaded), discards(&division.offloaded));
         let known = ids(&self.rules);
         let stays = rules
             .values()
             .map(|rule| rule.id)
             .filter(|id| known.contains(id));
-        stays
-            .filter(|id| before.contains(id) != after.contains(id))
-            .collect()
+        stays.filter(|id| before.get(id) != after.get(id)).collect()
     }
 
     /// Both halves are as a division wants them: the software leaves out what the hardware limits and marks.
@@ -219,11 +226,7 @@ impl Layered {
             Ok(counters) => (self.last_read, self.unread) = (counters, None),
             Err(error) => self.unread = Some(error.to_string()),
         }
-        let discards: BTreeMap<RuleId, bool> = self
-            .offloaded
-            .values()
-            .map(|rule| (rule.id, rule.action.discard))
-            .collect();
+        let discards = discards(&self.offloaded);
         for (id, counter) in &self.last_read {
             let reading = readings.entry(*id);
             match discards.get(id) {
@@ -241,6 +244,12 @@ impl Layered {
 /// The ids of rules.
 fn ids(rules: &Rules) -> BTreeSet<RuleId> {
     rules.values().map(|rule| rule.id).collect()
+}
+
+/// The ids of rules, each with whether it discards.
+fn discards(rules: &Rules) -> BTreeMap<RuleId, bool> {
+    let pairs = rules.values().map(|rule| (rule.id, rule.action.discard));
+    pairs.collect()
 }
 
 /// What either can express.

@@ -27,6 +27,8 @@ struct Small {
     settled: Option<RuleId>,
     /// Commits that were tried.
     commits: usize,
+    /// Whether counters cannot be read.
+    is_blind: bool,
 }
 
 impl Shared {
@@ -39,6 +41,7 @@ impl Shared {
             poison: None,
             settled: None,
             commits: 0,
+            is_blind: false,
         })))
     }
 
@@ -150,7 +153,11 @@ impl Backend for Shared {
         Ok(())
     }
     fn counters(&mut self) -> Result<Vec<(RuleId, Counter)>, BackendError> {
-        self.0.lock().unwrap().sim.counters()
+        let mut small = self.0.lock().unwrap();
+        match small.is_blind {
+            true => Err(unavailable("no answer")),
+            false => small.sim.counters(),
+        }
     }
     fn audit(&mut self) -> Result<Option<Culprit>, BackendError> {
         Ok(None)
@@ -530,25 +537,30 @@ fn limits_are_in_one_half_at_least_at_every_moment() {
     assert!(!software.limits(3) && hardware.limits(3));
 }
 
+/// How many packets each rule has counted.
+fn packets(layered: &mut Layered) -> Vec<(u64, u64)> {
+    let counters = layered.counters().unwrap();
+    counters.iter().map(|(id, it)| (id.0, it.packets)).collect()
+}
+
+/// Has a packet to a port pass the hardware and, if it does, the software.
+fn send(hardware: &Shared, software: &Shared, port: u16) {
+    let packet = Packet {
+        destination_port: Some(port),
+        packet_length: Some(1000),
+        ..Packet::from_text("udp 192.0.2.1:9 > 203.0.113.1:9").unwrap()
+    };
+    if hardware.forward(&packet).0 {
+        software.forward(&packet);
+    }
+}
+
 #[test]
 fn rules_that_move_go_on_counting() {
     let (mut layered, hardware, software) = started(1);
     let rules = one_port_each(1..=2);
     put(&mut layered, &rules);
-    let packets = |layered: &mut Layered| -> Vec<(u64, u64)> {
-        let counters = layered.counters().unwrap();
-        counters.iter().map(|(id, it)| (id.0, it.packets)).collect()
-    };
-    let send = |port: u16| {
-        let packet = Packet {
-            destination_port: Some(port),
-            packet_length: Some(1000),
-            ..Packet::from_text("udp 192.0.2.1:9 > 203.0.113.1:9").unwrap()
-        };
-        if hardware.forward(&packet).0 {
-            software.forward(&packet);
-        }
-    };
+    let send = |port| send(&hardware, &software, port);
     (0..3).for_each(|_| send(1));
     (0..5).for_each(|_| send(2));
     assert_eq!(packets(&mut layered), [(1, 3), (2, 5)]);
@@ -570,6 +582,36 @@ fn rules_that_move_go_on_counting() {
     assert_eq!(hardware.ids(), [0; 0]);
     (0..2).for_each(|_| send(2));
     assert_eq!(packets(&mut layered), [(1, 0), (2, 12)]);
+}
+
+#[test]
+fn rules_that_begin_or_cease_to_discard_in_hardware_go_on_counting() {
+    let (mut layered, hardware, software) = started(9);
+    let actions = [Action::default(), discard(), Action::default(), discard()];
+    let mut sent = 0;
+    for (action, more) in actions.into_iter().zip([3, 5, 4, 2]) {
+        put(&mut layered, &[rule(1, (1, 1), false, None, action)]);
+        assert_eq!(hardware.ids(), [1]);
+        assert_eq!(packets(&mut layered), [(1, sent)], "changed");
+        (0..more).for_each(|_| send(&hardware, &software, 1));
+        sent += more;
+        assert_eq!(packets(&mut layered), [(1, sent)]);
+    }
+}
+
+#[test]
+fn a_rule_that_moves_while_the_hardware_is_not_read_goes_on_counting() {
+    let (mut layered, hardware, software) = started(1);
+    let rules = [1, 2].map(|id| rule(id, (id as u32, id as u32), false, None, Action::default()));
+    put(&mut layered, &rules);
+    (0..5).for_each(|_| send(&hardware, &software, 2));
+    hardware.0.lock().unwrap().is_blind = true;
+    remove(&mut layered, &rules[0]);
+    assert_eq!(hardware.ids(), [2]);
+    hardware.0.lock().unwrap().is_blind = false;
+    // More than the software had counted.
+    (0..7).for_each(|_| send(&hardware, &software, 2));
+    assert_eq!(packets(&mut layered), [(2, 12)]);
 }
 
 fn arbitrary_rule() -> impl Strategy<Value = (u64, (u32, u32), bool, Option<u32>, Action)> {
