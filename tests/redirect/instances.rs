@@ -130,6 +130,38 @@ fn a_next_hop_is_looked_for_in_the_table_of_the_route_target() {
 }
 
 #[test]
+fn a_new_next_hop_is_not_looked_for_where_policy_rules_are_missing() {
+    let Some(mut scene) = Scene::new(Unreachable::Pass) else {
+        return;
+    };
+    lead(&scene, "main", 1);
+    let mut flows = vec![("destination 203.0.113.9/32;", "redirect 70000:101;")];
+    scene.install(&rules(1, &flows)).unwrap();
+    for family in ["-4", "-6"] {
+        let flush = format!("{family} rule flush proto 148");
+        ip(&scene.lab.router, &flush);
+    }
+    flows.extend([
+        (
+            "destination 203.0.113.6/32;",
+            "redirect 198.51.100.7; redirect 70000:101;",
+        ),
+        (
+            "destination 2001:db8::6/128;",
+            "redirect 2001:db8:ff::7; redirect 70000:101;",
+        ),
+    ]);
+    // Nobody has looked since they are gone.
+    scene.install(&rules(1, &flows)).unwrap();
+    for packet in [
+        "udp 192.0.2.1:9 > 203.0.113.6:53 len 100",
+        "udp [2001:db8::1]:9 > [2001:db8::6]:53 len 100",
+    ] {
+        assert_eq!(scene.send(packet, true), Fate::Scrubber(2, 0), "{packet}");
+    }
+}
+
+#[test]
 fn both_the_table_and_the_next_hop_take_a_value_of_the_mark() {
     let Some(mut scene) = Scene::new(Unreachable::Pass) else {
         return;

@@ -40,7 +40,11 @@ impl Reachability {
             return Ok(Err(reason));
         }
         let mark = marks.get(&Route::Instance(instance.clone()));
-        self.next_hop(kernel, address, mark, &format!(" in {instance}"))
+        let mark = mark.ok_or_else(|| {
+            // Without it the kernel would answer by the machine's own routes.
+            io::Error::other(format!("{address}: {instance} has no mark"))
+        })?;
+        self.next_hop(kernel, address, Some(mark), &format!(" in {instance}"))
     }
 
     /// The neighbor by which an address is reached, for packets with this mark. `place`: words that say where.

@@ -5,7 +5,7 @@ use std::io;
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use super::entries::{Entries, Way, entries, own_table};
+use super::entries::{Entries, PolicyRule, Way, entries, own_table};
 use super::kernel::Kernel;
 use super::marks::Marks;
 use super::reachability::Reachability;
@@ -79,7 +79,8 @@ impl Steering {
                 if self.marks.get(&needed).is_some() {
                     continue;
                 }
-                let taken = self.take(&needed);
+                let led = self.lead_to_instance(&needed);
+                let taken = led.and_then(|()| self.take(&needed));
                 let added = taken.and_then(|()| self.add_missing());
                 added.map_err(|error| BackendError::Refused {
                     rule: Some(rule.id),
@@ -167,6 +168,24 @@ impl Steering {
         remove().map_err(|error| unavailable(&error))
     }
 
+    /// Makes the policy rules of the instance that a next hop is in what they must be now, whatever has become of them and
+    /// of the instance since the last audit: the kernel would look for the next hop in another table.
+    fn lead_to_instance(&mut self, route: &Route) -> io::Result<()> {
+        let Some(instance) = instance_of(route).map(Arc::new) else {
+            return Ok(());
+        };
+        let way = self
+            .reachability
+            .look(&mut self.kernel, &self.marks, &instance)?;
+        self.ways.insert(instance, way);
+        self.present.rules = self.kernel.rules()?;
+        self.add_missing()?;
+        // Those of an earlier process may still be needed.
+        let marks = self.marks.clone();
+        let number = |rule: &PolicyRule| marks.number_of(rule.mark);
+        self.remove_rules(|rule| number(rule).is_some_and(|number| marks.is_taken(number)))
+    }
+
     /// Gives a route a number: one that an earlier process used for the same, else one that is free.
     fn take(&mut self, route: &Arc<Route>) -> io::Result<()> {
         let way = self
@@ -232,11 +251,7 @@ impl Steering {
 
     /// The table of the instance that the next hop of a route is looked for in, if it is there.
     fn instance_table(&self, route: &Route) -> Option<u32> {
-        let instance = match route {
-            Route::NextHop(_, Some(instance)) => Route::Instance(instance.clone()),
-            Route::NextHop(_, None) | Route::Instance(_) => return None,
-        };
-        match self.ways.get(&instance)?.as_ref().ok()? {
+        match self.ways.get(&instance_of(route)?)?.as_ref().ok()? {
             Way::Table(table) => Some(*table),
             Way::Hop(_) => None,
         }
@@ -260,17 +275,26 @@ impl Steering {
 
     /// Removes what is not needed: policy rules before the routes that they lead to.
     fn remove_surplus(&mut self) -> io::Result<()> {
+        self.remove_rules(|_| true)?;
         let wanted = self.wanted();
-        let present = self.present.clone();
-        for rule in present.rules.difference(&wanted.rules) {
-            self.kernel.delete_rule(rule)?;
-            self.present.rules.remove(rule);
-        }
-        let tables = present.defaults.keys();
+        let present = self.present.defaults.clone();
+        let tables = present.keys();
         for key in tables.filter(|key| !wanted.defaults.contains_key(*key)) {
             let (family, table) = *key;
             self.kernel.delete_default(family, table)?;
             self.present.defaults.remove(key);
+        }
+        Ok(())
+    }
+
+    /// Removes those of some policy rules that are not needed.
+    fn remove_rules(&mut self, some: impl Fn(&PolicyRule) -> bool) -> io::Result<()> {
+        let wanted = self.wanted();
+        let present = self.present.rules.clone();
+        let surplus = present.difference(&wanted.rules);
+        for rule in surplus.filter(|rule| some(rule)) {
+            self.kernel.delete_rule(rule)?;
+            self.present.rules.remove(rule);
         }
         Ok(())
     }
@@ -311,11 +335,16 @@ impl Steering {
 
 /// What must be there for a route, in this order: the instance that a next hop is looked for in, and the route itself.
 fn needed(route: &Arc<Route>) -> impl Iterator<Item = Arc<Route>> + use<> {
-    let instance = match &**route {
-        Route::NextHop(_, Some(instance)) => Some(Arc::new(Route::Instance(instance.clone()))),
-        Route::NextHop(_, None) | Route::Instance(_) => None,
-    };
+    let instance = instance_of(route).map(Arc::new);
     instance.into_iter().chain([route.clone()])
+}
+
+/// The route by the instance that a next hop is looked for in.
+fn instance_of(route: &Route) -> Option<Route> {
+    match route {
+        Route::NextHop(_, Some(instance)) => Some(Route::Instance(instance.clone())),
+        Route::NextHop(_, None) | Route::Instance(_) => None,
+    }
 }
 
 /// The kernel's routing does not answer as it should.
