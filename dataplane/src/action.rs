@@ -106,6 +106,16 @@ pub enum LimitUnit {
     Packets,
 }
 
+impl LimitUnit {
+    /// Its name, in the plural: `bytes`.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Bytes => "bytes",
+            Self::Packets => "packets",
+        }
+    }
+}
+
 /// A token bucket shared by all packets that match the rule.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Limit {

@@ -7,10 +7,10 @@ use super::compile::{Context, Objects, RareTail, buckets, compile, compile_apart
 use super::condition::{Class, Known, can_match};
 use super::key::KeyValue;
 use super::limit::Bucket;
-use super::object::{MEMO_IN_COUNTER, MEMO_PIECE, NamedObject, NftRule, ObjectBody};
+use super::object::{MEMO_IN_COUNTER, MEMO_PIECE, NamedObject, NftRule, ObjectBody, versioned};
 use super::sources::{SourceLimiter, SourceTable, source_tables};
 use crate::routing::MarksInUse;
-use crate::rule::{LimitUnit, Rule, RuleId};
+use crate::rule::{Rule, RuleId};
 
 /// What rules may take over of an earlier process, and what they need to know of others.
 #[derive(Debug, Default)]
@@ -211,14 +211,7 @@ impl Installed {
 
 /// The name of a limit.
 fn limit_name(rule: &Rule, bucket: &Bucket, version: u32) -> String {
-    let unit = match bucket.measures {
-        LimitUnit::Bytes => "bytes",
-        LimitUnit::Packets => "packets",
-    };
-    match version {
-        1 => format!("{}_{unit}", rule.id),
-        version => format!("{}_{unit}_{version}", rule.id),
-    }
+    versioned(format!("{}_{}", rule.id, bucket.measures.name()), version)
 }
 
 /// The version of a limit of the kernel that is this bucket of the rule.

@@ -221,6 +221,14 @@ pub(super) struct NamedObject {
     pub(super) body: ObjectBody,
 }
 
+/// A name that tells which version of a thing has it; the first does without.
+pub(super) fn versioned(name: String, version: u32) -> String {
+    match version {
+        1 => name,
+        version => format!("{name}_{version}"),
+    }
+}
+
 /// What a named object is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum ObjectBody {

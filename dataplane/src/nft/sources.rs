@@ -31,11 +31,12 @@ use super::limit::{Bucket, Enforcement};
 use super::message::{Attributes, Kind, Message};
 use super::object::{
     NFT_BIG_ENDIAN, NamedObject, NftRule, ObjectBody, byte_order_userdata, comment_userdata,
+    versioned,
 };
 use super::statement::Statement;
 use crate::desired::Changes;
 use crate::label::Label;
-use crate::rule::{Family, LimitUnit, OrderKey, Rule, RuleId, SourceLimit};
+use crate::rule::{Family, OrderKey, Rule, RuleId, SourceLimit};
 
 /// `NFT_SET_TIMEOUT`.
 const TIMEOUT: u32 = 0x10;
@@ -98,15 +99,8 @@ impl SourceTable {
 
     /// The name of the table of a rule.
     pub(super) fn name(&self, rule: RuleId, version: u32) -> String {
-        let unit = match self.bucket.measures {
-            LimitUnit::Bytes => "bytes",
-            LimitUnit::Packets => "packets",
-        };
-        let length = self.prefix_length;
-        match version {
-            1 => format!("{rule}_{unit}_{PER}_{length}"),
-            version => format!("{rule}_{unit}_{PER}_{length}_{version}"),
-        }
+        let (unit, length) = (self.bucket.measures.name(), self.prefix_length);
+        versioned(format!("{rule}_{unit}_{PER}_{length}"), version)
     }
 
     /// The message that creates it; `id` is unique in the transaction.

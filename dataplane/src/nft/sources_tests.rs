@@ -1,7 +1,7 @@
 use std::sync::Arc;
 
 use super::*;
-use crate::rule::{Action, Limit, Match, RareActions};
+use crate::rule::{Action, Limit, LimitUnit, Match, RareActions};
 
 /// A rule that limits each of so many sources; its place is its id.
 fn rule(id: u8, max_sources: u32) -> Arc<Rule> {

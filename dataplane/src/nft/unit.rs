@@ -71,8 +71,7 @@ impl Kind {
         let mut words = match (self.discard, self.limits.as_slice()) {
             (true, _) => String::from("discard"),
             (false, []) => String::from("accept"),
-            (false, [LimitUnit::Bytes]) => String::from("bytes"),
-            (false, [LimitUnit::Packets]) => String::from("packets"),
+            (false, [unit]) => unit.name().into(),
             (false, _) => String::from("limits"),
         };
         if let Some(dscp) = self.mark_dscp {
@@ -304,8 +303,7 @@ impl UnitKey {
             let words = kind.words();
             let words = match (kind.limits.len(), limit) {
                 (1, _) => words,
-                (_, LimitUnit::Bytes) => format!("{words}-by-bytes"),
-                (_, LimitUnit::Packets) => format!("{words}-by-packets"),
+                (_, unit) => format!("{words}-by-{}", unit.name()),
             };
             self.set(id, &words, Some(Values::Objects(ObjectKind::Limit)))
         };

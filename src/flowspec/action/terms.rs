@@ -42,10 +42,7 @@ impl RatePerSource {
 /// `rate-limit 1000 packets/s for each source /24 of 4096`.
 impl fmt::Display for RatePerSource {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let unit = match self.unit {
-            LimitUnit::Bytes => "bytes",
-            LimitUnit::Packets => "packets",
-        };
+        let unit = self.unit.name();
         let (rate, length, sources) = (
             Rate(self.rate_per_sec),
             self.prefix_length,
