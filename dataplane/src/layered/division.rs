@@ -23,6 +23,8 @@ pub struct Division {
     pub fresh: Vec<RuleId>,
     /// Why the others are not in the hardware.
     pub outside: BTreeMap<RuleId, String>,
+    /// Some of those only because of the budget.
+    pub some_wait: bool,
 }
 
 /// Divides rules between both.
@@ -46,7 +48,10 @@ pub fn divide(
                 .refusal(rule.id)
                 .or_else(|| why_outside(capability, rule, looks_at_dscp, &outsiders))
                 .or_else(|| match is_fresh && division.fresh.len() >= budget {
-                    true => Some(withheld.delay()),
+                    true => {
+                        division.some_wait = true;
+                        Some(withheld.delay())
+                    }
                     false => None,
                 });
             match reason {

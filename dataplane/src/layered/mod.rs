@@ -20,10 +20,13 @@ use std::sync::Arc;
 
 use self::division::{Division, difference, divide, held};
 use self::tally::Tally;
-use self::withheld::Withheld;
+use self::withheld::{Lesson, Withheld};
 use crate::backend::{Backend, BackendError, Capability, Counter, Culprit, Recovered, Unsupported};
 use crate::desired::{Changes, Link, Rules, Settings, in_order};
 use crate::rule::{Rule, RuleId};
+
+/// Most attempts in one turn to give the hardware what waits for it, each of which names rules that it refuses.
+const ATTEMPTS_MAX: usize = 32;
 
 /// Two packet filters, one behind the other.
 pub struct Layered {
@@ -100,7 +103,7 @@ impl Layered {
             let Division {
                 offloaded, fresh, ..
             } = &division;
-            if !self.withheld.learn(&error, offloaded, fresh) {
+            if self.withheld.learn(&error, offloaded, fresh) == Lesson::Nothing {
                 return Err(self.go_back(error));
             }
         }
@@ -123,6 +126,9 @@ impl Layered {
         self.offloaded.clone_from(&division.offloaded);
         if !moving.is_empty() {
             let discards = discards(&self.offloaded);
+            if moving.iter().any(|id| !discards.contains_key(id)) {
+                self.withheld.may_have_room();
+            }
             // What a rule had counted before it left is not what it begins with when it comes back.
             self.last_read.retain(|(id, _)| discards.contains_key(id));
             let readings = self.readings().unwrap_or_default();
@@ -156,6 +162,7 @@ impl Layered {
     fn complete(&mut self, rules: Rules, division: Division) {
         self.rules = rules;
         self.outside = division.outside;
+        self.withheld.waits(division.some_wait);
         self.withheld.retain(&self.rules);
         let there = ids(&self.rules);
         self.tally.retain(|id| there.contains(&id));
@@ -166,6 +173,8 @@ impl Layered {
     /// After a failure: the software becomes again what it is to be beside the hardware. Returns the error, and what has
     /// become of that.
     fn go_back(&mut self, error: BackendError) -> BackendError {
+        // What was refused beside rules that do not come after all may fit without them.
+        self.withheld.may_have_room();
         match self.align() {
             Ok(()) => error,
             Err(again) => BackendError::Unavailable(format!(
@@ -193,26 +202,29 @@ impl Layered {
         Ok(())
     }
 
-    /// Offers the hardware again what it did not take when it failed.
+    /// Offers the hardware what waits for it.
     fn offer_again(&mut self) {
         let Some(budget) = self.withheld.next_offer() else {
             return;
         };
         let budget = budget.min(self.hardware.capability().commit_max());
         let rules = self.rules.clone();
-        let division = self.divide(&rules, budget);
-        let waits = division.fresh.len() >= budget;
-        match self.exchange(&rules, &division) {
-            Ok(()) => {
-                self.withheld.taken(waits);
-                self.complete(rules, division);
-            }
-            Err(Failed::Software(_)) => {}
-            Err(Failed::Hardware(error)) => {
-                let Division {
-                    offloaded, fresh, ..
-                } = &division;
-                self.withheld.learn(&error, offloaded, fresh);
+        for _ in 0..ATTEMPTS_MAX {
+            let division = self.divide(&rules, budget);
+            let Division {
+                offloaded, fresh, ..
+            } = &division;
+            let lesson = match self.exchange(&rules, &division) {
+                Ok(()) => {
+                    self.withheld.taken(division.some_wait);
+                    self.complete(rules, division);
+                    break;
+                }
+                Err(Failed::Software(_)) => break,
+                Err(Failed::Hardware(error)) => self.withheld.learn(&error, offloaded, fresh),
+            };
+            if lesson != Lesson::Refusals {
+                break;
             }
         }
         // What has failed is told by the warnings.
@@ -319,7 +331,7 @@ impl Backend for Layered {
                     let Division {
                         offloaded, fresh, ..
                     } = &division;
-                    if !self.withheld.learn(&error, offloaded, fresh) {
+                    if self.withheld.learn(&error, offloaded, fresh) == Lesson::Nothing {
                         return Err(error);
                     }
                 }
@@ -332,7 +344,10 @@ impl Backend for Layered {
         let software = self.software.reconfigure(settings, links);
         while let Err(error) = self.hardware.reconfigure(settings, links) {
             // What does not fit any more goes to the software.
-            if software.is_err() || !self.withheld.learn(&error, &self.offloaded, &[]) {
+            if software.is_err() {
+                return Err(error);
+            }
+            if self.withheld.learn(&error, &self.offloaded, &[]) == Lesson::Nothing {
                 return Err(error);
             }
             self.put_in_force(self.rules.clone())?;
