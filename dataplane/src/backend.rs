@@ -79,8 +79,8 @@ pub trait Capability: Send + Sync {
         usize::MAX
     }
 
-    /// How many entries of a hardware table the rule takes: for all interfaces of its set, or for each pattern of the settings;
-    /// `None` where that is no matter.
+    /// How many entries of a hardware table the rule takes: for all interfaces of its set, though the settings may leave some of
+    /// them out, or for each pattern of the settings. `None` where that is no matter.
     fn entries(&self, _rule: &Rule) -> Option<usize> {
         None
     }

@@ -57,8 +57,8 @@ fn is_all(pattern: &InterfacePattern) -> bool {
     pattern.split() == ("", true)
 }
 
-/// How many lines an entry of the rule takes for its interfaces, where it does not leave them to the settings. Fails for an
-/// interface that no line can name.
+/// How many lines an entry of the rule takes for the interfaces of its set, before the settings leave some of them out; one
+/// where it has none. Fails for an interface that no line can name.
 pub fn count(matches: &Match) -> Result<usize, String> {
     match &matches.rare.interfaces {
         Some(set) => Ok(filtered(set)?.len()),

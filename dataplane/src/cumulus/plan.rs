@@ -172,14 +172,7 @@ impl Plan {
         if interfaces.is_empty() {
             return Ok(Vec::new());
         }
-        let polices = targets.iter().any(|it| matches!(it, Target::Police(_)));
-        if polices && interfaces.len() > 1 {
-            return Err(Refusal::Unsupported(format!(
-                "rate-limit: each of the {} patterns in dataplane.interfaces has a policer of its own, \
-                 which allows several times the rate",
-                interfaces.len()
-            )));
-        }
+        one_policer(rule, interfaces.len()).map_err(unsupported)?;
         self.take(options, &interfaces, rule.family, entries, |_| {
             targets.clone()
         })
@@ -247,15 +240,7 @@ impl Capability for Capabilities {
     fn check(&self, rule: &Rule) -> Result<(), Unsupported> {
         targets(&rule.action, &self.0)?;
         entries(rule, &self.0)?;
-        let interfaces = count_interfaces(rule)?;
-        let polices = !rule.action.discard && !rule.action.limits.is_empty();
-        if polices && interfaces > 1 {
-            return Err(Unsupported(format!(
-                "rate-limit: each of the {interfaces} interfaces of the set has a policer of its own, \
-                 which allows several times the rate"
-            )));
-        }
-        Ok(())
+        one_policer(rule, count_interfaces(rule)?)
     }
 
     fn entries(&self, rule: &Rule) -> Option<usize> {
@@ -269,6 +254,25 @@ impl Capability for Capabilities {
 /// The interfaces of the rule's set, if it has one, each of which has lines of its own.
 fn count_interfaces(rule: &Rule) -> Result<usize, Unsupported> {
     interfaces::count(&rule.matches).map_err(|why| Unsupported(format!("interface-set: {why}")))
+}
+
+/// Fails for a rule that polices on several interfaces.
+fn one_policer(rule: &Rule, interfaces: usize) -> Result<(), Unsupported> {
+    if !polices(&rule.action) || interfaces <= 1 {
+        return Ok(());
+    }
+    let which = match &rule.matches.rare.interfaces {
+        Some(_) => "interfaces of the set",
+        None => "patterns in dataplane.interfaces",
+    };
+    Err(Unsupported(format!(
+        "rate-limit: each of the {interfaces} {which} has a policer of its own, which allows several times the rate"
+    )))
+}
+
+/// True when packets are held against a rate.
+fn polices(action: &Action) -> bool {
+    !action.discard && !action.limits.is_empty()
 }
 
 /// The targets that carry out an action, in order: a line for each.
@@ -322,8 +326,7 @@ fn targets(action: &Action, options: &Options) -> Result<Vec<Target>, Unsupporte
 /// The entries of a rule.
 fn entries(rule: &Rule, options: &Options) -> Result<Vec<Entry>, Unsupported> {
     let entries = expand(&rule.matches, rule.family, &options.language())?;
-    let polices = !rule.action.discard && !rule.action.limits.is_empty();
-    if polices && entries.len() > 1 {
+    if polices(&rule.action) && entries.len() > 1 {
         return Err(Unsupported(format!(
             "rate-limit: the match takes {} entries, and each has a policer of its own, which allows several times the rate",
             entries.len()

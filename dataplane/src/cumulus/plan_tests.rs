@@ -182,11 +182,23 @@ fn several_entries_would_be_several_policers() {
     };
     let rules = [self::rule(1, (80, 80), limited())];
     let plan = Plan::new(&options("spectrum1"), &settings, &[], &rules, |_| false).unwrap();
-    assert!(
-        matches!(&plan.refused[..], [(RuleId(1), Refusal::Unsupported(_))]),
-        "{:?}",
-        plan.refused
+    let reason = |which: &str| {
+        Refusal::Unsupported(format!(
+            "rate-limit: each of the 2 {which} has a policer of its own, which allows several times the rate"
+        ))
+    };
+    assert_eq!(
+        plan.refused,
+        [(RuleId(1), reason("patterns in dataplane.interfaces"))]
     );
+    // One interface by itself, of which the settings name two.
+    let mut of_set = (*rules[0]).clone();
+    let all = InterfacePattern::new("swp*").unwrap();
+    of_set.matches.rare.interfaces = Some(vec![all].into());
+    assert_eq!(Capabilities(options("spectrum1")).check(&of_set), Ok(()));
+    let rules = [Arc::new(of_set)];
+    let plan = Plan::new(&options("spectrum1"), &settings, &[], &rules, |_| false).unwrap();
+    assert_eq!(plan.refused, [(RuleId(1), reason("interfaces of the set"))]);
 }
 
 #[test]

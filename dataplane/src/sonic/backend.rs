@@ -11,16 +11,15 @@ use super::memo::Memos;
 use super::model::{Model, Refusal, compile, guard_entries};
 use super::options::Options;
 use super::placed::{Content, Owner};
-use super::running::Running;
+use super::running::{PIECE, Running};
 use super::store;
 use crate::backend::{Backend, BackendError, Capability, Counter, Culprit, Recovered, Unsupported};
 use crate::desired::{Changes, Link, Settings};
 use crate::rule::{Family, Rule, RuleId};
 use crate::tcam::profile::Profile;
 
-/// Most rules in one commit: releases before the priorities were sorted take up to a tenth of a second for each entry of a
-/// long table.
-const COMMIT_MAX: usize = 128;
+/// Most rules in one commit: each is an entry at least, so that more would not go in one piece.
+const COMMIT_MAX: usize = PIECE;
 
 /// ACL tables of a switch with SONiC.
 pub struct Sonic {

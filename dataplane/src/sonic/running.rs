@@ -25,7 +25,7 @@ use crate::tcam::Entry;
 
 /// Most entries that are written at once, before the switch is asked what became of them: releases before the priorities
 /// were sorted take up to a tenth of a second for each entry of a long table.
-const PIECE: usize = 128;
+pub(super) const PIECE: usize = 128;
 
 /// What is in force.
 pub struct Running {
