@@ -111,6 +111,17 @@ fn next_hops_are_those_of_the_vrf(scene: &mut Scene) {
     ] {
         ip(&scene.lab.router, &format!("route add {route} vrf scrub"));
     }
+    // A new next hop is looked for in the VRF, though nobody has looked since that is there.
+    let new = [(
+        "destination 203.0.113.8/32;",
+        "redirect 65001:7; redirect 198.51.100.8;",
+    )];
+    scene
+        .install(&rules(1, &[&flows[..], &new].concat()))
+        .unwrap();
+    let packet = "udp 192.0.2.1:9 > 203.0.113.8:53 len 100";
+    assert_eq!(scene.send(packet, true), Fate::Scrubber(2, 0));
+    scene.install(&rules(1, &flows)).unwrap();
     wait_for_hosts(scene, "packets to next hops in the VRF");
     assert_eq!(scene.kernel.impaired(), []);
 }
