@@ -3,7 +3,7 @@
 
 use std::collections::BTreeSet;
 use std::process::Command;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 
 use netlink_packet_core::{NLM_F_CREATE, NLM_F_EXCL};
 
@@ -14,6 +14,8 @@ use crate::nft::namespace::{in_namespace, in_user_namespace, run, try_run};
 
 /// How often each fault is injected.
 const TIMES: u32 = 100;
+/// How often the ruleset changes during a dump at most: less often than a dump is attempted.
+const CHANGES_PER_DUMP: u32 = DUMP_ATTEMPTS as u32 / 2;
 /// The smallest receive buffer that the kernel allows: a datagram or two.
 const TINY: usize = 1;
 
@@ -61,6 +63,15 @@ fn with_table(receive_buffer: usize, test: impl FnOnce(&mut Transport) + Send) {
         transport.transact(&[table()], None).unwrap();
         test(&mut transport);
     });
+}
+
+/// Tells another thread to stop, also when this one panics.
+struct StopOnDrop<'a>(&'a AtomicBool);
+
+impl Drop for StopOnDrop<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
 }
 
 /// The names `0` to `count`, exclusive.
@@ -246,12 +257,21 @@ fn dumps_are_consistent_while_others_change_the_ruleset() {
     with_table(RECEIVE_BUFFER, |transport| {
         let many: Vec<Message> = numbered(2000).map(|name| put(&name)).collect();
         transport.transact(&many, None).unwrap();
-        let stop = AtomicBool::new(false);
+        let (stop, dumps) = (AtomicBool::new(false), AtomicU32::new(0));
         std::thread::scope(|scope| {
             let writer = scope.spawn(|| {
                 let mut other = Transport::open().unwrap();
                 let mut changes = 0u32;
+                let (mut dump, mut until) = (0, 0);
                 while !stop.load(Ordering::Relaxed) {
+                    let current = dumps.load(Ordering::Relaxed);
+                    if dump != current {
+                        (dump, until) = (current, changes + CHANGES_PER_DUMP);
+                    }
+                    if changes == until {
+                        std::thread::yield_now();
+                        continue;
+                    }
                     let (old, new) = match changes % 2 {
                         0 => (["0", "1999"], ["a", "b"]),
                         _ => (["a", "b"], ["0", "1999"]),
@@ -263,13 +283,15 @@ fn dumps_are_consistent_while_others_change_the_ruleset() {
                 }
                 changes
             });
-            for _ in 0..TIMES {
+            let stopped = StopOnDrop(&stop);
+            for dump in 1..=TIMES {
+                dumps.store(dump, Ordering::Relaxed);
                 let found = names(transport);
                 assert_eq!(found.len(), 2000);
                 let has = |name: &str| found.contains(name);
                 assert!(has("a") == has("b") && has("0") == has("1999") && has("a") != has("0"));
             }
-            stop.store(true, Ordering::Relaxed);
+            drop(stopped);
             assert!(writer.join().unwrap() > 0);
         });
     });
