@@ -10,5 +10,5 @@ fn all_tests_pass_on_an_older_kernel() {
     }
     // What passes in a second is there a matter of the emulator's speed, not of limits.
     let skip = ["older::", "in_the_long_run"].map(|name| ["--skip", name]);
-    machine::run_tests(&["-t", "200"], &skip.concat());
+    machine::run_tests(&["-t", "400"], &skip.concat());
 }

@@ -190,5 +190,6 @@ fn what_other_tests_show_holds_on_an_older_kernel() {
     if !machine::available() {
         return;
     }
-    machine::run_tests(&["-t", "200"], &["--skip", "vrf::"]);
+    // What remains in the tables does not depend on the kernel.
+    machine::run_tests(&["-t", "400"], &["--skip", "vrf::", "--skip", "remains::"]);
 }
