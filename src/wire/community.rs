@@ -4,6 +4,17 @@
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct ExtendedCommunity(pub [u8; 8]);
 
+impl ExtendedCommunity {
+    /// The rate a second that a traffic-rate-bytes or traffic-rate-packets carries (RFC 8955 §7.1, §7.2), or one of their
+    /// experimental likes for each source; any IEEE 754 number, also none.
+    pub fn rate_per_sec(&self) -> Option<f32> {
+        match self.0 {
+            [0x80 | 0x83, 0x06 | 0x0c, _, _, rate @ ..] => Some(f32::from_be_bytes(rate)),
+            _ => None,
+        }
+    }
+}
+
 /// A twenty-octet IPv6-address-specific extended community (RFC 5701), as received.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Ipv6ExtendedCommunity(pub [u8; 20]);

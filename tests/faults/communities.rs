@@ -806,6 +806,7 @@ impl Bench {
             "8006 0000 ffffffff",
             "800c 0000 7f800001",
             "800c 0000 ffc00000",
+            "8306 0018 7fc00000",
         ] {
             for family in &FAMILIES {
                 for (communities, expected) in [

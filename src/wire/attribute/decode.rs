@@ -277,15 +277,12 @@ fn read_large_community(octets: [u8; 12]) -> LargeCommunity {
 
 /// A rate that is not a number cannot be decoded, which makes the UPDATE malformed (RFC 8955 §10).
 fn check_actions(offset: usize, communities: &[ExtendedCommunity]) -> Result<(), WireError> {
-    for (index, ExtendedCommunity(octets)) in communities.iter().enumerate() {
-        let [high, low, _, _, rate @ ..] = *octets;
-        if matches!([high, low], [0x80, 0x06 | 0x0c]) && f32::from_be_bytes(rate).is_nan() {
-            let reason = "traffic-rate that is not a number";
-            return Err(WireError::treat_as_withdraw(
-                offset + index * octets.len(),
-                reason,
-            ));
-        }
+    let is_nan = |it: &ExtendedCommunity| it.rate_per_sec().is_some_and(f32::is_nan);
+    match communities.iter().position(is_nan) {
+        Some(index) => Err(WireError::treat_as_withdraw(
+            offset + index * size_of::<ExtendedCommunity>(),
+            "traffic-rate that is not a number",
+        )),
+        None => Ok(()),
     }
-    Ok(())
 }

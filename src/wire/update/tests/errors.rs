@@ -60,6 +60,11 @@ fn errors_have_their_consequence_and_place() {
             withdraw(7),
         ),
         (
+            "rate for each source is not a number",
+            "c01008 83060018 ff800001",
+            withdraw(7),
+        ),
+        (
             "IPv6 EXTENDED COMMUNITIES of eight octets",
             "c01908 0000000000000000",
             withdraw(7),
