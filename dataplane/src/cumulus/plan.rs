@@ -332,6 +332,19 @@ fn entries(rule: &Rule, options: &Options) -> Result<Vec<Entry>, Unsupported> {
             entries.len()
         )));
     }
+    let mark = rule.action.mark_dscp.filter(|_| !rule.action.discard);
+    if let Some(new) = mark
+        && entries
+            .iter()
+            .any(|entry| entry.dscp.is_some_and(|old| old != new))
+    {
+        // See `targets`: there the entry with ACCEPT would look for the DSCP that the packet had before.
+        return Err(Unsupported(
+            "mark: it changes the DSCP that the match looks at, and where the switch forwards in software later entries \
+             would have the packet"
+                .into(),
+        ));
+    }
     Ok(entries)
 }
 

@@ -202,6 +202,39 @@ fn several_entries_would_be_several_policers() {
 }
 
 #[test]
+fn a_mark_changes_nothing_that_its_entries_look_at() {
+    let mark = Action {
+        mark_dscp: Some(46),
+        ..Action::default()
+    };
+    let reason = "mark: it changes the DSCP that the match looks at, and where the switch forwards in software later \
+                  entries would have the packet";
+    let rows = [
+        ("the same", &mark, 46, Ok(2)),
+        ("another", &mark, 10, Err(reason.to_owned())),
+        ("not written", &Action::default(), 10, Ok(1)),
+        (
+            "discarded",
+            &Action {
+                mark_dscp: Some(46),
+                ..discard()
+            },
+            10,
+            Ok(1),
+        ),
+    ];
+    for profile in ["spectrum1", "trident3"] {
+        for (name, action, dscp, expected) in &rows {
+            let mut rule = (*rule(1, (80, 80), (*action).clone())).clone();
+            rule.matches.rare.dscp = Some(IntervalSet::single(*dscp));
+            let lines = lines_of(&options(profile), &Arc::new(rule));
+            let count = lines.map(|lines| lines.len()).map_err(|error| error.0);
+            assert_eq!(&count, expected, "{name}");
+        }
+    }
+}
+
+#[test]
 fn the_newest_rules_find_no_room() {
     let mut options = options("spectrum1");
     options.max_ipv4_entries = Some(3);
