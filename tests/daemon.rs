@@ -31,6 +31,7 @@ mod scene;
 mod switch;
 #[path = "daemon/visitor.rs"]
 mod visitor;
+mod program;
 mod waiting;
 
 use std::fs;
@@ -38,9 +39,9 @@ use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::os::unix::net::UnixDatagram;
 use std::path::PathBuf;
-use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
+use crate::program::{Program, ask, daemon, flowacl, run};
 use crate::waiting::eventually;
 use flowacl::config::Config;
 use flowacl::wire::capability::Capability;
@@ -52,53 +53,6 @@ use tempfile::TempDir;
 
 /// How long anything may take.
 const PATIENCE: Duration = Duration::from_secs(20);
-
-/// A program that ends with the test.
-struct Program(Child);
-
-impl Program {
-    /// Starts flowacl, its stdin and stdout closed.
-    fn start(arguments: &[&str], log: Stdio) -> Self {
-        let child = Command::new(env!("CARGO_BIN_EXE_flowacl"))
-            .args(arguments)
-            .env_remove("NOTIFY_SOCKET")
-            .env_remove("FLOWACL_LOG")
-            .stdin(Stdio::null())
-            .stdout(Stdio::null())
-            .stderr(log)
-            .spawn()
-            .unwrap();
-        Self(child)
-    }
-
-    /// Sends a signal.
-    fn signal(&self, name: &str) {
-        let status = Command::new("kill")
-            .args([name, &self.0.id().to_string()])
-            .status()
-            .unwrap();
-        assert!(status.success());
-    }
-
-    /// Sends SIGTERM and waits; returns the exit code.
-    fn stop(&mut self) -> Option<i32> {
-        self.signal("-TERM");
-        eventually("the program ends", || {
-            let status = self.0.try_wait().unwrap();
-            status
-                .map(|status| status.code())
-                .ok_or_else(|| "still there".to_owned())
-        })
-    }
-}
-
-impl Drop for Program {
-    fn drop(&mut self) {
-        // It may have ended before.
-        let _ = self.0.kill();
-        let _ = self.0.wait();
-    }
-}
 
 /// A daemon that is ready.
 struct Daemon {
@@ -124,11 +78,9 @@ impl Daemon {
             .unwrap()
             .port();
         let directory = tempfile::tempdir().unwrap();
-        let log = fs::File::create(directory.path().join("log")).unwrap();
-        fs::write(directory.path().join("flowacl.toml"), "").unwrap();
         let path = directory.path().join("flowacl.toml");
         fs::write(&path, configuration(port, &directory)).unwrap();
-        let program = Program::start(&["run", "--config", path.to_str().unwrap()], log.into());
+        let program = Program::start(&mut daemon(&path), &directory.path().join("log"));
         let daemon = Self {
             program,
             directory,
@@ -141,7 +93,7 @@ impl Daemon {
     /// Replaces the configuration and sends SIGHUP.
     fn reload(&self, text: &str) {
         fs::write(self.path("flowacl.toml"), text).unwrap();
-        self.program.signal("-HUP");
+        self.program.signal("HUP");
     }
 
     /// A file of the daemon's directory.
@@ -164,15 +116,7 @@ impl Daemon {
 
     /// Asks the daemon with `show WHAT --json`.
     fn try_show(&self, what: &str) -> Result<Value, String> {
-        let socket = self.path("flowacl.sock");
-        let output = Command::new(env!("CARGO_BIN_EXE_flowacl"))
-            .args(["show", what, "--json", "--socket", socket.to_str().unwrap()])
-            .output()
-            .unwrap();
-        match output.status.success() {
-            true => Ok(serde_json::from_slice(&output.stdout).unwrap()),
-            false => Err(String::from_utf8_lossy(&output.stderr).into_owned() + &self.log()),
-        }
+        ask(&self.path("flowacl.sock"), what).map_err(|error| error + &self.log())
     }
 
     /// As [`Self::try_show`], which must work.
@@ -182,15 +126,8 @@ impl Daemon {
 
     /// What decides a packet.
     fn explain(&self, packet: &str) -> Value {
-        let socket = self.path("flowacl.sock");
-        let socket = socket.to_str().unwrap();
-        let output = Command::new(env!("CARGO_BIN_EXE_flowacl"))
-            .args(["explain", "--json", "--socket", socket, packet])
-            .output()
-            .unwrap();
-        let error = String::from_utf8_lossy(&output.stderr);
-        assert!(output.status.success(), "{error}");
-        serde_json::from_slice(&output.stdout).unwrap()
+        let mut explain = flowacl(["explain", "--json", packet, "--socket"]);
+        serde_json::from_str(&run(explain.arg(self.path("flowacl.sock")))).unwrap()
     }
 
     /// NLRI, neighbor and state of all rules.
@@ -250,8 +187,8 @@ impl Daemon {
             "--remote-as",
             "65140",
         ];
-        let log = fs::File::create(self.path(&format!("log-{from}"))).unwrap();
-        Program::start(&[&common, arguments].concat(), log.into())
+        let log = self.path(&format!("log-{from}"));
+        Program::start(flowacl(common).args(arguments), &log)
     }
 }
 
@@ -330,9 +267,9 @@ fn two_neighbors_with_the_same_flow() {
 #[test]
 fn a_killed_controller_takes_its_rules_along() {
     let daemon = Daemon::start(ANYBODY);
-    let mut controller = daemon.announce("127.0.0.2", &[FLOW]);
+    let controller = daemon.announce("127.0.0.2", &[FLOW]);
     daemon.has_rules(&[(NLRI, "127.0.0.2", "installed")]);
-    controller.0.kill().unwrap();
+    controller.signal("KILL");
     daemon.has_rules(&[]);
 }
 
@@ -375,19 +312,18 @@ fn strangers_get_no_further_than_the_accept() {
 fn the_wrong_as_is_refused_in_words() {
     let daemon = Daemon::start(ANYBODY);
     let to = format!("127.0.0.1:{}", daemon.port);
-    let output = Command::new(env!("CARGO_BIN_EXE_flowacl"))
-        .args([
-            "announce",
-            "--to",
-            &to,
-            "--local-as",
-            "65071",
-            "--remote-as",
-            "65140",
-            FLOW,
-        ])
-        .output()
-        .unwrap();
+    let output = flowacl([
+        "announce",
+        "--to",
+        &to,
+        "--local-as",
+        "65071",
+        "--remote-as",
+        "65140",
+        FLOW,
+    ])
+    .output()
+    .unwrap();
     assert_eq!(output.status.code(), Some(1));
     let stderr = String::from_utf8(output.stderr).unwrap();
     assert!(
@@ -521,13 +457,8 @@ fn stopping_says_goodbye_and_cleans_up() {
     daemon.has_rules(&[(NLRI, "127.0.0.2", "installed")]);
     assert_eq!(daemon.program.stop(), Some(0));
     assert!(!daemon.path("flowacl.sock").exists());
-    let code = eventually("the controller learns of it", || {
-        let status = controller.0.try_wait().unwrap();
-        status
-            .map(|status| status.code())
-            .ok_or_else(|| "still there".to_owned())
-    });
-    assert_eq!(code, Some(1));
+    // The controller learns of it.
+    assert_eq!(controller.ended(), Some(1));
     let told = fs::read_to_string(daemon.path("log-127.0.0.2")).unwrap();
     assert!(
         told.contains("6/2 (cease: administrative shutdown) \"flowacl stops\""),
@@ -539,10 +470,7 @@ fn stopping_says_goodbye_and_cleans_up() {
 fn two_daemons_cannot_share_a_socket() {
     let daemon = Daemon::start(ANYBODY);
     let config = daemon.path("flowacl.toml");
-    let output = Command::new(env!("CARGO_BIN_EXE_flowacl"))
-        .args(["run", "--config", config.to_str().unwrap()])
-        .output()
-        .unwrap();
+    let output = program::daemon(&config).output().unwrap();
     assert_eq!(output.status.code(), Some(1));
     let stderr = String::from_utf8(output.stderr).unwrap();
     assert!(stderr.contains("another daemon answers"), "{stderr}");
@@ -676,15 +604,11 @@ fn systemd_learns_of_start_reload_and_stop() {
         .port();
     let config = directory.path().join("flowacl.toml");
     fs::write(&config, configuration(port, &directory, ANYBODY)).unwrap();
-    let child = Command::new(env!("CARGO_BIN_EXE_flowacl"))
-        .args(["run", "--config", config.to_str().unwrap()])
-        .env("NOTIFY_SOCKET", directory.path().join("notify"))
-        .stderr(Stdio::null())
-        .spawn()
-        .unwrap();
-    let mut program = Program(child);
+    let mut command = daemon(&config);
+    command.env("NOTIFY_SOCKET", directory.path().join("notify"));
+    let mut program = Program::start(&mut command, &directory.path().join("log"));
     expect("READY=1");
-    program.signal("-HUP");
+    program.signal("HUP");
     expect("RELOADING=1\nMONOTONIC_USEC=");
     expect("READY=1");
     assert_eq!(program.stop(), Some(0));
@@ -704,8 +628,7 @@ fn tables_fit_80_columns() {
     });
     let socket = daemon.path("flowacl.sock");
     let show = |what: &str, options: &[&str]| {
-        let output = Command::new(env!("CARGO_BIN_EXE_flowacl"))
-            .args(["show", what, "--socket", socket.to_str().unwrap()])
+        let output = flowacl(["show", what, "--socket", socket.to_str().unwrap()])
             .args(options)
             .env("COLUMNS", "80")
             .output()

@@ -49,7 +49,7 @@ fn connect(daemon: &Daemon, from: Ipv4Addr) -> TcpStream {
 
 /// A number of a line of the daemon's `/proc` file.
 fn proc_number(daemon: &Daemon, file: &str, key: &str) -> u64 {
-    let path = format!("/proc/{}/{file}", daemon.program.0.id());
+    let path = format!("/proc/{}/{file}", daemon.program.id());
     let text = std::fs::read_to_string(path).unwrap();
     let line = text
         .lines()
@@ -105,11 +105,11 @@ fn a_crowd_at_the_door_keeps_nobody_from_working() {
     assert!(kibibytes < 16 * 1024, "{kibibytes} KiB for 200 connections");
 
     // Strangers, while only few more files can be open.
-    let open = std::fs::read_dir(format!("/proc/{}/fd", daemon.program.0.id()))
+    let open = std::fs::read_dir(format!("/proc/{}/fd", daemon.program.id()))
         .unwrap()
         .count();
     let limit = format!("--nofile={}", open + 6);
-    let pid = daemon.program.0.id().to_string();
+    let pid = daemon.program.id().to_string();
     let status = Command::new("prlimit")
         .args(["--pid", &pid, &limit])
         .status();

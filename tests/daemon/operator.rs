@@ -17,10 +17,9 @@ impl Daemon {
 
     /// Gives an order; returns whether it was carried out, and what was said.
     pub(super) fn try_order(&self, arguments: &[&str]) -> (bool, String) {
-        let socket = self.path("flowacl.sock");
-        let output = Command::new(env!("CARGO_BIN_EXE_flowacl"))
-            .args(arguments)
-            .args(["--socket", socket.to_str().unwrap()])
+        let output = flowacl(arguments)
+            .arg("--socket")
+            .arg(self.path("flowacl.sock"))
             .output()
             .unwrap();
         let said = [output.stdout, output.stderr].concat();
@@ -30,12 +29,8 @@ impl Daemon {
     /// Ends it with a signal and starts it anew.
     fn restart(&mut self) {
         assert_eq!(self.program.stop(), Some(0));
-        let log = fs::OpenOptions::new()
-            .append(true)
-            .open(self.path("log"))
-            .unwrap();
         let config = self.path("flowacl.toml");
-        self.program = Program::start(&["run", "--config", config.to_str().unwrap()], log.into());
+        self.program = Program::start_again(&mut program::daemon(&config), &self.path("log"));
         eventually("the daemon answers again", || self.try_show("summary"));
     }
 
@@ -185,14 +180,11 @@ fn systemd_hears_nothing_while_the_packet_filter_hangs() {
         .unwrap()
         .port();
     fs::write(&config, configuration(port, &directory, ANYBODY)).unwrap();
-    let child = Command::new(env!("CARGO_BIN_EXE_flowacl"))
-        .args(["run", "--config", config.to_str().unwrap()])
+    let mut command = program::daemon(&config);
+    command
         .env("NOTIFY_SOCKET", directory.path().join("notify"))
-        .env("WATCHDOG_USEC", LIMIT.as_micros().to_string())
-        .stderr(Stdio::null())
-        .spawn()
-        .unwrap();
-    let program = Program(child);
+        .env("WATCHDOG_USEC", LIMIT.as_micros().to_string());
+    let program = Program::start(&mut command, &directory.path().join("log"));
     eventually("it is ready", || match told() {
         Some(told) if told.contains("READY=1") => Ok(()),
         other => Err(format!("{other:?}")),
@@ -205,7 +197,7 @@ fn systemd_hears_nothing_while_the_packet_filter_hangs() {
             "{told:?}"
         );
     }
-    let thread = Pid::from_raw(thread(program.0.id(), "flowacl-filter"));
+    let thread = Pid::from_raw(thread(program.id(), "flowacl-filter"));
     if let Err(error) = ptrace::seize(thread, ptrace::Options::empty()) {
         assert!(
             std::env::var_os("CI").is_none(),

@@ -1,6 +1,7 @@
 //! Who may ask the daemon, and who may give it orders: other users on the same machine.
 
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
+use std::process::Command;
 
 use super::*;
 

@@ -75,7 +75,7 @@ impl RawController {
 impl Daemon {
     /// Memory that the daemon has asked for, in KiB: without the pages of its program, of which a debug build has many.
     pub(super) fn rss_kib(&self) -> u64 {
-        let path = format!("/proc/{}/status", self.program.0.id());
+        let path = format!("/proc/{}/status", self.program.id());
         let status = fs::read_to_string(path).unwrap();
         let mut lines = status.lines();
         let line = lines

@@ -200,7 +200,7 @@ impl Watched {
 
     /// Files that the daemon has open.
     pub(super) fn open_files(&self) -> usize {
-        let path = format!("/proc/{}/fd", self.daemon.program.0.id());
+        let path = format!("/proc/{}/fd", self.daemon.program.id());
         fs::read_dir(path).unwrap().count()
     }
 

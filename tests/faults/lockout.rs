@@ -2,12 +2,12 @@
 //! word.
 
 use std::net::{IpAddr, SocketAddr, TcpListener, TcpStream};
-use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use flowacl::lab::Namespace;
 
 use crate::controller::CONTROLLER_AS;
+use crate::program::{Program, flowacl};
 use crate::router::Router;
 use crate::waiting::eventually;
 
@@ -24,39 +24,15 @@ const FLOWS: [&str; 6] = [
     "flow route { family ipv6-flow; match { protocol =58; } then { discard; } }",
 ];
 
-/// A program that ends with the test.
-struct Announcing(Child);
-
-impl Drop for Announcing {
-    fn drop(&mut self) {
-        // It may have ended before.
-        let _ = self.0.kill();
-        let _ = self.0.wait();
-    }
-}
-
 /// Announces everything from a host.
-fn announce(host: &Namespace, router: IpAddr) -> Announcing {
-    let to = SocketAddr::new(router, 179).to_string();
-    let asn = CONTROLLER_AS.to_string();
-    let child = host.run(move || {
-        Command::new(env!("CARGO_BIN_EXE_flowacl"))
-            .args([
-                "announce",
-                "--to",
-                &to,
-                "--local-as",
-                &asn,
-                "--remote-as",
-                "65140",
-            ])
-            .args(FLOWS)
-            .stdin(Stdio::null())
-            .stdout(Stdio::null())
-            .stderr(Stdio::null())
-            .spawn()
-    });
-    Announcing(child.unwrap())
+fn announce(router: &Router, host: &Namespace, own: IpAddr) -> Program {
+    let to = SocketAddr::new(own, 179).to_string();
+    let mut command = flowacl(["announce", "--to", &to, "--remote-as", "65140"]);
+    command
+        .args(["--local-as", &CONTROLLER_AS.to_string()])
+        .args(FLOWS);
+    let log = router.path(&format!("announce-{own}.log"));
+    host.run(move || Program::start(&mut command, &log))
 }
 
 /// Whether a new connection from a host comes up.
@@ -99,7 +75,7 @@ fn nobody_is_locked_out() {
     eventually("the daemon answers", || router.show("summary"));
     let _announcing: Vec<_> = hosts
         .iter()
-        .map(|(host, own, _)| announce(host, *own))
+        .map(|(host, own, _)| announce(&router, host, *own))
         .collect();
     eventually("all rules are in force", || {
         match router.counters()?.len() {

@@ -9,6 +9,10 @@ mod controller;
 mod flaps;
 mod kills;
 mod lockout;
+#[path = "../machine/mod.rs"]
+mod machine;
+#[path = "../program/mod.rs"]
+mod program;
 mod redirects;
 mod restarts;
 mod router;

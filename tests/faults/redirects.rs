@@ -8,6 +8,8 @@ use flowacl::lab::packet::{Header, PacketBuilder};
 use flowacl::lab::{Namespace, Passed, Tap};
 
 use crate::controller::{Controller, flow};
+use crate::machine;
+use crate::program::{flowacl, run};
 use crate::router::Router;
 use crate::waiting::eventually;
 
@@ -28,6 +30,12 @@ fn announce(controller: &mut Controller, flows: &[Flow]) {
     }
 }
 
+/// A flow to a host that is to go elsewhere.
+fn redirect((host, target): (u8, &str)) -> Flow {
+    let matches = format!("destination 203.0.113.{host}/32;");
+    flow(&matches, &format!("redirect {target};"))
+}
+
 /// A packet to a host; the number tells it from others.
 fn packet(host: u8, number: u16) -> Vec<u8> {
     let destination = format!("203.0.113.{host}");
@@ -44,6 +52,33 @@ struct Bench {
 }
 
 impl Bench {
+    /// Starts a daemon with more tables in its configuration; `None` where the test is skipped.
+    fn start(tables: &str) -> Option<Self> {
+        let mut router = Router::start(true)?;
+        let scrubber = router.attach("scrub", [10, 9, 1, 1].into(), [10, 9, 1, 2].into(), 24);
+        router.configure("[control]", &format!("{tables}[control]"));
+        router.stop_daemon();
+        router.start_daemon();
+        eventually("the daemon answers", || router.show("summary"));
+        let tap = Tap::open(&scrubber, "router").unwrap();
+        Some(Self {
+            router,
+            scrubber,
+            tap,
+            number: 0,
+        })
+    }
+
+    /// Runs `ip` in the router.
+    fn ip(&self, arguments: &str) -> String {
+        ip(self.router.namespace(), arguments)
+    }
+
+    /// A session with the daemon.
+    fn connect(&self) -> Controller {
+        self.router.namespace().run(Controller::connect).unwrap()
+    }
+
     /// Where a packet to a host goes: `victim`, `scrubber` or, while a neighbor is looked for, `nowhere`.
     fn goes(&mut self, host: u8) -> &'static str {
         self.number += 1;
@@ -100,32 +135,14 @@ impl Bench {
 
 #[test]
 fn redirects_outlive_a_daemon_and_leave_nothing() {
-    let Some(mut router) = Router::start(true) else {
+    let tables = "[[redirect]]\nroute_target = \"65001:1\"\ntable = 100\n";
+    let Some(mut bench) = Bench::start(tables) else {
         return;
     };
-    let scrubber = router.attach("scrub", [10, 9, 1, 1].into(), [10, 9, 1, 2].into(), 24);
-    ip(
-        router.namespace(),
-        "route add default via 10.9.1.2 table 100",
-    );
-    let tables = "[[redirect]]\nroute_target = \"65001:1\"\ntable = 100\n[control]";
-    router.configure("[control]", tables);
-    router.stop_daemon();
-    router.start_daemon();
-    eventually("the daemon answers", || router.show("summary"));
-    let before = ip(router.namespace(), "rule show");
-    let tap = Tap::open(&scrubber, "router").unwrap();
-    let mut bench = Bench {
-        router,
-        scrubber,
-        tap,
-        number: 0,
-    };
-    let flows = [(5, "10.9.1.2"), (6, "65001:1"), (7, "65001:9")].map(|(host, target)| {
-        let matches = format!("destination 203.0.113.{host}/32;");
-        flow(&matches, &format!("redirect {target};"))
-    });
-    let mut controller = bench.router.namespace().run(Controller::connect).unwrap();
+    bench.ip("route add default via 10.9.1.2 table 100");
+    let before = bench.ip("rule show");
+    let flows = [(5, "10.9.1.2"), (6, "65001:1"), (7, "65001:9")].map(redirect);
+    let mut controller = bench.connect();
     announce(&mut controller, &flows);
     let redirected = [
         (5, "scrubber"),
@@ -141,15 +158,8 @@ fn redirects_outlive_a_daemon_and_leave_nothing() {
         "redirect 65001:9: no [[redirect]] or [[vrf]] names this route target",
     );
 
-    let explained = Command::new(env!("CARGO_BIN_EXE_flowacl"))
-        .args([
-            "explain",
-            "udp 198.51.100.7:9 > 203.0.113.5:53 len 60",
-            "--socket",
-        ])
-        .arg(bench.router.socket())
-        .output();
-    let explained = String::from_utf8(explained.unwrap().stdout).unwrap();
+    let packet = "udp 198.51.100.7:9 > 203.0.113.5:53 len 60";
+    let explained = run(flowacl(["explain", packet, "--socket"]).arg(bench.router.socket()));
     for words in [
         "redirect-to-ip 10.9.1.2",
         "sends the packet to next hop 10.9.1.2; decides",
@@ -195,12 +205,53 @@ fn redirects_outlive_a_daemon_and_leave_nothing() {
     let all = [(5, "victim"), (6, "victim"), (7, "victim")];
     bench.wait_for("after the withdraw", &all);
     eventually("nothing remains", || {
-        let now = ip(bench.router.namespace(), "rule show");
+        let now = bench.ip("rule show");
         (now == before).then_some(()).ok_or(now)
     });
     announce(&mut controller, &flows);
     bench.wait_for("announced again", &[(5, "scrubber")]);
     bench.router.stop_daemon();
-    assert_eq!(ip(bench.router.namespace(), "rule show"), before);
+    assert_eq!(bench.ip("rule show"), before);
     assert_eq!(bench.goes(5), "victim");
+}
+
+/// RFC 8955 §7.4: without anything said of a route target, it leads to the VRF that imports it, whether that is there yet
+/// or not. In the virtual machine: many kernels of build machines have no VRFs.
+#[test]
+fn route_targets_lead_to_the_vrf_that_imports_them() {
+    if !machine::inside("redirects::route_targets_lead_to_the_vrf_that_imports_them") {
+        return;
+    }
+    let tables =
+        "[[vrf]]\nname = \"blue\"\nimport_route_targets = [\"65001:1\", \"192.0.2.1:2\"]\n";
+    let mut bench = Bench::start(tables).expect("the machine has all that is needed");
+    let flows = [(5, "65001:1"), (6, "192.0.2.1:2"), (7, "65001:9")].map(redirect);
+    let mut controller = bench.connect();
+    announce(&mut controller, &flows);
+    let missing = "not redirected: there is no VRF blue; packets are routed";
+    let in_main = [(5, "victim"), (6, "victim"), (7, "victim")];
+    let in_vrf = [(5, "scrubber"), (6, "scrubber"), (7, "victim")];
+    bench.wait_for_rule(7, "state", "unsupported");
+    for table in [1001, 1002] {
+        for host in [5, 6] {
+            bench.wait_for_rule(host, "notes", missing);
+        }
+        bench.wait_for("there is no VRF", &in_main);
+        bench.ip(&format!("link add blue type vrf table {table}"));
+        bench.ip("link set blue up");
+        bench.ip("link set scrub master blue");
+        bench.ip(&format!("route replace default via 10.9.1.2 table {table}"));
+        bench.wait_for("there is a VRF", &in_vrf);
+        for host in [5, 6] {
+            bench.wait_for_rule(host, "notes", "");
+        }
+        bench.ip("link del blue");
+    }
+    bench.wait_for_rule(6, "notes", missing);
+    controller.withdraw(&flows).unwrap();
+    bench.wait_for("after the withdraw", &in_main);
+    eventually("nothing remains", || {
+        let now = bench.ip("rule show");
+        (!now.contains("fwmark")).then_some(()).ok_or(now)
+    });
 }

@@ -8,7 +8,8 @@ use flowacl::lab::packet::{Header, PacketBuilder};
 use serde_json::Value;
 
 use crate::controller::{Controller, flow};
-use crate::router::{Router, ask};
+use crate::program::ask;
+use crate::router::Router;
 use crate::waiting::eventually;
 
 /// Packets from one look at the daemon to the next.

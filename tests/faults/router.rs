@@ -3,8 +3,8 @@
 use std::collections::BTreeMap;
 use std::fs;
 use std::net::IpAddr;
-use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::path::PathBuf;
+use std::process::Command;
 
 use flowacl::lab::{Lab, Namespace, Passed, UPSTREAM};
 use serde_json::Value;
@@ -12,26 +12,15 @@ use tempfile::TempDir;
 
 use crate::available::available;
 use crate::controller::CONTROLLER_AS;
+use crate::program::{Program, ask, daemon, flowacl, run};
 use crate::waiting::eventually;
-
-/// Asks the daemon behind a socket with `show WHAT --json`.
-pub fn ask(socket: &Path, what: &str) -> Result<Value, String> {
-    let output = Command::new(env!("CARGO_BIN_EXE_flowacl"))
-        .args(["show", what, "--json", "--socket"])
-        .arg(socket)
-        .output()
-        .unwrap();
-    match output.status.success() {
-        true => Ok(serde_json::from_slice(&output.stdout).unwrap()),
-        false => Err(String::from_utf8_lossy(&output.stderr).into_owned()),
-    }
-}
 
 /// A router between an attacker and a victim.
 pub struct Router {
+    /// Ends before what it lives in.
+    daemon: Option<Program>,
     lab: Lab,
     directory: TempDir,
-    daemon: Option<Child>,
 }
 
 impl Router {
@@ -49,9 +38,9 @@ impl Router {
         );
         fs::write(directory.path().join("flowacl.toml"), configuration).unwrap();
         let mut router = Self {
+            daemon: None,
             lab,
             directory,
-            daemon: None,
         };
         router.start_daemon();
         eventually("the daemon answers", || router.show("summary"));
@@ -60,42 +49,21 @@ impl Router {
 
     /// Starts a daemon, and does not wait for it.
     pub fn start_daemon(&mut self) {
-        let config = self.directory.path().join("flowacl.toml");
-        let log = fs::File::options()
-            .create(true)
-            .append(true)
-            .open(self.directory.path().join("log"))
-            .unwrap();
-        let child = self.lab.router.run(move || {
-            Command::new(env!("CARGO_BIN_EXE_flowacl"))
-                .arg("run")
-                .arg("--config")
-                .arg(config)
-                .env_remove("NOTIFY_SOCKET")
-                .stdin(Stdio::null())
-                .stdout(Stdio::null())
-                .stderr(log)
-                .spawn()
-        });
-        self.daemon = Some(child.unwrap());
+        let mut daemon = daemon(&self.path("flowacl.toml"));
+        let log = self.path("log");
+        let start = move || Program::start_again(&mut daemon, &log);
+        self.daemon = Some(self.lab.router.run(start));
     }
 
     /// SIGKILL.
     pub fn kill_daemon(&mut self) {
-        if let Some(mut daemon) = self.daemon.take() {
-            // It may have ended before, which the test will notice.
-            let _ = daemon.kill();
-            let _ = daemon.wait();
-        }
+        self.daemon = None;
     }
 
     /// SIGTERM, as a service manager does it.
     pub fn stop_daemon(&mut self) {
         let mut daemon = self.daemon.take().expect("there is one");
-        let pid = daemon.id().to_string();
-        let sent = Command::new("kill").args(["-TERM", &pid]).status().unwrap();
-        assert!(sent.success());
-        assert!(daemon.wait().unwrap().success(), "{}", self.log());
+        assert_eq!(daemon.stop(), Some(0), "{}", self.log());
     }
 
     /// The namespace.
@@ -116,12 +84,7 @@ impl Router {
 
     /// Gives an order, which must be carried out.
     pub fn order(&self, order: &str) {
-        let ordered = Command::new(env!("CARGO_BIN_EXE_flowacl"))
-            .args([order, "--socket"])
-            .arg(self.socket())
-            .stdout(Stdio::null())
-            .status();
-        assert!(ordered.unwrap().success(), "{order}: {}", self.log());
+        run(flowacl([order, "--socket"]).arg(self.socket()));
     }
 
     /// Sends packets and says what becomes of each.
@@ -136,12 +99,17 @@ impl Router {
 
     /// Where the daemon answers.
     pub fn socket(&self) -> PathBuf {
-        self.directory.path().join("flowacl.sock")
+        self.path("flowacl.sock")
+    }
+
+    /// A file of the test.
+    pub fn path(&self, name: &str) -> PathBuf {
+        self.directory.path().join(name)
     }
 
     /// Replaces text in the configuration, for the next daemon.
     pub fn configure(&self, from: &str, to: &str) {
-        let path = self.directory.path().join("flowacl.toml");
+        let path = self.path("flowacl.toml");
         let text = fs::read_to_string(&path).unwrap();
         assert!(text.contains(from), "{text}");
         fs::write(path, text.replace(from, to)).unwrap();
@@ -171,7 +139,7 @@ impl Router {
 
     /// What the daemons have logged.
     pub fn log(&self) -> String {
-        fs::read_to_string(self.directory.path().join("log")).unwrap_or_default()
+        fs::read_to_string(self.path("log")).unwrap_or_default()
     }
 
     /// Runs a script of `nft` in the router.
@@ -186,7 +154,7 @@ impl Router {
 
     /// Runs `nft OPTIONS -f SCRIPT`.
     fn run_nft(&self, options: &[&str], script: &str) -> Result<String, String> {
-        let file = self.directory.path().join("script");
+        let file = self.path("script");
         fs::write(&file, script).unwrap();
         let options: Vec<String> = options.iter().map(|option| option.to_string()).collect();
         let output = self.lab.router.run(move || {
@@ -236,15 +204,6 @@ impl Router {
         objects
             .filter_map(|object| object.get(kind).cloned())
             .collect()
-    }
-}
-
-impl Drop for Router {
-    fn drop(&mut self) {
-        self.kill_daemon();
-        if std::thread::panicking() {
-            eprintln!("== log\n{}", self.log());
-        }
     }
 }
 

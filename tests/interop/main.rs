@@ -8,6 +8,7 @@ mod controllers;
 #[path = "../machine/mod.rs"]
 mod machine;
 mod network;
+#[path = "../program/mod.rs"]
 mod program;
 mod reflector;
 mod restarts;

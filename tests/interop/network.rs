@@ -1,6 +1,7 @@
 //! Two network namespaces with a link between them.
 
 use std::os::unix::fs::MetadataExt;
+use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{self, Command};
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -262,6 +263,8 @@ fn inside(namespace: &str, program: &str) -> Command {
     let program = find(program).unwrap_or_else(|| PathBuf::from(program));
     let mut command = Command::new("ip");
     command.args(["netns", "exec", namespace]).arg(program);
+    // Some controllers signal the group they are in.
+    command.process_group(0);
     command
 }
 

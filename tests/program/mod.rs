@@ -1,10 +1,15 @@
-//! Programs that end with the test, and waiting for what they do.
+//! Programs that end with the test, and flowacl among them.
+#![allow(dead_code, reason = "no test uses all of it")]
 
-use std::fs::File;
-use std::os::unix::process::CommandExt;
+use std::ffi::OsStr;
+use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::thread;
+
+use serde_json::Value;
+
+use crate::waiting::eventually;
 
 /// Runs a command that must succeed; returns what it printed.
 pub fn run(command: &mut Command) -> String {
@@ -31,6 +36,29 @@ pub fn try_run(command: &mut Command) -> Result<String, String> {
     }
 }
 
+/// flowacl, with nothing of the environment that would change what it does.
+pub fn flowacl<S: AsRef<OsStr>>(arguments: impl IntoIterator<Item = S>) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_flowacl"));
+    command
+        .args(arguments)
+        .env_remove("NOTIFY_SOCKET")
+        .env_remove("FLOWACL_LOG");
+    command
+}
+
+/// `flowacl run` with a configuration.
+pub fn daemon(configuration: &Path) -> Command {
+    let mut command = flowacl(["run", "--config"]);
+    command.arg(configuration);
+    command
+}
+
+/// Asks the daemon behind a socket with `show WHAT --json`.
+pub fn ask(socket: &Path, what: &str) -> Result<Value, String> {
+    let answer = try_run(flowacl(["show", what, "--json", "--socket"]).arg(socket))?;
+    serde_json::from_str(&answer).map_err(|error| format!("{error}: {answer}"))
+}
+
 /// A program in the background. Its output goes to a file, which is shown when the test fails.
 pub struct Program {
     child: Child,
@@ -38,11 +66,16 @@ pub struct Program {
 }
 
 impl Program {
-    /// Starts it in a process group of its own.
+    /// Starts it with a new log.
     pub fn start(command: &mut Command, log: &Path) -> Self {
-        let output = File::create(log).unwrap();
+        File::create(log).unwrap();
+        Self::start_again(command, log)
+    }
+
+    /// Starts it and continues the log of the last one.
+    pub fn start_again(command: &mut Command, log: &Path) -> Self {
+        let output = File::options().create(true).append(true).open(log).unwrap();
         let child = command
-            .process_group(0)
             .stdin(Stdio::null())
             .stdout(output.try_clone().unwrap())
             .stderr(output)
@@ -54,21 +87,42 @@ impl Program {
         }
     }
 
+    /// Its process.
+    pub fn id(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// What it has said.
+    pub fn log(&self) -> String {
+        String::from_utf8_lossy(&fs::read(&self.log).unwrap_or_default()).into_owned()
+    }
+
     /// Sends a signal.
     pub fn signal(&self, name: &str) {
-        run(Command::new("kill").args(["-s", name, &self.child.id().to_string()]));
+        run(Command::new("kill").args(["-s", name, &self.id().to_string()]));
+    }
+
+    /// Sends SIGTERM, as a service manager does it, and waits; returns the exit code.
+    pub fn stop(&mut self) -> Option<i32> {
+        self.signal("TERM");
+        self.ended()
+    }
+
+    /// Waits until it has ended; returns the exit code.
+    pub fn ended(&mut self) -> Option<i32> {
+        eventually("the program ends", || {
+            let status = self.child.try_wait().unwrap();
+            status
+                .map(|status| status.code())
+                .ok_or_else(|| format!("still there\n{}", self.log()))
+        })
     }
 }
 
 impl Drop for Program {
     fn drop(&mut self) {
         if thread::panicking() {
-            let log = std::fs::read(&self.log).unwrap_or_default();
-            eprintln!(
-                "== {}\n{}",
-                self.log.display(),
-                String::from_utf8_lossy(&log)
-            );
+            eprintln!("== {}\n{}", self.log.display(), self.log());
         }
         // It may have ended before.
         let _ = self.child.kill();

@@ -8,8 +8,7 @@ mod machine;
 #[allow(dead_code, reason = "the interoperability tests use the rest of it")]
 mod network;
 mod package;
-#[path = "../interop/program.rs"]
-#[allow(dead_code, reason = "the interoperability tests use the rest of it")]
+#[path = "../program/mod.rs"]
 mod program;
 mod unit;
 #[path = "../waiting/mod.rs"]

@@ -2,56 +2,13 @@
 
 use std::fs;
 use std::net::TcpListener;
-use std::process::{Child, Command, Stdio};
-
-use serde_json::Value;
 
 use crate::asic::{Asic, Fate};
 use crate::orchagent::Orchagent;
+use crate::program::{Program, ask, daemon, flowacl};
 use crate::server::Server;
 use crate::waiting::eventually;
 use dataplane::packet::Packet;
-
-/// A program that ends with the test.
-struct Program(Child);
-
-impl Program {
-    fn start(arguments: &[&str], log: fs::File) -> Self {
-        let program = Command::new(env!("CARGO_BIN_EXE_flowacl"))
-            .args(arguments)
-            .env_remove("NOTIFY_SOCKET")
-            .stdin(Stdio::null())
-            .stdout(Stdio::null())
-            .stderr(log)
-            .spawn();
-        Self(program.unwrap())
-    }
-
-    fn kill(mut self) {
-        self.0.kill().unwrap();
-        self.0.wait().unwrap();
-    }
-
-    fn terminate(mut self) {
-        let id = self.0.id().to_string();
-        assert!(
-            Command::new("kill")
-                .args(["-TERM", &id])
-                .status()
-                .unwrap()
-                .success()
-        );
-        assert!(self.0.wait().unwrap().success());
-    }
-}
-
-impl Drop for Program {
-    fn drop(&mut self) {
-        // It may have ended before.
-        let _ = self.0.kill();
-        let _ = self.0.wait();
-    }
-}
 
 #[test]
 fn from_a_controller_into_the_switch_and_over_a_restart() {
@@ -75,19 +32,11 @@ fn from_a_controller_into_the_switch_and_over_a_restart() {
         path("state"),
     );
     fs::write(path("flowacl.toml"), configuration).unwrap();
-    let log = |name: &str| fs::File::create(path(name)).unwrap();
+    let log = |name: &str| server.directory().join(name);
     let told = |name: &str| fs::read_to_string(path(name)).unwrap();
-    let run = |name: &str| Program::start(&["run", "--config", &path("flowacl.toml")], log(name));
+    let run = |name: &str| Program::start(&mut daemon(path("flowacl.toml").as_ref()), &log(name));
     let states = |log: &str| {
-        let show = ["show", "rules", "--json", "--socket", &path("flowacl.sock")];
-        let output = Command::new(env!("CARGO_BIN_EXE_flowacl"))
-            .args(show)
-            .output()
-            .unwrap();
-        if !output.status.success() {
-            return Err(told(log));
-        }
-        let report: Value = serde_json::from_slice(&output.stdout).unwrap();
+        let report = ask(path("flowacl.sock").as_ref(), "rules").map_err(|_| told(log))?;
         let mut states: Vec<(String, String)> = report["rules"]
             .as_array()
             .unwrap()
@@ -122,7 +71,7 @@ fn from_a_controller_into_the_switch_and_over_a_restart() {
             "--remote-as",
             "65140",
         ];
-        Program::start(&[&arguments[..], &flows[..]].concat(), log(name))
+        Program::start(flowacl(arguments).args(flows), &log(name))
     };
     let controller = announce("controller-1");
     let states_are = |log: &str, expected: [&str; 2]| {
@@ -141,10 +90,9 @@ fn from_a_controller_into_the_switch_and_over_a_restart() {
 
     // Killed: what it installed stays, and the next one goes on with it.
     let created = orchagent.asic().created;
-    daemon.kill();
-    drop(controller);
+    drop((daemon, controller));
     assert_eq!(fate(), Fate::Dropped);
-    let daemon = run("log-2");
+    let mut daemon = run("log-2");
     eventually("kept", || {
         let found = states("log-2")?;
         match found.iter().any(|(state, _)| state == "stale") {
@@ -160,7 +108,7 @@ fn from_a_controller_into_the_switch_and_over_a_restart() {
         created,
         "nothing was written anew"
     );
-    daemon.terminate();
+    assert_eq!(daemon.stop(), Some(0));
     assert_eq!(fate(), Fate::Forwarded, "{}", told("log-2"));
     assert!(orchagent.asic().tables.is_empty());
 }

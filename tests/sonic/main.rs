@@ -11,6 +11,8 @@ mod faults;
 mod flows;
 mod layered;
 mod orchagent;
+#[path = "../program/mod.rs"]
+mod program;
 mod scene;
 mod server;
 mod yang;

@@ -4,7 +4,7 @@
 use std::fs;
 use std::net::Ipv4Addr;
 use std::path::PathBuf;
-use std::process::{Child, Command, Stdio};
+use std::process::Command;
 
 use dataplane::packet::Packet;
 use dataplane::rule::left_aligned;
@@ -15,6 +15,7 @@ use serde_json::Value;
 
 use crate::controller::{CONTROLLER_AS, Controller, flow};
 use crate::network::available;
+use crate::program::{Program, ask, daemon};
 use crate::scene::{Switch, has_iptables};
 use crate::waiting::eventually;
 
@@ -29,11 +30,12 @@ pub fn hardware(lab: &Lab) -> String {
 
 /// A switch, whose hardware packets meet first, with a daemon in its kernel.
 struct Scene {
+    /// Ends before what it lives in.
+    daemon: Program,
     lab: Lab,
     /// Sees what the hardware has let through.
     inside: Tap,
     switch: Switch,
-    daemon: Child,
     sent: u16,
 }
 
@@ -60,24 +62,14 @@ impl Scene {
         );
         let config = path("flowacl.toml");
         fs::write(&config, configuration).unwrap();
-        let log = fs::File::create(path("log")).unwrap();
-        let daemon = lab.router.run(move || {
-            Command::new(env!("CARGO_BIN_EXE_flowacl"))
-                .arg("run")
-                .arg("--config")
-                .arg(config)
-                .env_remove("NOTIFY_SOCKET")
-                .stdin(Stdio::null())
-                .stdout(Stdio::null())
-                .stderr(log)
-                .spawn()
-        });
+        let (mut daemon, log) = (daemon(&config), path("log"));
+        let daemon = lab.router.run(move || Program::start(&mut daemon, &log));
         let inside = Tap::open(&lab.router, UPSTREAM).unwrap();
         let scene = Self {
+            daemon,
             lab,
             inside,
             switch,
-            daemon: daemon.unwrap(),
             sent: 0,
         };
         eventually("the daemon answers", || scene.show("summary"));
@@ -88,21 +80,9 @@ impl Scene {
         self.switch.path("flowacl.sock")
     }
 
-    fn log(&self) -> String {
-        fs::read_to_string(self.switch.path("log")).unwrap_or_default()
-    }
-
     /// Asks the daemon with `show WHAT --json`.
     fn show(&self, what: &str) -> Result<Value, String> {
-        let output = Command::new(env!("CARGO_BIN_EXE_flowacl"))
-            .args(["show", what, "--json", "--socket"])
-            .arg(self.socket())
-            .output()
-            .unwrap();
-        match output.status.success() {
-            true => Ok(serde_json::from_slice(&output.stdout).unwrap()),
-            false => Err(String::from_utf8_lossy(&output.stderr).into_owned() + &self.log()),
-        }
+        ask(&self.socket(), what).map_err(|error| error + &self.daemon.log())
     }
 
     /// The rule for a destination: its state, its notes and what it has counted.
@@ -133,7 +113,7 @@ impl Scene {
             });
             match is_there {
                 true => Ok(()),
-                false => Err(format!("{found:?}\n{}", self.log())),
+                false => Err(format!("{found:?}\n{}", self.daemon.log())),
             }
         });
         let is_in_file = self
@@ -148,7 +128,7 @@ impl Scene {
         eventually(&format!("{destination} is gone"), || {
             match self.rule(destination) {
                 None => Ok(()),
-                Some(rule) => Err(format!("{rule:?}\n{}", self.log())),
+                Some(rule) => Err(format!("{rule:?}\n{}", self.daemon.log())),
             }
         });
     }
@@ -186,29 +166,14 @@ impl Scene {
 
     fn connect(&self) -> Controller {
         let controller = self.lab.router.run(Controller::connect);
-        controller.unwrap_or_else(|error| panic!("{error}: {}", self.log()))
-    }
-
-    /// SIGTERM.
-    fn stop(&mut self) {
-        let pid = self.daemon.id().to_string();
-        let sent = Command::new("kill").args(["-TERM", &pid]).status().unwrap();
-        assert!(sent.success());
-        assert!(self.daemon.wait().unwrap().success(), "{}", self.log());
+        controller.unwrap_or_else(|error| panic!("{error}: {}", self.daemon.log()))
     }
 }
 
 impl Drop for Scene {
     fn drop(&mut self) {
-        // It may have ended before.
-        let _ = self.daemon.kill();
-        let _ = self.daemon.wait();
         if std::thread::panicking() {
-            eprintln!(
-                "== log\n{}\n== hardware\n{:#?}",
-                self.log(),
-                self.switch.hardware()
-            );
+            eprintln!("== hardware\n{:#?}", self.switch.hardware());
         }
     }
 }
@@ -359,7 +324,7 @@ fn each_half_does_what_it_can_and_both_are_the_whole() {
         }
     });
     assert_eq!(scene.send("203.0.113.1", 80, 10, 10), (10, 10));
-    scene.stop();
+    assert_eq!(scene.daemon.stop(), Some(0));
     assert_eq!(
         (scene.switch.file(), scene.switch.hardware()),
         (None, vec![])
@@ -389,7 +354,7 @@ fn hardware_that_fails_or_is_full_leaves_rules_to_the_software() {
     // What the hardware has it has to let go itself.
     controller.withdraw(&[host(at(1), "discard;")]).unwrap();
     controller.announce(&[host(at(3), "discard;")]).unwrap();
-    eventually("the withdrawal was tried", || match scene.log() {
+    eventually("the withdrawal was tried", || match scene.daemon.log() {
         log if log.contains("removed=1") => Ok(()),
         log => Err(log),
     });

@@ -16,6 +16,8 @@ mod lists;
 )]
 #[path = "../network/mod.rs"]
 mod network;
+#[path = "../program/mod.rs"]
+mod program;
 #[allow(dead_code, reason = "the differential test uses the rest")]
 #[path = "../differential/populations.rs"]
 mod populations;
