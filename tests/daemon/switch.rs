@@ -1,5 +1,7 @@
 //! The daemon on a switch with Cumulus Linux, whose `cl-acltool` is a stand-in.
 
+use std::process::Command;
+
 use super::*;
 use crate::scene::{Switch, has_python};
 use crate::waiting::eventually;
@@ -130,4 +132,60 @@ fn what_arrives_during_a_run_of_the_tool_is_one_more_run() {
     let lines = switch.hardware();
     let rules = lines.iter().filter(|line| line.ends_with("DROP"));
     assert_eq!(rules.count(), 16, "{lines:?}");
+}
+
+/// A power failure leaves the old file or the new one, and the tool reads nothing that is not on the disk yet.
+#[test]
+fn the_policy_file_is_on_the_disk_before_the_tool_runs() {
+    let root = nix::unistd::Uid::effective().is_root();
+    if !has_python() {
+        return;
+    }
+    if !root || Command::new("strace").arg("-V").output().is_err() {
+        assert!(std::env::var_os("CI").is_none(), "needs root and strace");
+        eprintln!("skipped: needs root and strace");
+        return;
+    }
+    let switch = Switch::new("spectrum1", false);
+    let daemon = start(&switch);
+    // -y: descriptors with the names of their files.
+    let mut strace = Command::new("strace");
+    strace.args([
+        "-f",
+        "-y",
+        "-e",
+        "trace=fsync,execve,/^rename",
+        "-e",
+        "signal=none",
+    ]);
+    strace.args(["-p", &daemon.program.id().to_string()]);
+    let tracer = Program::start(&mut strace, &daemon.path("strace.log"));
+    eventually("strace is there", || match tracer.log() {
+        log if log.contains("attached") => Ok(()),
+        log => Err(log),
+    });
+    let _controller = daemon.announce("127.0.0.2", &[FLOW]);
+    daemon.has_rules(&[(NLRI, "127.0.0.2", "installed")]);
+
+    let file = switch.options.policy_file.display().to_string();
+    let directory = switch.options.policy_file.parent().unwrap().display();
+    let steps = [
+        vec!["fsync(".to_owned(), format!("<{file}.new>")],
+        vec![
+            "rename".into(),
+            format!("\"{file}.new\", "),
+            format!("\"{file}\""),
+        ],
+        vec!["fsync(".into(), format!("<{directory}>")],
+        vec!["execve(".into(), switch.options.tool.display().to_string()],
+    ];
+    let log = eventually("strace has told of the tool", || match tracer.log() {
+        log if log.contains("execve(") => Ok(log),
+        log => Err(log),
+    });
+    let mut lines = log.lines();
+    for step in steps {
+        let found = lines.find(|line| step.iter().all(|words| line.contains(words)));
+        assert!(found.is_some(), "no {step:?} in its place: {log}");
+    }
 }
