@@ -1,5 +1,6 @@
 //! What a rule does to the packets that match: RFC 8955's Traffic Filtering Actions as a packet filter sees them.
 
+use std::collections::BTreeSet;
 use std::fmt;
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -54,9 +55,9 @@ impl Action {
 pub enum Route {
     /// By the routes of this instance alone. A packet for which it has none is discarded.
     Instance(RoutingInstance),
-    /// To this address, of the family of the packets: a neighbor, or reached by the routes of the instance, or where none
-    /// is named by the machine's own.
-    NextHop(IpAddr, Option<RoutingInstance>),
+    /// To these addresses, at least one, of the family of the packets: neighbors, or reached by the routes of the instance, or
+    /// where none is named by the machine's own. Several share the packets, each flow stays with one.
+    NextHops(BTreeSet<IpAddr>, Option<RoutingInstance>),
 }
 
 impl Route {
@@ -64,7 +65,7 @@ impl Route {
     pub fn instance(&self) -> Option<&RoutingInstance> {
         match self {
             Self::Instance(instance) => Some(instance),
-            Self::NextHop(_, instance) => instance.as_ref(),
+            Self::NextHops(_, instance) => instance.as_ref(),
         }
     }
 }
@@ -82,8 +83,15 @@ impl fmt::Display for Route {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Instance(instance) => write!(f, "{instance}"),
-            Self::NextHop(address, None) => write!(f, "next hop {address}"),
-            Self::NextHop(address, Some(instance)) => write!(f, "next hop {address} in {instance}"),
+            Self::NextHops(addresses, instance) => {
+                let plural = if addresses.len() > 1 { "s" } else { "" };
+                let addresses: Vec<String> = addresses.iter().map(IpAddr::to_string).collect();
+                write!(f, "next hop{plural} {}", addresses.join(", "))?;
+                match instance {
+                    Some(instance) => write!(f, " in {instance}"),
+                    None => Ok(()),
+                }
+            }
         }
     }
 }

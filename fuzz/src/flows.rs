@@ -1,5 +1,8 @@
 //! NLRI and Flow Specifications as text.
 
+use std::collections::BTreeSet;
+use std::net::IpAddr;
+
 use dataplane::rule::{Route, RuleId};
 use flowacl::engine::bindings::Bindings;
 use flowacl::engine::lower::lower;
@@ -102,8 +105,10 @@ pub fn check_flow(nlri: &Nlri, actions: &TrafficFilteringActions) {
             let of_sources = lowered.rule.action.source_limits().len();
             assert!(discards || of_sources == actions.rates_per_source.len());
             let goes_to = lowered.rule.action.rare.redirect.as_deref();
-            let wanted = actions.redirect_next_hop.filter(|_| !discards);
-            let wanted = wanted.map(|address| Route::NextHop(address, None));
+            let addresses = actions.redirect_next_hops.iter().copied();
+            let of_family = |address: &IpAddr| address.is_ipv6() == nlri.family().is_ipv6();
+            let wanted: BTreeSet<_> = addresses.filter(of_family).collect();
+            let wanted = (!discards && !wanted.is_empty()).then(|| Route::NextHops(wanted, None));
             assert_eq!(goes_to, wanted.as_ref());
             let copied_to = actions.copy_to.filter(|_| !discards);
             assert_eq!(lowered.rule.action.copy_to(), copied_to);

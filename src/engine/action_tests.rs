@@ -88,7 +88,7 @@ fn announce(
 fn legacy_redirects_are_followed_where_that_is_allowed() {
     const SIMPSON: &str = "0800 00000000 0000";
     const JUNIPER: &str = "800b 00000000 0000";
-    let to_v4 = |host| Some(Route::NextHop([192, 0, 2, host].into(), None));
+    let to_v4 = |host| Some(Route::NextHops([[192, 0, 2, host].into()].into(), None));
     let by_target = Some(Route::Instance(RoutingInstance::Table(106)));
     let target = RouteTarget::Ipv6("2001:db8::1".parse().unwrap(), 100);
     let bindings = Bindings::new([(target, RoutingInstance::Table(106))]);
@@ -134,7 +134,7 @@ fn legacy_redirects_are_followed_where_that_is_allowed() {
             "c0000209",
             to_v4(7),
             "redirect in the form 0x0800 leads to 192.0.2.9, \
-             redirect-to-ip 192.0.2.9 has no effect: the earlier 192.0.2.7 applies",
+             redirect-to-ip 192.0.2.9 has no effect: the standard 192.0.2.7 applies",
         ),
     ];
     for (name, communities, next_hop, route, notes) in rows {

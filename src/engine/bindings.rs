@@ -1,7 +1,7 @@
 //! What names in communities are bound to on this machine: the configuration says where route targets lead, and which
 //! interfaces are in a group.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use std::sync::Arc;
 
@@ -91,13 +91,14 @@ impl Bindings {
     }
 
     /// Where the packets of a family go that pass; `None`: where they are destined to. With an rt-redirect and a
-    /// redirect-to-ip the next hop is one of the instance that the route target leads to.
+    /// redirect-to-ip the next hop is one of the instance that the route target leads to; several share the packets.
     ///
     /// Fails when they cannot be sent where the actions say.
     pub fn route(
         &self,
         actions: &TrafficFilteringActions,
         family: Family,
+        notes: &mut Vec<String>,
     ) -> Result<Option<Arc<Route>>, Unsupported> {
         let by_target = actions.redirect_route_target.map(|target| {
             self.by_route_target.get(&target).ok_or_else(|| {
@@ -107,12 +108,30 @@ impl Bindings {
             })
         });
         let by_target = by_target.transpose()?;
-        let Some(address) = actions.redirect_next_hop else {
-            return Ok(by_target.cloned());
+        let next_hops = &actions.redirect_next_hops;
+        let (fitting, others): (BTreeSet<IpAddr>, BTreeSet<IpAddr>) = next_hops
+            .iter()
+            .partition(|address| address.is_ipv6() == (family == Family::Ipv6));
+        // One route may serve both families, with an address for each. Where none fits, the first one says why.
+        let chosen = if fitting.is_empty() {
+            others.clone()
+        } else {
+            fitting
         };
-        check_next_hop("redirect-to-ip", address, family)?;
+        for address in &chosen {
+            check_next_hop("redirect-to-ip", *address, family)?;
+        }
+        if chosen.is_empty() {
+            return Ok(by_target.cloned());
+        }
+        notes.extend(others.iter().map(|address| {
+            format!(
+                "redirect-to-ip {address} has no effect: {}",
+                of_the_other_family(family)
+            )
+        }));
         let instance = by_target.and_then(|route| route.instance().cloned());
-        Ok(Some(Arc::new(Route::NextHop(address, instance))))
+        Ok(Some(Arc::new(Route::NextHops(chosen, instance))))
     }
 }
 
@@ -129,13 +148,18 @@ pub(super) fn copy_to(
     Ok(actions.copy_to)
 }
 
+/// Why an address is no next hop.
+fn of_the_other_family(family: Family) -> String {
+    format!("{family} packets have no next hop of the other family")
+}
+
 /// Says why packets of a family cannot be sent to an address. `verb`: what was asked for.
 fn check_next_hop(verb: &str, address: IpAddr, family: Family) -> Result<(), Unsupported> {
     let refuse = |reason: &str| Err(Unsupported(format!("{verb} {address}: {reason}")));
     match (address, family) {
-        (IpAddr::V4(_), Family::Ipv6) | (IpAddr::V6(_), Family::Ipv4) => refuse(&format!(
-            "{family} packets have no next hop of the other family"
-        )),
+        (IpAddr::V4(_), Family::Ipv6) | (IpAddr::V6(_), Family::Ipv4) => {
+            refuse(&of_the_other_family(family))
+        }
         (address, _) if address.is_unspecified() || address.is_multicast() => {
             refuse("it is not the address of a next hop")
         }

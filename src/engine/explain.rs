@@ -106,7 +106,10 @@ fn explain(rules: &[(&Nlri, &Path)], packet: &Packet, bindings: &Bindings) -> Ex
             actions: actions.describe(),
             then: {
                 // An installed rule leads somewhere.
-                let route = bindings.route(actions, packet.family).ok().flatten();
+                let route = bindings
+                    .route(actions, packet.family, &mut Vec::new())
+                    .ok()
+                    .flatten();
                 let route = route.filter(|_| verdict.redirected_by == Some(*position));
                 let redirect = route.map(|route| format!("sends the packet to {route}"));
                 let copy = actions
@@ -168,7 +171,7 @@ fn taken(rules: &[(&Nlri, &Path)], verdict: &Verdict) -> Vec<String> {
     if let Some(rule) = verdict.redirected_by {
         words.extend(part(rule, |actions| TrafficFilteringActions {
             redirect_route_target: actions.redirect_route_target,
-            redirect_next_hop: actions.redirect_next_hop,
+            redirect_next_hops: actions.redirect_next_hops.clone(),
             ..TrafficFilteringActions::default()
         }));
     }

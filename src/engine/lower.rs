@@ -140,7 +140,7 @@ fn lower_actions(
             )));
         }
         rare.source_limits = source_limits(&actions.rates_per_source, family)?;
-        rare.redirect = bindings.route(actions, family)?;
+        rare.redirect = bindings.route(actions, family, notes)?;
         rare.copy_to = copy_to(actions, family)?;
     }
     Ok(Action {
@@ -177,14 +177,16 @@ fn sends_in_words(actions: &TrafficFilteringActions) -> Vec<String> {
     let route_target = actions
         .redirect_route_target
         .map(|target| format!("redirect {target}"));
-    let next_hop = actions.redirect_next_hop;
-    let next_hop = next_hop.map(|address| format!("redirect-to-ip {address}"));
+    let next_hops = actions.redirect_next_hops.iter();
+    let next_hops = next_hops.map(|address| format!("redirect-to-ip {address}"));
     let copy = actions.copy_to;
     let copy = copy.map(|address| format!("copy-to-ip {address}"));
     let legacy = actions.legacy_redirect.map(|legacy| legacy.to_string());
-    [route_target, next_hop, copy, legacy]
+    let others = copy.into_iter().chain(legacy);
+    route_target
         .into_iter()
-        .flatten()
+        .chain(next_hops)
+        .chain(others)
         .collect()
 }
 

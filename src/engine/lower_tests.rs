@@ -1,3 +1,5 @@
+use std::collections::BTreeSet;
+
 use super::*;
 use crate::engine::bindings::Bindings;
 use crate::flowspec::action::RouteTarget;
@@ -147,7 +149,11 @@ fn route_targets_lead_where_the_configuration_says() {
         ),
     ]);
     let instance = |instance| Some(Route::Instance(instance));
-    let next_hop = |instance| Some(Route::NextHop([192, 0, 2, 9].into(), instance));
+    let next_hops = |hosts: &[u8], instance| {
+        let addresses = hosts.iter().map(|host| [192, 0, 2, *host].into());
+        Some(Route::NextHops(addresses.collect(), instance))
+    };
+    let next_hop = |instance| next_hops(&[9], instance);
     let table = RoutingInstance::Table;
     let vrf = RoutingInstance::Vrf("scrub".into());
     let rows = [
@@ -162,7 +168,15 @@ fn route_targets_lead_where_the_configuration_says() {
         ),
         (
             "redirect 192.0.2.9; redirect 192.0.2.1:7;",
-            next_hop(Some(vrf)),
+            next_hop(Some(vrf.clone())),
+        ),
+        (
+            "redirect 192.0.2.9; redirect 192.0.2.8; redirect 192.0.2.9;",
+            next_hops(&[8, 9], None),
+        ),
+        (
+            "redirect 192.0.2.9; redirect 192.0.2.1:7; redirect 192.0.2.10;",
+            next_hops(&[9, 10], Some(vrf)),
         ),
         ("mark 5;", None),
     ];
@@ -327,6 +341,16 @@ fn nlri_and_packet() -> impl Strategy<Value = (Nlri, dataplane::packet::Packet)>
         .prop_flat_map(|(family, packets)| (arbitrary_nlri(family), arbitrary_packet(packets)))
 }
 
+/// True when IPv4 packets can be shared by these, or are not redirected.
+fn can_redirect(next_hops: &[std::net::IpAddr]) -> bool {
+    let mut of_family = next_hops
+        .iter()
+        .filter(|address| address.is_ipv4())
+        .peekable();
+    next_hops.is_empty()
+        || of_family.peek().is_some() && of_family.all(|address| is_next_hop(*address))
+}
+
 /// True when IPv4 packets can be sent there.
 fn is_next_hop(address: std::net::IpAddr) -> bool {
     address.is_ipv4() && !address.is_unspecified() && !address.is_multicast()
@@ -365,7 +389,7 @@ proptest! {
         let restricts = !actions.interface_sets.is_empty()
             || !actions.is_discard()
                 && (actions.redirect_route_target.is_some()
-                    || actions.redirect_next_hop.is_some_and(|next_hop| !is_next_hop(next_hop))
+                    || !can_redirect(&actions.redirect_next_hops)
                     || actions.copy_to.is_some_and(|next_hop| !is_next_hop(next_hop))
                     || actions.legacy_redirect.is_some()
                     || actions.rates_per_source.iter().any(|rate| rate.prefix_length > 32));
@@ -373,8 +397,11 @@ proptest! {
             Ok(lowered) => {
                 prop_assert!(!restricts);
                 prop_assert_eq!(lowered.rule.action.discard, actions.is_discard());
-                let redirects = actions.redirect_next_hop.is_some() && !actions.is_discard();
-                prop_assert_eq!(lowered.rule.action.rare.redirect.is_some(), redirects);
+                let next_hops = actions.redirect_next_hops.iter().filter(|address| address.is_ipv4());
+                let next_hops: BTreeSet<_> = next_hops.copied().collect();
+                let redirects = !next_hops.is_empty() && !actions.is_discard();
+                let route = redirects.then_some(Route::NextHops(next_hops, None));
+                prop_assert_eq!(lowered.rule.action.rare.redirect.as_deref(), route.as_ref());
                 let copy_to = actions.copy_to.filter(|_| !actions.is_discard());
                 prop_assert_eq!(lowered.rule.action.copy_to(), copy_to);
                 let of_sources = match actions.is_discard() {

@@ -9,7 +9,9 @@ use proptest::option;
 use proptest::prelude::*;
 use proptest::sample::select;
 
-use crate::flowspec::action::{InterfaceSet, RatePerSource, RouteTarget, TrafficFilteringActions};
+use crate::flowspec::action::{
+    InterfaceSet, MAX_NEXT_HOPS, RatePerSource, RouteTarget, TrafficFilteringActions,
+};
 use crate::wire::nlri::testing::arbitrary_address_bits;
 pub use crate::wire::nlri::testing::{arbitrary_family, arbitrary_nlri};
 use crate::wire::nlri::{Component, Nlri, PrefixPattern};
@@ -144,10 +146,7 @@ pub fn arbitrary_actions() -> impl Strategy<Value = TrafficFilteringActions> {
         any::<(bool, bool)>(),
         option::of(0u8..64),
         option::weighted(0.3, target),
-        (
-            option::weighted(0.3, address.clone()),
-            option::weighted(0.2, address),
-        ),
+        (next_hops(address.clone()), option::weighted(0.2, address)),
         vec(set, 0..2),
     )
         .prop_map(
@@ -156,7 +155,7 @@ pub fn arbitrary_actions() -> impl Strategy<Value = TrafficFilteringActions> {
                 (sample, go_on),
                 mark_dscp,
                 target,
-                (next_hop, copy_to),
+                (next_hops, copy_to),
                 interface_sets,
             )| {
                 TrafficFilteringActions {
@@ -166,7 +165,7 @@ pub fn arbitrary_actions() -> impl Strategy<Value = TrafficFilteringActions> {
                     sample,
                     mark_dscp,
                     redirect_route_target: target,
-                    redirect_next_hop: next_hop,
+                    redirect_next_hops: next_hops,
                     copy_to,
                     legacy_redirect: None,
                     rates_per_source,
@@ -175,6 +174,19 @@ pub fn arbitrary_actions() -> impl Strategy<Value = TrafficFilteringActions> {
                 }
             },
         )
+}
+
+/// Addresses to redirect to, mostly none or one: each once, and in the order of the attributes that they come in.
+fn next_hops(address: impl Strategy<Value = IpAddr>) -> impl Strategy<Value = Vec<IpAddr>> {
+    let count = prop_oneof![7 => Just(0..1), 2 => Just(1..2), 1 => Just(2..MAX_NEXT_HOPS + 1)];
+    (count, vec(address, MAX_NEXT_HOPS)).prop_flat_map(|(count, addresses)| {
+        count.prop_map(move |count| {
+            let mut addresses = addresses[..count].to_vec();
+            addresses.sort_unstable();
+            addresses.dedup();
+            addresses
+        })
+    })
 }
 
 /// Any rate above 0, denormal ones included.

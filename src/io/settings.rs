@@ -212,7 +212,7 @@ mod tests {
                 redirect_route_target: Some(target.parse().unwrap()),
                 ..TrafficFilteringActions::default()
             };
-            let route = bindings(&config).route(&actions, Family::Ipv4);
+            let route = bindings(&config).route(&actions, Family::Ipv4, &mut Vec::new());
             let found = route.ok().flatten();
             let found = found.as_deref().and_then(Route::instance);
             assert_eq!(found, instance.as_ref(), "{target}");

@@ -134,7 +134,7 @@ impl Model {
         if let Some(collector) = &mut route.actions.copy_to {
             *collector = COLLECTORS[usize::from(route.nlri.family().is_ipv6())];
         }
-        if let Some(next_hop) = &mut route.actions.redirect_next_hop {
+        for next_hop in &mut route.actions.redirect_next_hops {
             *next_hop = NEXT_HOPS[usize::from(route.nlri.family().is_ipv6())];
         }
         let kept = previous.filter(|_| random.random_bool(0.5));

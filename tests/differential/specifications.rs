@@ -138,7 +138,11 @@ pub fn actions(random: &mut StdRng) -> TrafficFilteringActions {
         redirect_route_target: random
             .random_bool(0.2)
             .then(|| *[NOWHERE, ELSEWHERE].choose(random).unwrap_or(&NOWHERE)),
-        redirect_next_hop: random.random_bool(0.1).then_some(NEXT_HOPS[0]),
+        redirect_next_hops: random
+            .random_bool(0.1)
+            .then_some(NEXT_HOPS[0])
+            .into_iter()
+            .collect(),
         copy_to: random.random_bool(0.1).then_some(COLLECTORS[0]),
         interface_sets: match random.random_bool(0.15) {
             true => interface_sets(random),

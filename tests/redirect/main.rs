@@ -6,12 +6,13 @@
 mod available;
 #[path = "../machine/mod.rs"]
 mod machine;
-mod scene;
 mod actions;
 mod copies;
 mod instances;
 mod next_hop;
 mod remains;
+mod scene;
+mod shared;
 mod vrf;
 #[path = "../waiting/mod.rs"]
 mod waiting;

@@ -174,18 +174,18 @@ fn actions(described: &[Value]) -> TrafficFilteringActions {
                 actions.redirect_route_target = Some(RouteTarget::Ipv4(address, local));
             }
             (_, "0x010c") => {
-                let address = Some(text("value").parse().unwrap());
+                let address = text("value").parse().unwrap();
                 match flag("copy") {
-                    true => actions.copy_to = address,
-                    false => actions.redirect_next_hop = address,
+                    true => actions.copy_to = Some(address),
+                    false => actions.redirect_next_hops.push(address),
                 }
             }
             (_, "0x000c") => {
                 let copy = one["local"].as_u64().unwrap() & 1 == 1;
-                let address = Some(text("addr").parse().unwrap());
+                let address = text("addr").parse().unwrap();
                 match copy {
-                    true => actions.copy_to = address,
-                    false => actions.redirect_next_hop = address,
+                    true => actions.copy_to = Some(address),
+                    false => actions.redirect_next_hops.push(address),
                 }
             }
             (_, "0x0800") => {

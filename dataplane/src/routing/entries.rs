@@ -29,7 +29,7 @@ pub(super) struct PolicyRule {
     pub(super) verdict: Verdict,
 }
 
-/// Where a default route of ours leads.
+/// One of the neighbors that a default route of ours leads to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct Hop {
     /// Neighbor that gets the packets.
@@ -44,7 +44,7 @@ pub(super) struct Entries {
     /// Policy rules.
     pub(super) rules: BTreeSet<PolicyRule>,
     /// The default routes of our tables.
-    pub(super) defaults: BTreeMap<(Family, u32), Hop>,
+    pub(super) defaults: BTreeMap<(Family, u32), BTreeSet<Hop>>,
 }
 
 /// How a route can be followed at the moment; `Err`: why it cannot.
@@ -52,8 +52,8 @@ pub(super) struct Entries {
 pub(super) enum Way {
     /// By this table.
     Table(u32),
-    /// By this neighbor.
-    Hop(Hop),
+    /// By the neighbors that are there, at least one. Why others are left out, in the operator's words.
+    Hops(BTreeSet<Hop>, Vec<String>),
 }
 
 /// The family of an address.
@@ -62,6 +62,11 @@ pub(super) fn family_of(address: IpAddr) -> Family {
         IpAddr::V4(_) => Family::Ipv4,
         IpAddr::V6(_) => Family::Ipv6,
     }
+}
+
+/// The family of next hops, which is that of the packets.
+fn family_of_all(addresses: &BTreeSet<IpAddr>) -> Family {
+    addresses.first().copied().map_or(Family::Ipv4, family_of)
 }
 
 /// The table of ours for a number.
@@ -87,23 +92,23 @@ pub(super) fn entries(
     };
     let by_instance = |table| [Some(Verdict::Lookup(table)), Some(Verdict::Discard)];
     let (families, verdicts) = match (route, way, fallback) {
-        (Route::NextHop(address, _), Some(Way::Hop(hop)), fallback) => {
-            let family = family_of(*address);
-            entries.defaults.insert((family, table), *hop);
+        (Route::NextHops(addresses, _), Some(Way::Hops(hops, _)), fallback) => {
+            let family = family_of_all(addresses);
+            entries.defaults.insert((family, table), hops.clone());
             // The route goes by itself with its link: what is behind it shall be there already.
             (vec![family], [Some(Verdict::Lookup(table)), fallback])
         }
-        (Route::NextHop(address, _), _, Some(Verdict::Lookup(instance))) => {
-            (vec![family_of(*address)], by_instance(instance))
+        (Route::NextHops(addresses, _), _, Some(Verdict::Lookup(instance))) => {
+            (vec![family_of_all(addresses)], by_instance(instance))
         }
-        (Route::NextHop(address, _), _, fallback) => {
+        (Route::NextHops(addresses, _), _, fallback) => {
             let lookup = Verdict::Lookup(table);
-            (vec![family_of(*address)], [Some(lookup), fallback])
+            (vec![family_of_all(addresses)], [Some(lookup), fallback])
         }
         (Route::Instance(_), Some(Way::Table(table)), _) => {
             (Family::ALL.to_vec(), by_instance(*table))
         }
-        (Route::Instance(_), Some(Way::Hop(_)) | None, fallback) => {
+        (Route::Instance(_), Some(Way::Hops(..)) | None, fallback) => {
             (Family::ALL.to_vec(), [None, fallback])
         }
     };
@@ -140,7 +145,7 @@ impl Entries {
                 .collect(),
             defaults: defaults
                 .filter(|((_, own), _)| *own == table)
-                .map(|(key, hop)| (*key, *hop))
+                .map(|(key, hops)| (*key, hops.clone()))
                 .collect(),
         }
     }
@@ -162,7 +167,7 @@ mod tests {
         route: &Route,
         way: Option<&Way>,
     ) -> (Vec<(Family, u32, Verdict)>, usize) {
-        let instance = matches!(route, Route::NextHop(_, Some(_))).then_some(100);
+        let instance = matches!(route, Route::NextHops(_, Some(_))).then_some(100);
         let settings = Redirects {
             unreachable,
             ..Redirects::default()
@@ -183,11 +188,11 @@ mod tests {
         use Family::{Ipv4, Ipv6};
         use Unreachable::{Discard, Pass};
         let gateway = IpAddr::from([192, 0, 2, 9]);
-        let hop = Way::Hop(Hop { gateway, link: 2 });
+        let hop = Way::Hops([Hop { gateway, link: 2 }].into(), Vec::new());
         let table = Way::Table(100);
         let vrf = RoutingInstance::Vrf("scrub".into());
-        let next_hop = Route::NextHop(gateway, None);
-        let next_hop_in_vrf = Route::NextHop(gateway, Some(vrf.clone()));
+        let next_hop = Route::NextHops([gateway].into(), None);
+        let next_hop_in_vrf = Route::NextHops([gateway].into(), Some(vrf.clone()));
         let vrf = Route::Instance(vrf);
         let lookup = |table| Verdict::Lookup(table);
         let both = |first: Option<Verdict>, second: Option<Verdict>| {

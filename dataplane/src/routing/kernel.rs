@@ -16,7 +16,7 @@ use netlink_packet_route::link::{
 };
 use netlink_packet_route::neighbour::{NeighbourFlags, NeighbourState};
 use netlink_packet_route::route::{
-    RouteAttribute, RouteFlags, RouteHeader, RouteMessage, RouteProtocol, RouteType, RouteVia,
+    RouteAttribute, RouteHeader, RouteMessage, RouteProtocol, RouteType,
 };
 use netlink_packet_route::rule::{RuleAction, RuleAttribute, RuleMessage};
 use netlink_sys::{Socket, SocketAddr, protocols::NETLINK_ROUTE};
@@ -27,7 +27,7 @@ use super::entries::{Entries, Hop, PolicyRule, Verdict, family_of};
 use super::marks::Mark;
 use super::messages::{
     address_family, encapsulates, gateway_of, is_kept_by_others, neighbor_message, oif_of,
-    parse_default, parse_rule, table_of,
+    parse_default, parse_rule, set_hops, table_of,
 };
 use crate::rule::Family;
 
@@ -49,7 +49,7 @@ pub(super) struct Kernel {
 #[derive(Clone, Debug, Default)]
 pub(super) struct Defaults {
     /// Our default routes.
-    pub(super) own: BTreeMap<(Family, u32), Hop>,
+    pub(super) own: BTreeMap<(Family, u32), BTreeSet<Hop>>,
     /// There are routes of others.
     pub(super) foreign: bool,
 }
@@ -165,17 +165,15 @@ impl Kernel {
     }
 
     /// Puts a default route into one of our tables, in the place of the one that is there.
-    pub(super) fn set_default(&mut self, family: Family, table: u32, hop: &Hop) -> io::Result<()> {
+    pub(super) fn set_default(
+        &mut self,
+        family: Family,
+        table: u32,
+        hops: &BTreeSet<Hop>,
+    ) -> io::Result<()> {
         let mut message = self.default_message(family, table);
         message.header.kind = RouteType::Unicast;
-        message.header.flags = RouteFlags::Onlink;
-        message.attributes.push(RouteAttribute::Oif(hop.link));
-        message.attributes.push(match hop.gateway {
-            IpAddr::V6(gateway) if family == Family::Ipv4 => {
-                RouteAttribute::Via(RouteVia::Inet6(gateway))
-            }
-            gateway => RouteAttribute::Gateway(gateway.into()),
-        });
+        set_hops(&mut message, family, hops);
         self.change(
             RouteNetlinkMessage::NewRoute(message),
             NLM_F_CREATE | NLM_F_REPLACE,

@@ -1,5 +1,6 @@
 //! What messages of rtnetlink say of policy rules, routes and neighbors. Pure.
 
+use std::collections::BTreeSet;
 use std::net::IpAddr;
 
 use netlink_packet_route::AddressFamily;
@@ -7,7 +8,8 @@ use netlink_packet_route::neighbour::{
     NeighbourAddress, NeighbourAttribute, NeighbourFlags, NeighbourMessage, NeighbourState,
 };
 use netlink_packet_route::route::{
-    RouteAddress, RouteAttribute, RouteMessage, RouteProtocol, RouteVia,
+    RouteAddress, RouteAttribute, RouteFlags, RouteMessage, RouteNextHop, RouteNextHopFlags,
+    RouteProtocol, RouteVia,
 };
 use netlink_packet_route::rule::{RuleAction, RuleAttribute, RuleMessage};
 
@@ -83,13 +85,61 @@ pub(super) fn parse_rule(
 }
 
 /// A default route as we make them.
-pub(super) fn parse_default(route: &RouteMessage, family: Family) -> Option<((Family, u32), Hop)> {
-    let hop = Hop {
-        gateway: gateway_of(route)?,
-        link: oif_of(route)?,
+pub(super) fn parse_default(
+    route: &RouteMessage,
+    family: Family,
+) -> Option<((Family, u32), BTreeSet<Hop>)> {
+    let mut attributes = route.attributes.iter();
+    let several = attributes.find_map(|attribute| match attribute {
+        RouteAttribute::MultiPath(several) => Some(several),
+        _ => None,
+    });
+    let hops: Option<BTreeSet<Hop>> = match several {
+        Some(several) => several
+            .iter()
+            .map(|hop| {
+                Some(Hop {
+                    gateway: gateway_in(&hop.attributes)?,
+                    link: hop.interface_index,
+                })
+            })
+            .collect(),
+        None => Some(
+            [Hop {
+                gateway: gateway_of(route)?,
+                link: oif_of(route)?,
+            }]
+            .into(),
+        ),
     };
     let is_default = route.header.destination_prefix_length == 0;
-    is_default.then(|| ((family, table_of(route)), hop))
+    hops.filter(|_| is_default)
+        .map(|hops| ((family, table_of(route)), hops))
+}
+
+/// Writes where a route leads: to neighbors on their links, whatever else is known of the links.
+pub(super) fn set_hops(route: &mut RouteMessage, family: Family, hops: &BTreeSet<Hop>) {
+    let gateway = |hop: &Hop| match hop.gateway {
+        IpAddr::V6(gateway) if family == Family::Ipv4 => {
+            RouteAttribute::Via(RouteVia::Inet6(gateway))
+        }
+        gateway => RouteAttribute::Gateway(gateway.into()),
+    };
+    if let (Some(hop), 1) = (hops.first(), hops.len()) {
+        route.header.flags = RouteFlags::Onlink;
+        let attributes = [RouteAttribute::Oif(hop.link), gateway(hop)];
+        return route.attributes.extend(attributes);
+    }
+    let several = hops.iter().map(|hop| {
+        let mut several = RouteNextHop::default();
+        several.flags = RouteNextHopFlags::Onlink;
+        several.interface_index = hop.link;
+        several.attributes = vec![gateway(hop)];
+        several
+    });
+    route
+        .attributes
+        .push(RouteAttribute::MultiPath(several.collect()));
 }
 
 /// The table that a route is in.
@@ -106,16 +156,18 @@ pub(super) fn table_of(route: &RouteMessage) -> u32 {
 
 /// The neighbor that a route leads to.
 pub(super) fn gateway_of(route: &RouteMessage) -> Option<IpAddr> {
-    route
-        .attributes
-        .iter()
-        .find_map(|attribute| match attribute {
-            RouteAttribute::Gateway(RouteAddress::Inet(address)) => Some((*address).into()),
-            RouteAttribute::Gateway(RouteAddress::Inet6(address)) => Some((*address).into()),
-            RouteAttribute::Via(RouteVia::Inet(address)) => Some((*address).into()),
-            RouteAttribute::Via(RouteVia::Inet6(address)) => Some((*address).into()),
-            _ => None,
-        })
+    gateway_in(&route.attributes)
+}
+
+/// The neighbor among these attributes.
+fn gateway_in(attributes: &[RouteAttribute]) -> Option<IpAddr> {
+    attributes.iter().find_map(|attribute| match attribute {
+        RouteAttribute::Gateway(RouteAddress::Inet(address)) => Some((*address).into()),
+        RouteAttribute::Gateway(RouteAddress::Inet6(address)) => Some((*address).into()),
+        RouteAttribute::Via(RouteVia::Inet(address)) => Some((*address).into()),
+        RouteAttribute::Via(RouteVia::Inet6(address)) => Some((*address).into()),
+        _ => None,
+    })
 }
 
 /// Whether packets that take a route get a header or a label on the way (MPLS, SRv6 and the like).

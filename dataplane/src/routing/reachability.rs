@@ -29,12 +29,12 @@ impl Reachability {
         marks: &Marks,
         route: &Route,
     ) -> io::Result<Result<Way, String>> {
-        let (address, instance) = match route {
+        let (addresses, instance) = match route {
             Route::Instance(instance) => return table_of(kernel, instance),
-            Route::NextHop(address, instance) => (*address, instance),
+            Route::NextHops(addresses, instance) => (addresses, instance),
         };
         let Some(instance) = instance else {
-            return self.next_hop(kernel, address, None, "");
+            return self.next_hops(kernel, addresses, None, "");
         };
         if let Err(reason) = table_of(kernel, instance)? {
             return Ok(Err(reason));
@@ -42,9 +42,32 @@ impl Reachability {
         let mark = marks.get(&Route::Instance(instance.clone()));
         let mark = mark.ok_or_else(|| {
             // Without it the kernel would answer by the machine's own routes.
-            io::Error::other(format!("{address}: {instance} has no mark"))
+            io::Error::other(format!("{route}: {instance} has no mark"))
         })?;
-        self.next_hop(kernel, address, Some(mark), &format!(" in {instance}"))
+        self.next_hops(kernel, addresses, Some(mark), &format!(" in {instance}"))
+    }
+
+    /// The neighbors by which any of some addresses is reached.
+    fn next_hops(
+        &mut self,
+        kernel: &mut Kernel,
+        addresses: &BTreeSet<IpAddr>,
+        mark: Option<Mark>,
+        place: &str,
+    ) -> io::Result<Result<Way, String>> {
+        let (mut hops, mut reasons) = (BTreeSet::new(), Vec::new());
+        for address in addresses {
+            match self.next_hop(kernel, *address, mark, place)? {
+                Ok(hop) => {
+                    hops.insert(hop);
+                }
+                Err(reason) => reasons.push(reason),
+            }
+        }
+        Ok(match hops.is_empty() {
+            true => Err(reasons.join(", ")),
+            false => Ok(Way::Hops(hops, reasons)),
+        })
     }
 
     /// The neighbor by which an address is reached, for packets with this mark. `place`: words that say where.
@@ -54,7 +77,7 @@ impl Reachability {
         address: IpAddr,
         mark: Option<Mark>,
         place: &str,
-    ) -> io::Result<Result<Way, String>> {
+    ) -> io::Result<Result<Hop, String>> {
         let no_route = || Ok(Err(format!("there is no route to {address}{place}")));
         let hop = match kernel.lookup(address, mark)? {
             Lookup::Found(hop) => hop,
@@ -74,7 +97,7 @@ impl Reachability {
         }
         let Hop { gateway, .. } = hop;
         Ok(match self.answers(kernel, &hop, flags)? {
-            true => Ok(Way::Hop(hop)),
+            true => Ok(hop),
             false => Err(format!("{gateway} on {name} does not answer")),
         })
     }

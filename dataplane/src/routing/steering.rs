@@ -114,7 +114,7 @@ impl Steering {
             // Instances come first.
             for (route, _) in own.marks.clone().iter() {
                 // The kernel looks for such a next hop by the policy rules of its instance.
-                let by_instance = matches!(**route, Route::NextHop(_, Some(_)));
+                let by_instance = matches!(**route, Route::NextHops(_, Some(_)));
                 if by_instance && !instances_are_right {
                     own.reconcile()?;
                     instances_are_right = true;
@@ -130,7 +130,17 @@ impl Steering {
     /// Rules that do not send packets where they should at the moment, and why.
     pub fn impaired(&self) -> Vec<(RuleId, String)> {
         let impaired = self.usage.rules().filter_map(|(id, route)| {
-            let reason = self.ways.get(route)?.as_ref().err()?;
+            let reason = match self.ways.get(route)? {
+                Ok(Way::Table(_)) => return None,
+                Ok(Way::Hops(_, left_out)) if left_out.is_empty() => return None,
+                Ok(Way::Hops(_, left_out)) => {
+                    return Some((
+                        id,
+                        format!("not all next hops are used: {}", left_out.join(", ")),
+                    ));
+                }
+                Err(reason) => reason,
+            };
             let fate = match (self.settings.unreachable, route.instance()) {
                 (Unreachable::Discard, _) => "are discarded".into(),
                 (Unreachable::Pass, Some(instance)) if self.instance_table(route).is_some() => {
@@ -150,7 +160,7 @@ impl Steering {
 
     /// Looks whether an address can be reached at the moment. The inner error: why it cannot, in the operator's words.
     pub(crate) fn look(&mut self, address: IpAddr) -> Result<Result<(), String>, BackendError> {
-        let route = Route::NextHop(address, None);
+        let route = Route::NextHops([address].into(), None);
         let way = self
             .reachability
             .look(&mut self.kernel, &self.marks, &route);
@@ -253,17 +263,18 @@ impl Steering {
     fn instance_table(&self, route: &Route) -> Option<u32> {
         match self.ways.get(&instance_of(route)?)?.as_ref().ok()? {
             Way::Table(table) => Some(*table),
-            Way::Hop(_) => None,
+            Way::Hops(..) => None,
         }
     }
 
     /// Adds what is needed and not there: routes before the policy rules that lead to them.
     fn add_missing(&mut self) -> io::Result<()> {
         let wanted = self.wanted();
-        for ((family, table), hop) in &wanted.defaults {
-            if self.present.defaults.get(&(*family, *table)) != Some(hop) {
-                self.kernel.set_default(*family, *table, hop)?;
-                self.present.defaults.insert((*family, *table), *hop);
+        for (key, hops) in wanted.defaults {
+            if self.present.defaults.get(&key) != Some(&hops) {
+                let (family, table) = key;
+                self.kernel.set_default(family, table, &hops)?;
+                self.present.defaults.insert(key, hops);
             }
         }
         for rule in wanted.rules.difference(&self.present.rules.clone()) {
@@ -342,8 +353,8 @@ fn needed(route: &Arc<Route>) -> impl Iterator<Item = Arc<Route>> + use<> {
 /// The route by the instance that a next hop is looked for in.
 fn instance_of(route: &Route) -> Option<Route> {
     match route {
-        Route::NextHop(_, Some(instance)) => Some(Route::Instance(instance.clone())),
-        Route::NextHop(_, None) | Route::Instance(_) => None,
+        Route::NextHops(_, Some(instance)) => Some(Route::Instance(instance.clone())),
+        Route::NextHops(_, None) | Route::Instance(_) => None,
     }
 }
 

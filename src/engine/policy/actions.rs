@@ -72,7 +72,7 @@ impl ActionKind {
             ActionKind::Mark => actions.mark_dscp.is_some(),
             ActionKind::Redirect => {
                 actions.redirect_route_target.is_some()
-                    || actions.redirect_next_hop.is_some()
+                    || !actions.redirect_next_hops.is_empty()
                     || legacy(false)
             }
             ActionKind::Copy => actions.copy_to.is_some() || legacy(true),

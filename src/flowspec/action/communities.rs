@@ -6,7 +6,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use dataplane::rule::LimitUnit;
 
 use super::{
-    InterfaceSet, LegacyRedirect, LegacyTarget, Rate, RatePerSource, RouteTarget,
+    InterfaceSet, LegacyRedirect, LegacyTarget, MAX_NEXT_HOPS, Rate, RatePerSource, RouteTarget,
     TrafficFilteringActions,
 };
 use crate::wire::community::{ExtendedCommunity, Ipv6ExtendedCommunity};
@@ -142,18 +142,17 @@ impl TrafficFilteringActions {
             }
             None => {}
         }
-        for (address, local) in [(self.redirect_next_hop, 0), (self.copy_to, REDIRECT_COPY)] {
+        let redirects = self.redirect_next_hops.iter().map(|address| (address, 0));
+        let copies = self.copy_to.iter().map(|address| (address, REDIRECT_COPY));
+        for (address, local) in redirects.chain(copies) {
             match address {
-                Some(IpAddr::V4(address)) => {
-                    add(
-                        code::REDIRECT_TO_IPV4,
-                        join(address.octets(), local.to_be_bytes()),
-                    );
+                IpAddr::V4(address) => add(
+                    code::REDIRECT_TO_IPV4,
+                    join(address.octets(), local.to_be_bytes()),
+                ),
+                IpAddr::V6(address) => {
+                    ipv6.push(ipv6_community(code::REDIRECT_TO_IPV6, *address, local));
                 }
-                Some(IpAddr::V6(address)) => {
-                    ipv6.push(ipv6_community(code::REDIRECT_TO_IPV6, address, local));
-                }
-                None => {}
             }
         }
         if let Some(LegacyRedirect { code, target, copy }) = self.legacy_redirect {
@@ -217,7 +216,12 @@ impl TrafficFilteringActions {
         if let Some(address) = address {
             self.legacy_redirect = None;
             self.notes.push(format!("{legacy} leads to {address}"));
-            self.add_next_hop(address, legacy.copy);
+            match self.redirect_next_hops.first() {
+                Some(first) if !legacy.copy => self.notes.push(format!(
+                    "redirect-to-ip {address} has no effect: the standard {first} applies"
+                )),
+                _ => self.add_next_hop(address, legacy.copy),
+            }
         }
     }
 
@@ -377,13 +381,21 @@ impl TrafficFilteringActions {
         );
     }
 
-    /// Keeps the first address to redirect to, and the first to copy to.
+    /// Keeps the first address to copy to, and as many to redirect to as may share the packets.
     fn add_next_hop(&mut self, address: IpAddr, copy: bool) {
-        let (name, kept) = match copy {
-            true => ("copy-to-ip", &mut self.copy_to),
-            false => ("redirect-to-ip", &mut self.redirect_next_hop),
-        };
-        keep_first(name, kept, address, &mut self.notes);
+        if copy {
+            return keep_first("copy-to-ip", &mut self.copy_to, address, &mut self.notes);
+        }
+        let kept = &mut self.redirect_next_hops;
+        if kept.contains(&address) {
+            return;
+        }
+        match kept.len() < MAX_NEXT_HOPS {
+            true => kept.push(address),
+            false => self.notes.push(format!(
+                "redirect-to-ip {address} has no effect: {MAX_NEXT_HOPS} others apply"
+            )),
+        }
     }
 
     /// Keeps the first redirect in a legacy form.

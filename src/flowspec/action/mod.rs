@@ -15,10 +15,14 @@ pub use terms::{
     SOURCES_STEP,
 };
 
+/// So many addresses may share the packets of a rule that redirects.
+pub const MAX_NEXT_HOPS: usize = 16;
+
 /// All that the communities of one route ask for, interference resolved (RFC 8955 §7.7).
 ///
-/// Of several rates of one unit the lowest wins, and so it is with rates for sources of one prefix length; of several marks, redirects of one kind the first
-/// in the attribute; of several traffic-actions every bit that one of them sets counts.
+/// Of several rates of one unit the lowest wins, and so it is with rates for sources of one prefix length; of several marks,
+/// route targets and addresses to copy to the first in the attribute. Several addresses to redirect to share the packets. Of
+/// several traffic-actions every bit that one of them sets counts.
 #[derive(Clone, Debug, PartialEq, Default)]
 pub struct TrafficFilteringActions {
     /// traffic-rate-bytes, 0x8006: octets a second. 0 discards; infinity is no limit and is not
@@ -35,8 +39,9 @@ pub struct TrafficFilteringActions {
     pub mark_dscp: Option<u8>,
     /// rt-redirect, 0x8008, 0x8108, 0x8208 and rt-redirect-ipv6, 0x000d.
     pub redirect_route_target: Option<RouteTarget>,
-    /// Redirect to IP, 0x010c and 0x000c, the copy bit clear.
-    pub redirect_next_hop: Option<IpAddr>,
+    /// Redirect to IP, 0x010c and 0x000c, the copy bit clear: addresses that share the packets, each once and in the order
+    /// received, at most [`MAX_NEXT_HOPS`].
+    pub redirect_next_hops: Vec<IpAddr>,
     /// Redirect to IP, the copy bit set: packets go on, and a copy goes there.
     pub copy_to: Option<IpAddr>,
     /// Redirect in a form that no RFC defines, 0x0800 or 0x800b.
@@ -79,7 +84,7 @@ impl TrafficFilteringActions {
     /// True when packets that get through are sent elsewhere than to their destination.
     pub fn redirects(&self) -> bool {
         self.redirect_route_target.is_some()
-            || self.redirect_next_hop.is_some()
+            || !self.redirect_next_hops.is_empty()
             || self.legacy_redirect.is_some_and(|legacy| !legacy.copy)
     }
 
@@ -121,9 +126,8 @@ impl TrafficFilteringActions {
         if let Some(target) = self.redirect_route_target {
             words.push(format!("redirect {target}"));
         }
-        if let Some(address) = self.redirect_next_hop {
-            words.push(format!("redirect-to-ip {address}"));
-        }
+        let next_hops = self.redirect_next_hops.iter();
+        words.extend(next_hops.map(|address| format!("redirect-to-ip {address}")));
         if let Some(address) = self.copy_to {
             words.push(format!("copy-to-ip {address}"));
         }

@@ -115,6 +115,15 @@ fn communities_read_as_words() {
             &["redirect-to-ip 192.0.2.1"],
         ),
         (
+            "redirect to several",
+            &[
+                "010c c0000202 0000",
+                "010c c0000201 0000",
+                "010c c0000202 0000",
+            ],
+            &["redirect-to-ip 192.0.2.2", "redirect-to-ip 192.0.2.1"],
+        ),
+        (
             "copy to IPv4",
             &["010c c0000201 0001"],
             &["copy-to-ip 192.0.2.1"],
@@ -231,9 +240,10 @@ fn losers_and_ineffective_forms_are_noted() {
             &["8008 fde8 00000001", "8008 fde8 00000002"],
             &["rt-redirect 65000:2 has no effect: the earlier 65000:1 applies"],
         ),
+        (&["010c c0000201 0000", "010c c0000202 0000"], &[]),
         (
-            &["010c c0000201 0000", "010c c0000202 0000"],
-            &["redirect-to-ip 192.0.2.2 has no effect: the earlier 192.0.2.1 applies"],
+            &["010c c0000201 0001", "010c c0000202 0001"],
+            &["copy-to-ip 192.0.2.2 has no effect: the earlier 192.0.2.1 applies"],
         ),
         (&["9999 00000000 0000"], &[]),
     ];
@@ -268,6 +278,19 @@ fn rates_that_are_no_number_make_the_route_malformed() {
         }
         assert_eq!(unreadable, [0x8006, 0x800c, 0x8306, 0x830c]);
     }
+}
+
+#[test]
+fn sixteen_addresses_may_share_the_packets() {
+    let communities: Vec<_> = (1..=18u8)
+        .map(|host| format!("010c c00002{host:02x} 0000"))
+        .collect();
+    let communities: Vec<_> = communities.iter().map(String::as_str).collect();
+    let actions = decode(&communities).unwrap();
+    assert_eq!(actions.redirect_next_hops.len(), MAX_NEXT_HOPS);
+    let lost = [17, 18]
+        .map(|host| format!("redirect-to-ip 192.0.2.{host} has no effect: 16 others apply"));
+    assert_eq!(actions.notes, lost);
 }
 
 proptest! {

@@ -249,8 +249,8 @@ fn action_statements(actions: &TrafficFilteringActions) -> Vec<String> {
     if let Some(target) = actions.redirect_route_target {
         statements.push(format!("redirect {target}"));
     }
-    let redirect = actions.redirect_next_hop;
-    statements.extend(redirect.map(|address| next_hop_text("redirect", address)));
+    let redirects = actions.redirect_next_hops.iter();
+    statements.extend(redirects.map(|address| next_hop_text("redirect", *address)));
     statements.extend(
         actions
             .copy_to

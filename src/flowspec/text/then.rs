@@ -79,7 +79,7 @@ impl Communities {
             "action" => parse_traffic_action(parser, &mut actions)?,
             "redirect" => parse_redirect(parser, &mut actions)?,
             "redirect-to-nexthop-ietf" | "redirect-to-ip" => {
-                actions.redirect_next_hop = Some(parse_address(parser)?);
+                actions.redirect_next_hops.push(parse_address(parser)?);
             }
             "copy-to-nexthop-ietf" | "copy-to-ip" | "copy" => {
                 actions.copy_to = Some(parse_address(parser)?);
@@ -249,7 +249,7 @@ fn parse_redirect(
     }
     let word = parser.word(EXPECTED)?;
     match word.text.parse() {
-        Ok(address) => actions.redirect_next_hop = Some(address),
+        Ok(address) => actions.redirect_next_hops.push(address),
         Err(_) => {
             let target =
                 parse_administrators(word.text).ok_or_else(|| word.unexpected(EXPECTED))?;
