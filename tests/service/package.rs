@@ -9,7 +9,7 @@ use std::sync::LazyLock;
 use super::{REPOSITORY, available, machine, told};
 
 /// Programs that make the package and the Debian that it is installed on.
-const PROGRAMS: &[&str] = &["cargo-deb", "mmdebstrap", "dpkg-deb", "unshare"];
+const PROGRAMS: &[&str] = &["cargo-deb", "mmdebstrap", "dpkg-deb", "strip", "unshare"];
 
 /// What the Debian has besides its essential packages. Python and iptables stand in for what is on a switch.
 const PACKAGES: &str = "systemd,systemd-sysv,nftables,iproute2,kmod,python3-minimal,iptables";
@@ -50,11 +50,10 @@ fn packages() -> tempfile::TempDir {
     // cargo-deb packages what stands in a release folder.
     let target = folder.path().join("target");
     fs::create_dir_all(target.join("release")).unwrap();
-    fs::copy(
-        env!("CARGO_BIN_EXE_flowacl"),
-        target.join("release/flowacl"),
-    )
-    .unwrap();
+    // Without debug information, which is most of it.
+    let mut strip = Command::new("strip");
+    strip.arg("-o").arg(target.join("release/flowacl"));
+    told(strip.arg(env!("CARGO_BIN_EXE_flowacl")));
     for version in VERSIONS {
         let mut deb = Command::new("cargo-deb");
         deb.current_dir(REPOSITORY)
