@@ -108,20 +108,19 @@ impl Bindings {
             })
         });
         let by_target = by_target.transpose()?;
-        let next_hops = &actions.redirect_next_hops;
-        let (fitting, others): (BTreeSet<IpAddr>, BTreeSet<IpAddr>) = next_hops
+        // The same communities may serve rules of both families, with an address for each.
+        let (fitting, others): (BTreeSet<IpAddr>, BTreeSet<IpAddr>) = actions
+            .redirect_next_hops
             .iter()
             .partition(|address| address.is_ipv6() == (family == Family::Ipv6));
-        // One route may serve both families, with an address for each. Where none fits, the first one says why.
-        let chosen = if fitting.is_empty() {
-            others.clone()
-        } else {
-            fitting
+        let looked_at = match fitting.is_empty() {
+            true => &others,
+            false => &fitting,
         };
-        for address in &chosen {
+        for address in looked_at {
             check_next_hop("redirect-to-ip", *address, family)?;
         }
-        if chosen.is_empty() {
+        if fitting.is_empty() {
             return Ok(by_target.cloned());
         }
         notes.extend(others.iter().map(|address| {
@@ -131,7 +130,7 @@ impl Bindings {
             )
         }));
         let instance = by_target.and_then(|route| route.instance().cloned());
-        Ok(Some(Arc::new(Route::NextHops(chosen, instance))))
+        Ok(Some(Arc::new(Route::NextHops(fitting, instance))))
     }
 }
 

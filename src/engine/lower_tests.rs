@@ -228,6 +228,10 @@ fn parts_without_effect_are_noted() {
             "copy-to-ip 192.0.2.1 has no effect: the route discards",
         ),
         (
+            "port 80; } then { redirect 192.0.2.1; redirect 2001:db8::9;",
+            "redirect-to-ip 2001:db8::9 has no effect: ipv4 packets have no next hop of the other family",
+        ),
+        (
             "port false; } then { discard;",
             "matches nothing: no value satisfies port",
         ),
