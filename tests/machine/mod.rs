@@ -60,7 +60,8 @@ pub fn inside(test: &str) -> bool {
         return true;
     }
     if available() {
-        run_tests(&[], &["--exact", test, "--nocapture"]);
+        // Seconds, on machines that are slow and busy.
+        run_tests(&["-t", "300"], &["--exact", test, "--nocapture"]);
     }
     false
 }
