@@ -52,8 +52,13 @@ pub(super) struct Entries {
 pub(super) enum Way {
     /// By this table.
     Table(u32),
-    /// By the neighbors that are there, at least one. Why others are left out, in the operator's words.
-    Hops(BTreeSet<Hop>, Vec<String>),
+    /// By neighbors.
+    Hops {
+        /// Those that are there, at least one.
+        used: BTreeSet<Hop>,
+        /// Why others are not used, in the operator's words.
+        left_out: Vec<String>,
+    },
 }
 
 /// The family of an address.
@@ -92,9 +97,9 @@ pub(super) fn entries(
     };
     let by_instance = |table| [Some(Verdict::Lookup(table)), Some(Verdict::Discard)];
     let (families, verdicts) = match (route, way, fallback) {
-        (Route::NextHops(addresses, _), Some(Way::Hops(hops, _)), fallback) => {
+        (Route::NextHops(addresses, _), Some(Way::Hops { used, .. }), fallback) => {
             let family = family_of_all(addresses);
-            entries.defaults.insert((family, table), hops.clone());
+            entries.defaults.insert((family, table), used.clone());
             // The route goes by itself with its link: what is behind it shall be there already.
             (vec![family], [Some(Verdict::Lookup(table)), fallback])
         }
@@ -108,7 +113,7 @@ pub(super) fn entries(
         (Route::Instance(_), Some(Way::Table(table)), _) => {
             (Family::ALL.to_vec(), by_instance(*table))
         }
-        (Route::Instance(_), Some(Way::Hops(..)) | None, fallback) => {
+        (Route::Instance(_), Some(Way::Hops { .. }) | None, fallback) => {
             (Family::ALL.to_vec(), [None, fallback])
         }
     };
@@ -188,7 +193,10 @@ mod tests {
         use Family::{Ipv4, Ipv6};
         use Unreachable::{Discard, Pass};
         let gateway = IpAddr::from([192, 0, 2, 9]);
-        let hop = Way::Hops([Hop { gateway, link: 2 }].into(), Vec::new());
+        let hop = Way::Hops {
+            used: [Hop { gateway, link: 2 }].into(),
+            left_out: Vec::new(),
+        };
         let table = Way::Table(100);
         let vrf = RoutingInstance::Vrf("scrub".into());
         let next_hop = Route::NextHops([gateway].into(), None);

@@ -55,18 +55,18 @@ impl Reachability {
         mark: Option<Mark>,
         place: &str,
     ) -> io::Result<Result<Way, String>> {
-        let (mut hops, mut reasons) = (BTreeSet::new(), Vec::new());
+        let (mut used, mut left_out) = (BTreeSet::new(), Vec::new());
         for address in addresses {
             match self.next_hop(kernel, *address, mark, place)? {
                 Ok(hop) => {
-                    hops.insert(hop);
+                    used.insert(hop);
                 }
-                Err(reason) => reasons.push(reason),
+                Err(reason) => left_out.push(reason),
             }
         }
-        Ok(match hops.is_empty() {
-            true => Err(reasons.join(", ")),
-            false => Ok(Way::Hops(hops, reasons)),
+        Ok(match used.is_empty() {
+            true => Err(left_out.join(", ")),
+            false => Ok(Way::Hops { used, left_out }),
         })
     }
 

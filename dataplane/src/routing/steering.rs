@@ -132,8 +132,8 @@ impl Steering {
         let impaired = self.usage.rules().filter_map(|(id, route)| {
             let reason = match self.ways.get(route)? {
                 Ok(Way::Table(_)) => return None,
-                Ok(Way::Hops(_, left_out)) if left_out.is_empty() => return None,
-                Ok(Way::Hops(_, left_out)) => {
+                Ok(Way::Hops { left_out, .. }) if left_out.is_empty() => return None,
+                Ok(Way::Hops { left_out, .. }) => {
                     return Some((
                         id,
                         format!("not all next hops are used: {}", left_out.join(", ")),
@@ -263,7 +263,7 @@ impl Steering {
     fn instance_table(&self, route: &Route) -> Option<u32> {
         match self.ways.get(&instance_of(route)?)?.as_ref().ok()? {
             Way::Table(table) => Some(*table),
-            Way::Hops(..) => None,
+            Way::Hops { .. } => None,
         }
     }
 
