@@ -136,6 +136,13 @@ fn legacy_redirects_are_followed_where_that_is_allowed() {
             "redirect in the form 0x0800 leads to 192.0.2.9, \
              redirect-to-ip 192.0.2.9 has no effect: the standard 192.0.2.7 applies",
         ),
+        (
+            "the same as a standard one beside it",
+            &[SIMPSON, "010c c0000209 0000"],
+            "c0000209",
+            to_v4(9),
+            "redirect in the form 0x0800 leads to 192.0.2.9",
+        ),
     ];
     for (name, communities, next_hop, route, notes) in rows {
         let sent = update(communities, next_hop);

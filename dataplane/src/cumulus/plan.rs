@@ -338,7 +338,7 @@ fn entries(rule: &Rule, options: &Options) -> Result<Vec<Entry>, Unsupported> {
             .iter()
             .any(|entry| entry.dscp.is_some_and(|old| old != new))
     {
-        // See `targets`: there the entry with ACCEPT would look for the DSCP that the packet had before.
+        // The ACCEPT that `targets` puts behind the mark would look for the DSCP that the packet had before.
         return Err(Unsupported(
             "mark: it changes the DSCP that the match looks at, and where the switch forwards in software later entries \
              would have the packet"

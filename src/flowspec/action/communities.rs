@@ -216,10 +216,13 @@ impl TrafficFilteringActions {
         if let Some(address) = address {
             self.legacy_redirect = None;
             self.notes.push(format!("{legacy} leads to {address}"));
-            match self.redirect_next_hops.first() {
-                Some(first) if !legacy.copy => self.notes.push(format!(
-                    "redirect-to-ip {address} has no effect: the standard {first} applies"
-                )),
+            let standard = &self.redirect_next_hops;
+            match standard.first() {
+                Some(first) if !legacy.copy && !standard.contains(&address) => {
+                    self.notes.push(format!(
+                        "redirect-to-ip {address} has no effect: the standard {first} applies"
+                    ));
+                }
                 _ => self.add_next_hop(address, legacy.copy),
             }
         }
@@ -421,16 +424,16 @@ fn address_of_next_hop(next_hop: &[u8]) -> Option<IpAddr> {
 
 /// The rate of a traffic-rate community: never negative, maybe infinite (RFC 8955 §7.1).
 fn decode_rate(name: &'static str, community: &ExtendedCommunity) -> Result<f32, ActionError> {
-    let [.., a, b, c, d] = community.0;
-    let rate = f32::from_be_bytes([a, b, c, d]);
-    if rate.is_nan() {
-        return Err(ActionError::RateNotANumber {
+    match community.rate_per_sec() {
+        Some(rate) if !rate.is_nan() => {
+            // Not `max`: it may keep the sign of -0.0.
+            Ok(if rate > 0.0 { rate } else { 0.0 })
+        }
+        _ => Err(ActionError::RateNotANumber {
             name,
             community: *community,
-        });
+        }),
     }
-    // Not `max`: it may keep the sign of -0.0.
-    Ok(if rate > 0.0 { rate } else { 0.0 })
 }
 
 /// Keeps the lowest rate; an infinite one limits nothing.
