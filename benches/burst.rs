@@ -16,6 +16,10 @@ mod common {
     pub mod report;
     pub mod updates;
 }
+#[path = "../tests/program/mod.rs"]
+mod program;
+#[path = "../tests/waiting/mod.rs"]
+mod waiting;
 
 use std::thread::sleep;
 use std::time::{Duration, Instant};

@@ -3,7 +3,6 @@
 use std::fs;
 use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
-use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use flowacl::io::control::client;
@@ -12,6 +11,7 @@ use flowacl::lab::{Lab, LabError, Namespace, UPSTREAM};
 use tempfile::TempDir;
 
 use super::updates::CONTROLLER_AS;
+use crate::program::{Program, daemon};
 
 /// The router's address for the controller.
 const ROUTER: &str = "192.0.2.2";
@@ -28,7 +28,7 @@ const PAUSES: (Duration, Duration) = (Duration::from_millis(2), Duration::from_m
 
 /// A running daemon and the host of its only neighbor.
 pub struct Daemon {
-    process: Child,
+    process: Program,
     directory: TempDir,
     runtime: tokio::runtime::Runtime,
     /// Where the neighbor is.
@@ -51,23 +51,14 @@ impl Daemon {
         );
         let path = directory.path().join("flowacl.toml");
         fs::write(&path, configuration).expect("the directory takes files");
-        let log = fs::File::create(directory.path().join("log")).expect("and another");
-        let process = lab.router.run(move || {
-            Command::new(env!("CARGO_BIN_EXE_flowacl"))
-                .arg("run")
-                .arg("--config")
-                .arg(path)
-                .env_remove("NOTIFY_SOCKET")
-                .stdin(Stdio::null())
-                .stdout(Stdio::null())
-                .stderr(log)
-                .spawn()
-        });
+        let log = directory.path().join("log");
+        let start = move || Program::start(&mut daemon(&path), &log);
+        let process = lab.router.run(start);
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_all()
             .build();
         let daemon = Self {
-            process: process.expect("the program is built"),
+            process,
             directory,
             runtime: runtime.expect("a runtime needs no privilege"),
             controller,
@@ -102,7 +93,7 @@ impl Daemon {
                 answer => assert!(
                     Instant::now() < end,
                     "{what}: {answer:?}\n{}",
-                    fs::read_to_string(self.directory.path().join("log")).unwrap_or_default()
+                    self.process.log()
                 ),
             }
             std::thread::sleep((5 * asked.elapsed()).clamp(PAUSES.0, PAUSES.1));
@@ -113,13 +104,5 @@ impl Daemon {
     pub fn proc_file(&self, name: &str) -> String {
         let path = format!("/proc/{}/{name}", self.process.id());
         fs::read_to_string(&path).expect("the daemon runs")
-    }
-}
-
-impl Drop for Daemon {
-    fn drop(&mut self) {
-        // Its rules go with the network. It may have ended by itself.
-        let _ = self.process.kill();
-        let _ = self.process.wait();
     }
 }

@@ -8,7 +8,7 @@ use serde_json::Value;
 
 use super::controllers::Flow;
 use super::network::{CONTROLLER, CONTROLLER_AS, Network, ROUTER, ROUTER_AS};
-use super::program::{Program, try_run};
+use super::program::{Program, ask, try_run};
 use super::{Dialer, HOLD_TIME};
 use crate::waiting::eventually;
 
@@ -271,14 +271,7 @@ impl<'network> Router<'network> {
 
     /// Asks the daemon.
     fn show(&self, what: &str) -> Result<Value, String> {
-        let socket = self.network.path("flowacl.sock");
-        let mut command = self.network.on_router(env!("CARGO_BIN_EXE_flowacl"));
-        let output = try_run(
-            command
-                .args(["show", what, "--json", "--socket"])
-                .arg(socket),
-        )?;
-        serde_json::from_str(&output).map_err(|error| format!("{error}: {output}"))
+        ask(&self.network.path("flowacl.sock"), what)
     }
 
     /// What the kernel holds, as an operator sees it.

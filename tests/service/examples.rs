@@ -6,10 +6,8 @@ use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use serde_json::Value;
-
 use super::network::{Network, find};
-use super::program::{Program, run, try_run};
+use super::program::{Program, ask, run, try_run};
 use super::{REPOSITORY, available, told};
 use crate::waiting::eventually;
 
@@ -50,12 +48,9 @@ impl<'network> Router<'network> {
     /// Waits until just these flows are in force.
     fn enforces(&self, flows: &[&str]) {
         let expected: BTreeSet<_> = flows.iter().map(|flow| (*flow).to_owned()).collect();
-        let mut command = Command::new(env!("CARGO_BIN_EXE_flowacl"));
-        command.args(["show", "rules", "--json", "--socket"]);
-        command.arg(self.network.path("flowacl.sock"));
+        let socket = self.network.path("flowacl.sock");
         eventually("the rules", || {
-            let report: Value =
-                serde_json::from_str(&try_run(&mut command)?).map_err(|error| error.to_string())?;
+            let report = ask(&socket, "rules")?;
             let rules = report["rules"].as_array().ok_or("no rules")?;
             let installed = rules.iter().all(|rule| rule["state"] == "installed");
             let flows = rules.iter().filter_map(|rule| rule["flow"].as_str());
